@@ -1,0 +1,5 @@
+//! Who is calling: credentials in, a [`Principal`] out.
+
+mod principal;
+
+pub use principal::Principal;

@@ -1,0 +1,29 @@
+//! The authenticated caller.
+
+use std::collections::BTreeMap;
+
+/// Who is calling, as the credentials prove it. The same whatever the door and
+/// the kind of credential.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Principal {
+    /// The configured name of the issuer that vouches for the caller.
+    pub issuer: String,
+    /// The caller's name at that issuer (a token's `sub`).
+    pub subject: String,
+    /// The caller's teams, at least one. Several teams are judged as several
+    /// principals, each under its own team's policies; a deny for one is a deny.
+    pub teams: Vec<String>,
+    /// Principal tags beside `team`, for `aws:PrincipalTag/KEY`.
+    pub tags: BTreeMap<String, String>,
+    /// The token's claims, for `jwt:CLAIM`.
+    pub claims: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Principal {
+    /// The ARN under which policies see the caller as a member of `team`:
+    /// `arn:aws:glacier-gateway:::team/{team}/{subject}`. The service prefix is
+    /// the gateway's own, so that no AWS principal can be mistaken for one.
+    pub fn arn(&self, team: &str) -> String {
+        format!("arn:aws:glacier-gateway:::team/{team}/{}", self.subject)
+    }
+}

@@ -1,0 +1,204 @@
+//! Glacier's identifiers as checked types: a value of one of these is safe to
+//! put into a request path and to compare with a policy.
+
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+/// An identifier that breaks Glacier's rules; the message says which rule and
+/// never repeats more than the kind of the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidId(&'static str);
+
+macro_rules! checked_string {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier's text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                check(text).map_err(InvalidId)?;
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_string!(
+    /// An AWS account: exactly 12 digits. Glacier's `-` (the caller's own
+    /// account) is resolved before one of these is made.
+    AccountId,
+    |text| {
+        if text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(())
+        } else {
+            Err("an account ID is 12 digits without hyphens, or \"-\" for the default account")
+        }
+    }
+);
+
+checked_string!(
+    /// A vault's name: 1–255 of `A-Z a-z 0-9 _ - .` (Glacier Developer Guide,
+    /// "Create Vault"), except `.` and `..`, which HTTP clients and proxies
+    /// resolve as path segments.
+    VaultName,
+    |text| {
+        if text == "." || text == ".." {
+            Err("a vault cannot be addressed as \".\" or \"..\": they are path segments")
+        } else if (1..=255).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+        {
+            Ok(())
+        } else {
+            Err("a vault name is 1 to 255 characters of A-Z, a-z, 0-9, \"_\", \"-\" and \".\"")
+        }
+    }
+);
+
+checked_string!(
+    /// A multipart upload's ID: 1–256 base64url characters. Real ones have 92,
+    /// AWS's documentation shows 88; Glacier promises no length. It may begin
+    /// with `-`.
+    UploadId,
+    |text| {
+        if (1..=256).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+        {
+            Ok(())
+        } else {
+            Err("an upload ID is 1 to 256 characters of A-Z, a-z, 0-9, \"_\" and \"-\"")
+        }
+    }
+);
+
+checked_string!(
+    /// An AWS region's code, such as `eu-central-1`.
+    Region,
+    |text| {
+        let parts: Vec<&str> = text.split('-').collect();
+        let lower = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase());
+        match parts.split_last() {
+            Some((number, names))
+                if text.len() <= 32
+                    && names.len() >= 2
+                    && names.iter().all(lower)
+                    && (1..=2).contains(&number.len())
+                    && number.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                Ok(())
+            }
+            _ => Err("a region is an AWS region code such as \"eu-central-1\""),
+        }
+    }
+);
+
+impl Region {
+    /// The partition the region belongs to, as it stands in ARNs.
+    pub fn partition(&self) -> &'static str {
+        match self.0.as_str() {
+            r if r.starts_with("cn-") => "aws-cn",
+            r if r.starts_with("us-gov-") => "aws-us-gov",
+            r if r.starts_with("us-iso-") => "aws-iso",
+            r if r.starts_with("us-isob-") => "aws-iso-b",
+            _ => "aws",
+        }
+    }
+}
+
+/// What a Glacier policy speaks of:
+/// `arn:{partition}:glacier:{region}:{account}:vaults/{name}`. There is no finer
+/// resource than the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VaultArn {
+    /// The vault's region.
+    pub region: Region,
+    /// The account that owns the vault.
+    pub account: AccountId,
+    /// The vault's name.
+    pub vault: VaultName,
+}
+
+impl fmt::Display for VaultArn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { region, account, vault } = self;
+        write!(f, "arn:{}:glacier:{region}:{account}:vaults/{vault}", region.partition())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vault_names_follow_glaciers_charset_but_never_path_segments() {
+        for good in ["a", "A.b_c-1", "...", ".a", &"v".repeat(255)] {
+            assert!(good.parse::<VaultName>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a%2Fb", "a b", "ü", "a\0", &"v".repeat(256)] {
+            assert!(bad.parse::<VaultName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn upload_ids_are_base64url_of_any_length_and_may_begin_with_a_hyphen() {
+        for good in ["-abc", "_", &"x".repeat(92), &"x".repeat(88)] {
+            assert!(good.parse::<UploadId>().is_ok(), "{good}");
+        }
+        for bad in ["", ".", "a.b", "a+b", "a=", "a/b", &"x".repeat(257)] {
+            assert!(bad.parse::<UploadId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn accounts_are_twelve_digits() {
+        assert!("012345678901".parse::<AccountId>().is_ok());
+        for bad in ["-", "", "1234-5678-9012", "0123456789012", "01234567890a"] {
+            assert!(bad.parse::<AccountId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn regions_look_like_regions_and_know_their_partition() {
+        for (region, partition) in [
+            ("eu-central-1", "aws"),
+            ("us-gov-west-1", "aws-us-gov"),
+            ("cn-north-1", "aws-cn"),
+            ("ap-southeast-12", "aws"),
+        ] {
+            assert_eq!(region.parse::<Region>().unwrap().partition(), partition);
+        }
+        for bad in ["", "eu", "eu-1", "eu-central", "EU-central-1", "eu-central-1.evil.com", "eu--1"] {
+            assert!(bad.parse::<Region>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_arn_prints_as_iam_writes_it() {
+        let arn = VaultArn {
+            region: "cn-north-1".parse().unwrap(),
+            account: "012345678901".parse().unwrap(),
+            vault: "photos".parse().unwrap(),
+        };
+        assert_eq!(arn.to_string(), "arn:aws-cn:glacier:cn-north-1:012345678901:vaults/photos");
+    }
+}

@@ -1,0 +1,5 @@
+//! Glacier Gateway: lets a company's teams abort Amazon Glacier multipart uploads
+//! under IAM-like policies, without AWS credentials of their own.
+
+pub mod authn;
+pub mod glacier;
