@@ -3,3 +3,4 @@
 
 pub mod authn;
 pub mod glacier;
+pub mod policy;

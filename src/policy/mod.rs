@@ -1,0 +1,23 @@
+//! Authorization: IAM JSON policies with IAM's own semantics.
+//!
+//! [`PolicySet::load`] reads a policy folder and compiles it;
+//! [`PolicySet::decide`] decides a request and gives a [`Permit`], or a
+//! [`Denial`] that says why. This module knows nothing of HTTP.
+
+mod condition;
+mod context;
+mod decision;
+mod diagnostic;
+mod document;
+mod instant;
+mod load;
+mod pattern;
+mod resource;
+mod set;
+mod statement;
+
+pub use context::Context;
+pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
+pub use diagnostic::{Diagnostic, Severity};
+pub use resource::{Resource, Target};
+pub use set::PolicySet;
