@@ -3,3 +3,5 @@
 
 pub mod authn;
 pub mod glacier;
+#[cfg(feature = "simulator")]
+pub mod simulator;

@@ -187,7 +187,9 @@ mod tests {
         ] {
             assert_eq!(region.parse::<Region>().unwrap().partition(), partition);
         }
-        for bad in ["", "eu", "eu-1", "eu-central", "EU-central-1", "eu-central-1.evil.com", "eu--1"] {
+        for bad in
+            ["", "eu", "eu-1", "eu-central", "EU-central-1", "eu-central-1.evil.com", "eu--1"]
+        {
             assert!(bad.parse::<Region>().is_err(), "{bad}");
         }
     }
