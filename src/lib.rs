@@ -4,3 +4,5 @@
 pub mod authn;
 pub mod glacier;
 pub mod policy;
+#[cfg(feature = "simulator")]
+pub mod simulator;

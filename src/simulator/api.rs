@@ -1,0 +1,336 @@
+//! Glacier's REST API: requests in, replies out (Glacier Developer Guide, "API
+//! Reference").
+
+use std::time::Instant;
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, macros::format_description};
+
+use super::{
+    Received, Simulator,
+    error::GlacierError,
+    faults::Effect,
+    operation::{Operation, Target},
+    reply::{Reply, spoil},
+    signature::{self, Caller, Signed},
+    tree_hash::{Hash, Hasher, Payload},
+    vaults::{Part, Upload, Vault, Vaults},
+};
+use crate::glacier::{UploadId, VaultArn};
+
+const VERSION: &str = "2012-06-01";
+/// The largest page of uploads and of parts, which is also the default.
+const UPLOADS_PAGE: usize = 50;
+/// The largest page of vaults, which is also the default.
+const VAULTS_PAGE: usize = 10;
+
+type Result<T> = std::result::Result<T, GlacierError>;
+
+/// Serves every request to the simulator's Glacier endpoint.
+pub(super) async fn serve(
+    request: HttpRequest,
+    payload: web::Payload,
+    simulator: web::Data<Simulator>,
+) -> HttpResponse {
+    let target = Target::of(request.method().as_str(), request.uri().path());
+    let operation = target.as_ref().map(|target| target.operation);
+    let headers = lower_case_headers(&request);
+    let strike = {
+        let mut state = simulator.state();
+        let at = state.clock.now();
+        state.received.push(Received::new(&request, &headers, operation, at));
+        state.faults.strike(target.as_ref(), Instant::now())
+    };
+    let Some(payload) = hash(payload).await else {
+        return HttpResponse::BadRequest().finish();
+    };
+    let perform = || {
+        let call = Call { headers: &headers, query: request.query_string(), payload };
+        call.perform(&request, target, &simulator).unwrap_or_else(|error| Reply::error(&error))
+    };
+
+    let response = match strike.effect {
+        None => {
+            tokio::time::sleep(strike.delay).await;
+            perform().respond(&simulator)
+        }
+        Some(effect) => {
+            let carried_out = strike.carried_out || effect == Effect::Truncate;
+            let reply = carried_out.then(perform);
+            tokio::time::sleep(strike.delay).await;
+            spoil(effect, reply, &request, &simulator).await
+        }
+    };
+    tracing::debug!(?operation, status = response.status().as_u16(), "simulated Glacier replied");
+    response
+}
+
+fn lower_case_headers(request: &HttpRequest) -> Vec<(String, String)> {
+    let headers = request.headers().iter();
+    // A header that is not ASCII cannot have been signed as it stands.
+    let readable = headers.filter_map(|(name, value)| Some((name, value.to_str().ok()?)));
+    readable.map(|(name, value)| (name.as_str().to_owned(), value.to_owned())).collect()
+}
+
+/// Reads a payload to its end; `None` if the client broke off.
+async fn hash(mut payload: web::Payload) -> Option<Payload> {
+    let mut hasher = Hasher::new();
+    while let Some(chunk) = payload.next().await {
+        hasher.update(&chunk.ok()?);
+    }
+    Some(hasher.finish())
+}
+
+/// A request with its payload reduced to hashes.
+struct Call<'a> {
+    headers: &'a [(String, String)],
+    query: &'a str,
+    payload: Payload,
+}
+
+impl Call<'_> {
+    /// Authenticates the caller and carries the operation out.
+    fn perform(
+        &self,
+        request: &HttpRequest,
+        target: Option<Target>,
+        simulator: &Simulator,
+    ) -> Result<Reply> {
+        let mut state = simulator.state();
+        let signed = Signed {
+            method: request.method().as_str(),
+            target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
+            headers: self.headers,
+            payload_sha256: hex::encode(self.payload.sha256),
+        };
+        let caller = signature::verify(&signed, &simulator.config.accounts, state.clock.wall())?;
+        let target = target.ok_or_else(|| {
+            let code = "UnknownOperationException";
+            GlacierError::new(StatusCode::NOT_FOUND, code, "There is no such operation.")
+        })?;
+        match self.header("x-amz-glacier-version") {
+            Some(VERSION) => {}
+            None => return Err(GlacierError::missing("API version")),
+            Some(other) => {
+                return Err(GlacierError::invalid(format!("Invalid API version: {other}")));
+            }
+        }
+        self.check_content_sha256()?;
+        if target.account != "-" && target.account != caller.account.as_str() {
+            let message = format!("Access denied for account ID: {}", target.account);
+            return Err(GlacierError::access_denied(message));
+        }
+        let now = state.clock.now();
+        self.dispatch(&target, &caller, &mut state.vaults, now)
+    }
+
+    fn dispatch(
+        &self,
+        target: &Target,
+        caller: &Caller,
+        vaults: &mut Vaults,
+        now: OffsetDateTime,
+    ) -> Result<Reply> {
+        if target.operation == Operation::ListVaults {
+            let (marker, limit) = self.page(VAULTS_PAGE)?;
+            let page = vaults.list(&caller.account, &caller.region, marker.as_deref(), limit)?;
+            let list: Vec<Value> =
+                page.items.iter().map(|(arn, vault)| describe(arn, vault, now)).collect();
+            return Ok(Reply::json(json!({ "Marker": page.marker, "VaultList": list })));
+        }
+
+        let arn = vault_arn(target, caller)?;
+        let id = target.upload.as_str();
+        let location = format!("/{}/vaults/{}", arn.account, arn.vault);
+        Ok(match target.operation {
+            Operation::CreateVault => {
+                vaults.create(arn, now)?;
+                Reply::created(location)
+            }
+            Operation::ListVaults | Operation::DescribeVault => {
+                Reply::json(describe(&arn, vaults.get(&arn)?, now))
+            }
+            Operation::DeleteVault => {
+                vaults.delete(&arn)?;
+                Reply::no_content()
+            }
+            Operation::InitiateMultipartUpload => {
+                let part_size = self.number("x-amz-part-size")?;
+                let description = self.header("x-amz-archive-description").map(str::to_owned);
+                let id = vaults.initiate(&arn, part_size, description, now)?;
+                Reply::created(format!("{location}/multipart-uploads/{id}"))
+                    .with("x-amz-multipart-upload-id", id.to_string())
+            }
+            Operation::UploadMultipartPart => {
+                let range = self.content_range()?;
+                self.required("x-amz-content-sha256")?;
+                if self.tree_hash()? != self.payload.tree_hash {
+                    return Err(self.invalid("x-amz-sha256-tree-hash"));
+                }
+                vaults.put_part(&arn, id, range, self.payload.tree_hash, now)?;
+                Reply::no_content()
+                    .with("x-amz-sha256-tree-hash", hex::encode(self.payload.tree_hash))
+            }
+            Operation::CompleteMultipartUpload => {
+                let size = self.number("x-amz-archive-size")?;
+                let archive = vaults.complete(&arn, id, size, self.tree_hash()?, now)?;
+                Reply::created(format!("{location}/archives/{}", archive.id))
+                    .with("x-amz-sha256-tree-hash", hex::encode(archive.tree_hash))
+                    .with("x-amz-archive-id", archive.id)
+            }
+            Operation::AbortMultipartUpload => {
+                vaults.abort(&arn, id, now)?;
+                Reply::no_content()
+            }
+            Operation::ListMultipartUploads => {
+                let (marker, limit) = self.page(UPLOADS_PAGE)?;
+                let page = vaults.uploads(&arn, marker.as_deref(), limit, now)?;
+                let list: Vec<Value> = page
+                    .items
+                    .iter()
+                    .map(|(id, upload)| describe_upload(&arn, id, upload))
+                    .collect();
+                Reply::json(json!({ "Marker": page.marker, "UploadsList": list }))
+            }
+            Operation::ListParts => {
+                let (marker, limit) = self.page(UPLOADS_PAGE)?;
+                let (id, upload) = vaults.upload(&arn, id, now)?;
+                let page = upload.parts(marker.as_deref(), limit)?;
+                let mut listing = describe_upload(&arn, id, upload);
+                let parts = page.items.into_iter().map(|(first, part)| describe_part(first, part));
+                listing["Parts"] = parts.collect();
+                listing["Marker"] = page.marker.into();
+                Reply::json(listing)
+            }
+        })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn required(&self, name: &str) -> Result<&str> {
+        self.header(name).ok_or_else(|| GlacierError::missing(name))
+    }
+
+    fn invalid(&self, name: &str) -> GlacierError {
+        let value = self.header(name).unwrap_or_default();
+        GlacierError::invalid(format!("Invalid {name}: {value}"))
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        self.required(name)?.parse().map_err(|_| self.invalid(name))
+    }
+
+    fn tree_hash(&self) -> Result<Hash> {
+        let name = "x-amz-sha256-tree-hash";
+        let mut hash = Hash::default();
+        hex::decode_to_slice(self.required(name)?, &mut hash).map_err(|_| self.invalid(name))?;
+        Ok(hash)
+    }
+
+    fn check_content_sha256(&self) -> Result<()> {
+        let name = "x-amz-content-sha256";
+        let sha256 = hex::encode(self.payload.sha256);
+        if self.header(name).is_none_or(|announced| announced == sha256) {
+            Ok(())
+        } else {
+            Err(self.invalid(name))
+        }
+    }
+
+    /// `bytes {first}-{last}/*`, which must fit the payload's length.
+    fn content_range(&self) -> Result<(u64, u64)> {
+        let text =
+            self.header("content-range").ok_or_else(|| GlacierError::missing("Content-Range"))?;
+        let invalid = || GlacierError::invalid(format!("Invalid Content-Range: {text}"));
+        let (first, last) = text
+            .strip_prefix("bytes ")
+            .and_then(|range| range.strip_suffix("/*")?.split_once('-'))
+            .ok_or_else(invalid)?;
+        let first: u64 = first.parse().map_err(|_| invalid())?;
+        let last: u64 = last.parse().map_err(|_| invalid())?;
+        if last < first {
+            return Err(invalid());
+        }
+        if (last - first).checked_add(1) != Some(self.payload.length) {
+            let length = self.payload.length;
+            let message =
+                format!("Content-Range: {text} is incompatible with Content-Length: {length}");
+            return Err(GlacierError::invalid(message));
+        }
+        Ok((first, last))
+    }
+
+    /// The query's marker, and its limit or else `largest`.
+    fn page(&self, largest: usize) -> Result<(Option<String>, usize)> {
+        let (mut marker, mut limit) = (None, largest);
+        for (name, value) in url::form_urlencoded::parse(self.query.as_bytes()) {
+            match name.as_ref() {
+                "marker" => marker = Some(value.into_owned()),
+                "limit" => {
+                    let number = value.parse().ok().filter(|n| (1..=largest).contains(n));
+                    limit = number.ok_or_else(|| {
+                        GlacierError::invalid(format!(
+                            "Invalid limit: {value}. It is 1 to {largest}."
+                        ))
+                    })?;
+                }
+                _ => {}
+            }
+        }
+        Ok((marker, limit))
+    }
+}
+
+fn vault_arn(target: &Target, caller: &Caller) -> Result<VaultArn> {
+    let Caller { account, region } = caller;
+    let vault = target.vault.parse().map_err(|_| {
+        let partition = region.partition();
+        GlacierError::invalid(format!(
+            "Invalid vault name: arn:{partition}:glacier:{region}:{account}:vaults/{}",
+            target.vault
+        ))
+    })?;
+    Ok(VaultArn { region: region.clone(), account: account.clone(), vault })
+}
+
+/// A vault as DescribeVault and ListVaults show it.
+pub(super) fn describe(arn: &VaultArn, vault: &Vault, now: OffsetDateTime) -> Value {
+    let inventory = vault.inventory(now);
+    json!({
+        "VaultARN": arn.to_string(),
+        "VaultName": arn.vault,
+        "CreationDate": timestamp(vault.created),
+        "LastInventoryDate": inventory.as_ref().map(|inventory| timestamp(inventory.date)),
+        "NumberOfArchives": inventory.as_ref().map_or(0, |inventory| inventory.archives),
+        "SizeInBytes": inventory.as_ref().map_or(0, |inventory| inventory.bytes),
+    })
+}
+
+/// An upload as ListMultipartUploads and ListParts show it.
+pub(super) fn describe_upload(arn: &VaultArn, id: &UploadId, upload: &Upload) -> Value {
+    json!({
+        "MultipartUploadId": id,
+        "VaultARN": arn.to_string(),
+        "ArchiveDescription": upload.description,
+        "PartSizeInBytes": upload.part_size,
+        "CreationDate": timestamp(upload.created),
+    })
+}
+
+pub(super) fn describe_part(first: u64, part: Part) -> Value {
+    json!({
+        "RangeInBytes": format!("{first}-{}", first + part.length - 1),
+        "SHA256TreeHash": hex::encode(part.tree_hash),
+    })
+}
+
+/// A date as Glacier writes it, e.g. `2012-03-20T17:03:43.221Z`.
+pub(super) fn timestamp(moment: OffsetDateTime) -> String {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    moment.format(format).unwrap_or_default()
+}

@@ -1,0 +1,127 @@
+//! `glacier-gateway simulator`.
+
+use std::{fs, io, net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{AbortCompleted, Account, Config, Fault, Rules, SeedVault, Simulator};
+
+/// Run the Glacier simulator alone, until interrupted.
+///
+/// Prints one line of JSON on standard output once it listens: `endpoint`,
+/// `control` and `credentials`.
+#[derive(Args)]
+pub struct SimulatorArgs {
+    /// Port of Glacier's API on the loopback address; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Port of the control endpoint; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    control_port: u16,
+    /// Credentials to accept, as ACCOUNT:ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]. May
+    /// be repeated.
+    #[arg(
+        long = "credentials",
+        value_name = "CREDENTIALS",
+        value_parser = parse_account,
+        default_value = "111122223333:AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+    )]
+    accounts: Vec<Account>,
+    /// A JSON file with an array of vaults to begin with, each as the control
+    /// endpoint's POST /vaults takes it.
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// A fault in force from the start, as the control endpoint's POST /faults
+    /// takes it, e.g. '{"effect": "throttle", "rate": 0.1}'. May be repeated.
+    #[arg(long = "fault", value_name = "JSON", value_parser = parse_fault)]
+    faults: Vec<Fault>,
+    /// How long a repeated abort still succeeds.
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    abort_grace: humantime::Duration,
+    /// After how long without a new part an upload vanishes; never if absent.
+    #[arg(long, value_name = "DURATION")]
+    idle_expiry: Option<humantime::Duration>,
+    /// The reply to aborting a completed upload.
+    #[arg(long, value_enum, default_value_t = AbortCompleted::NotFound)]
+    abort_completed: AbortCompleted,
+    /// How many seconds the simulator's clock is ahead.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, allow_negative_numbers = true)]
+    clock_skew: i32,
+}
+
+impl SimulatorArgs {
+    /// Runs the simulator until SIGINT or SIGTERM.
+    ///
+    /// # Errors
+    /// A port that is taken, a seed file that cannot be read or is refused.
+    pub async fn run(self) -> io::Result<()> {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let running = Simulator::start(Config {
+            bind: loopback(self.port),
+            control_bind: loopback(self.control_port),
+            accounts: self.accounts.clone(),
+            rules: Rules {
+                abort_grace: self.abort_grace.into(),
+                idle_expiry: self.idle_expiry.map(Into::into),
+                abort_completed: self.abort_completed,
+            },
+            faults: self.faults,
+            clock_skew: time::Duration::seconds(self.clock_skew.into()),
+        })?;
+        if let Some(path) = self.seed {
+            let vaults: Vec<SeedVault> = serde_json::from_slice(&fs::read(path)?)?;
+            for vault in vaults {
+                running.simulator.seed(&vault).map_err(io::Error::other)?;
+            }
+        }
+        let credentials = self.accounts.iter().map(|account| {
+            json!({
+                "accountId": account.account_id,
+                "accessKeyId": account.access_key_id,
+            })
+        });
+        println!(
+            "{}",
+            json!({
+                "endpoint": running.endpoint,
+                "control": running.control,
+                "credentials": credentials.collect::<serde_json::Value>(),
+            })
+        );
+        interrupted().await?;
+        running.stop().await;
+        Ok(())
+    }
+}
+
+async fn interrupted() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            result = tokio::signal::ctrl_c() => result,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+fn parse_account(text: &str) -> Result<Account, String> {
+    let mut fields = text.splitn(4, ':');
+    let mut field = |name| {
+        fields.next().filter(|field| !field.is_empty()).ok_or(format!("the {name} is missing"))
+    };
+    Ok(Account {
+        account_id: field("account")?.parse().map_err(|error| format!("{error}"))?,
+        access_key_id: field("access key ID")?.to_owned(),
+        secret_access_key: field("secret")?.into(),
+        session_token: fields.next().map(Into::into),
+    })
+}
+
+fn parse_fault(text: &str) -> Result<Fault, serde_json::Error> {
+    serde_json::from_str(text)
+}

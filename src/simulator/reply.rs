@@ -1,0 +1,145 @@
+//! Replies on their way out, genuine or spoiled by a fault.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::{BodySize, MessageBody},
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, DATE, HttpDate, LOCATION},
+    },
+    web::Bytes,
+};
+use serde_json::Value;
+
+use super::{Connection, Simulator, error::GlacierError, faults::Effect, vaults::random_id};
+
+/// A reply of Glacier's.
+pub(super) struct Reply {
+    status: StatusCode,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Value>,
+}
+
+impl Reply {
+    pub(super) fn json(body: Value) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Some(body) }
+    }
+
+    pub(super) fn created(location: String) -> Self {
+        let headers = vec![(LOCATION.as_str(), location)];
+        Self { status: StatusCode::CREATED, headers, body: None }
+    }
+
+    pub(super) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, headers: Vec::new(), body: None }
+    }
+
+    pub(super) fn error(error: &GlacierError) -> Self {
+        let status =
+            StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, headers: Vec::new(), body: Some(error.body()) }
+    }
+
+    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub(super) fn respond(self, simulator: &Simulator) -> HttpResponse {
+        let mut response = self.head(simulator);
+        match self.body {
+            Some(body) => response.content_type("application/json").body(body.to_string()),
+            None => response.finish(),
+        }
+    }
+
+    fn head(&self, simulator: &Simulator) -> HttpResponseBuilder {
+        let date = SystemTime::from(simulator.state().clock.wall());
+        let mut response = HttpResponse::build(self.status);
+        response.insert_header((DATE, HttpDate::from(date)));
+        response.insert_header(("x-amzn-RequestId", random_id(35)));
+        for (name, value) in &self.headers {
+            response.insert_header((*name, value.as_str()));
+        }
+        response
+    }
+}
+
+/// What the caller gets when `effect` strikes. `reply` is the genuine one if the
+/// operation was carried out.
+pub(super) async fn spoil(
+    effect: Effect,
+    reply: Option<Reply>,
+    request: &HttpRequest,
+    simulator: &Simulator,
+) -> HttpResponse {
+    let error = |error| Reply::error(&error).respond(simulator);
+    match effect {
+        Effect::Latency { .. } => reply.unwrap_or_else(Reply::no_content).respond(simulator),
+        Effect::Throttle | Effect::RateLimit { .. } => error(GlacierError::throttled()),
+        Effect::Unavailable => error(GlacierError::unavailable()),
+        Effect::Error { status, code, message } => error(GlacierError { status, code, message }),
+        Effect::Hang => std::future::pending().await,
+        Effect::Reset => {
+            if let Some(connection) = request.conn_data::<Connection>() {
+                // Closing a socket that lingers for no time sends RST.
+                let _ = connection.0.set_linger(Some(Duration::ZERO));
+            }
+            HttpResponse::Ok().body(Broken { declared: 1, sent: None, flushed: true })
+        }
+        Effect::Truncate => {
+            let mut reply = reply.unwrap_or_else(Reply::no_content);
+            let body = reply.body.take().unwrap_or_else(|| serde_json::json!({ "cut": "short" }));
+            if reply.status == StatusCode::NO_CONTENT {
+                reply.status = StatusCode::OK;
+            }
+            let whole = Bytes::from(body.to_string());
+            let sent = Some(whole.slice(..whole.len() / 2));
+            let body = Broken { declared: whole.len() as u64, sent, flushed: false };
+            reply.head(simulator).content_type("application/json").body(body)
+        }
+        Effect::NotJson { status } => {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+            let page = format!("<html><body><h1>{status}</h1></body></html>");
+            HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html")).body(page)
+        }
+    }
+}
+
+/// A body that ends with an error, upon which the server drops the connection.
+struct Broken {
+    declared: u64,
+    sent: Option<Bytes>,
+    /// Whether the server had its chance to write what was sent.
+    flushed: bool,
+}
+
+impl MessageBody for Broken {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.declared)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, io::Error>>> {
+        if let Some(bytes) = self.sent.take() {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if !self.flushed {
+            self.flushed = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(io::Error::other("a fault breaks the reply off"))))
+    }
+}
