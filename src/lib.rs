@@ -2,6 +2,7 @@
 //! under IAM-like policies, without AWS credentials of their own.
 
 pub mod authn;
+pub mod cli;
 pub mod glacier;
 pub mod policy;
 #[cfg(feature = "simulator")]

@@ -1,21 +1,24 @@
-//! The command line, for the time being the simulator's.
+//! The command line, for the time being.
 
-#[cfg(feature = "simulator")]
+use clap::Parser;
+
+#[derive(clap::Parser)]
+enum Command {
+    #[cfg(feature = "simulator")]
+    Simulator(glacier_gateway::simulator::cli::SimulatorArgs),
+    #[command(subcommand)]
+    Policy(glacier_gateway::cli::policy::PolicyCommand),
+}
+
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    use clap::Parser;
-
-    #[derive(clap::Parser)]
-    enum Command {
-        Simulator(glacier_gateway::simulator::cli::SimulatorArgs),
-    }
+async fn main() -> std::io::Result<std::process::ExitCode> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .init();
-    let Command::Simulator(arguments) = Command::parse();
-    arguments.run().await
+    match Command::parse() {
+        #[cfg(feature = "simulator")]
+        Command::Simulator(arguments) => arguments.run().await.map(|()| 0.into()),
+        Command::Policy(command) => command.run().map(Into::into),
+    }
 }
-
-#[cfg(not(feature = "simulator"))]
-fn main() {}

@@ -4,6 +4,7 @@
 //! [`PolicySet::decide`] decides a request and gives a [`Permit`], or a
 //! [`Denial`] that says why. This module knows nothing of HTTP.
 
+mod batch;
 mod condition;
 mod context;
 mod decision;
@@ -13,9 +14,11 @@ mod instant;
 mod load;
 mod pattern;
 mod resource;
+mod rule;
 mod set;
 mod statement;
 
+pub use batch::simulate_line;
 pub use context::Context;
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};

@@ -4,7 +4,7 @@ use super::condition::Condition;
 use super::context::Facts;
 use super::diagnostic::Problem;
 use super::document::{Document, Element, PrincipalId, StatementNode};
-use super::pattern::{Matched, Pattern, Syntax};
+use super::pattern::{Matched, Pattern, Syntax, VariableError};
 
 /// What a statement that applies results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Statement {
             node.actions.values.iter().map(|a| Pattern::wildcards(&a.value.to_ascii_lowercase()));
         let mut resources = Vec::new();
         for resource in &node.resources.values {
-            match Pattern::parse(&resource.value, Syntax { wildcards: true, variables }) {
+            match resource_pattern(&resource.value, variables) {
                 Ok(pattern) => resources.push(pattern),
                 Err(error) => problems.push(Problem::variable(resource, &error)),
             }
@@ -137,6 +137,19 @@ impl Statement {
         let resources = self.resources.patterns.iter().flat_map(Pattern::variable_keys);
         resources.chain(self.conditions.iter().flat_map(Condition::keys))
     }
+}
+
+/// Compiles a resource. Variables may stand only in the last part of an ARN (IAM
+/// User Guide, "IAM policy elements: Variables and tags", "Resource element").
+fn resource_pattern(text: &str, variables: bool) -> Result<Pattern, VariableError> {
+    let pattern = Pattern::parse(text, Syntax { wildcards: true, variables })?;
+    let first = text.find("${").unwrap_or(text.len());
+    if pattern.variable_keys().next().is_some() && text[..first].matches(':').count() < 5 {
+        let end = text[first..].find('}').map_or(text.len(), |end| first + end + 1);
+        let message = "a policy variable may stand only after the fifth colon of an ARN";
+        return Err(VariableError { at: first..end, message });
+    }
+    Ok(pattern)
 }
 
 /// How an identifier in `Principal` fits a caller.
