@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::resource::Resource;
 use crate::glacier::Operation;
 
 /// Which kind of policy a statement stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Layer {
     /// A team's own policies (identity-based).
@@ -21,7 +22,7 @@ pub enum Layer {
 }
 
 /// A statement's place in the policy set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StatementId {
     /// The kind of policy.
     pub layer: Layer,
@@ -86,7 +87,7 @@ impl Permit {
 }
 
 /// Why a request is denied. Serialises as the `reason` and its details.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Denial {
     /// A statement denies it, whatever others allow.
@@ -108,7 +109,7 @@ pub enum Denial {
 }
 
 /// An Allow that is about the operation but did not apply.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NearMiss {
     /// The statement.
     pub statement: Arc<StatementId>,
@@ -118,7 +119,7 @@ pub struct NearMiss {
 }
 
 /// What kept a statement from applying.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "missed", rename_all = "camelCase")]
 pub enum Missed {
     /// It is about other resources.
@@ -131,6 +132,14 @@ pub enum Missed {
 }
 
 impl Denial {
+    /// The statement that denies, if one does.
+    pub fn statement(&self) -> Option<&StatementId> {
+        match self {
+            Denial::ExplicitDeny { statement, .. } => Some(statement),
+            Denial::ImplicitDeny { .. } | Denial::UploadUnknown => None,
+        }
+    }
+
     /// The stable code of the reason.
     pub fn reason(&self) -> &'static str {
         match self {

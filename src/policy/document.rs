@@ -174,7 +174,7 @@ impl Reader {
             return None;
         };
         let nodes = self.one_or_more("Statement", statement);
-        let statements = nodes.iter().filter_map(|node| self.statement(node)).collect();
+        let statements: Vec<_> = nodes.iter().filter_map(|node| self.statement(node)).collect();
         self.check_sids(&statements);
         let variables = version.is_some_and(|version| version.value == VERSIONS[0]);
         Some(Document { variables, statements })
