@@ -1,24 +1,7 @@
-//! The command line, for the time being.
+//! The `glacier-gateway` command.
 
-use clap::Parser;
+use std::process::ExitCode;
 
-#[derive(clap::Parser)]
-enum Command {
-    #[cfg(feature = "simulator")]
-    Simulator(glacier_gateway::simulator::cli::SimulatorArgs),
-    #[command(subcommand)]
-    Policy(glacier_gateway::cli::policy::PolicyCommand),
-}
-
-#[tokio::main]
-async fn main() -> std::io::Result<std::process::ExitCode> {
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .init();
-    match Command::parse() {
-        #[cfg(feature = "simulator")]
-        Command::Simulator(arguments) => arguments.run().await.map(|()| 0.into()),
-        Command::Policy(command) => command.run().map(Into::into),
-    }
+fn main() -> ExitCode {
+    glacier_gateway::cli::run()
 }

@@ -1,14 +1,34 @@
 //! `policy`: lint and simulate policies without a running gateway.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    io::{self, BufRead, Write},
+    path::PathBuf,
+};
 
-use crate::policy;
+use super::Failure;
+use crate::policy::{self, Format, PolicySet};
 
 /// Lint and simulate policies.
 #[derive(clap::Subcommand, Debug)]
 pub enum PolicyCommand {
+    /// Report what is wrong in a policy folder; fails if there are errors.
+    Lint(LintArgs),
     /// Decide cases read from standard input.
     Simulate(SimulateArgs),
+}
+
+/// The arguments of `policy lint`.
+#[derive(clap::Args, Debug)]
+pub struct LintArgs {
+    /// The policy folder.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// How to print.
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// Fail on warnings, too.
+    #[arg(long)]
+    deny_warnings: bool,
 }
 
 /// The arguments of `policy simulate`.
@@ -20,20 +40,37 @@ pub struct SimulateArgs {
 }
 
 impl PolicyCommand {
-    /// Runs the command; gives its exit code.
-    ///
-    /// # Errors
-    /// Standard input or output failing.
-    pub fn run(self) -> io::Result<u8> {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
         match self {
-            PolicyCommand::Simulate(_) => {
-                let mut output = io::BufWriter::new(io::stdout().lock());
-                for line in io::stdin().lock().lines() {
-                    writeln!(output, "{}", policy::simulate_line(&line?))?;
-                }
-                output.flush()?;
-                Ok(0)
-            }
+            PolicyCommand::Lint(args) => args.run(),
+            PolicyCommand::Simulate(_) => jsonl().map_err(Failure::other),
         }
     }
+}
+
+impl LintArgs {
+    fn run(self) -> Result<(), Failure> {
+        let loaded = PolicySet::load(&self.folder);
+        let (usable, diagnostics) = match loaded {
+            Ok((_, warnings)) => (true, warnings),
+            Err(diagnostics) => (false, diagnostics),
+        };
+        print!("{}", policy::render(&diagnostics, self.format));
+        if !usable {
+            Err(Failure::other("the policies have errors"))
+        } else if self.deny_warnings && !diagnostics.is_empty() {
+            Err(Failure::other("the policies have warnings"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn jsonl() -> io::Result<()> {
+    let mut output = io::BufWriter::new(io::stdout().lock());
+    for line in io::stdin().lock().lines() {
+        writeln!(output, "{}", policy::simulate_line(&line?))?;
+    }
+    output.flush()
 }

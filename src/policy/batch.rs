@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::context::{GivenKeys, Simulated};
 use super::decision::Layer;
-use super::document::{self, DocumentKind};
+use super::document;
 use super::rule::{self, Found, Verdict};
 use super::statement::{Effect, Statement};
 
@@ -139,11 +139,7 @@ fn simulate(case: &Case<'_>) -> Result<Outcome, String> {
 }
 
 fn compile(layer: Layer, text: &str) -> Result<Vec<Statement>, String> {
-    let kind = match layer {
-        Layer::VaultPolicies => DocumentKind::Resource,
-        Layer::Policies | Layer::Guardrails => DocumentKind::Identity,
-    };
-    document::parse(text, kind)
+    document::parse(text, layer.kind())
         .and_then(|document| Statement::compile(&document))
         .map_err(|problems| problems.first().map(|p| p.message.clone()).unwrap_or_default())
 }

@@ -4,12 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::document::DocumentKind;
 use super::resource::Resource;
 use crate::glacier::Operation;
 
 /// Which kind of policy a statement stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Layer {
     /// A team's own policies (identity-based).
@@ -20,8 +22,18 @@ pub enum Layer {
     VaultPolicies,
 }
 
+impl Layer {
+    /// Whether documents of the layer name principals.
+    pub(super) fn kind(self) -> DocumentKind {
+        match self {
+            Layer::Policies | Layer::Guardrails => DocumentKind::Identity,
+            Layer::VaultPolicies => DocumentKind::Resource,
+        }
+    }
+}
+
 /// A statement's place in the policy set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StatementId {
     /// The kind of policy.
     pub layer: Layer,
@@ -86,7 +98,7 @@ impl Permit {
 }
 
 /// Why a request is denied. Serialises as the `reason` and its details.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Denial {
     /// A statement denies it, whatever others allow.
@@ -108,7 +120,7 @@ pub enum Denial {
 }
 
 /// An Allow that is about the operation but did not apply.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NearMiss {
     /// The statement.
     pub statement: Arc<StatementId>,
@@ -118,7 +130,7 @@ pub struct NearMiss {
 }
 
 /// What kept a statement from applying.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "missed", rename_all = "camelCase")]
 pub enum Missed {
     /// It is about other resources.
@@ -131,6 +143,14 @@ pub enum Missed {
 }
 
 impl Denial {
+    /// The statement that denies, if one does.
+    pub fn statement(&self) -> Option<&StatementId> {
+        match self {
+            Denial::ExplicitDeny { statement, .. } => Some(statement),
+            Denial::ImplicitDeny { .. } | Denial::UploadUnknown => None,
+        }
+    }
+
     /// The stable code of the reason.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -5,14 +5,18 @@
 //! [`Denial`] that says why. This module knows nothing of HTTP.
 
 mod batch;
+mod check;
 mod condition;
 mod context;
 mod decision;
 mod diagnostic;
 mod document;
 mod instant;
+mod keys;
+mod lint;
 mod load;
 mod pattern;
+mod report;
 mod resource;
 mod rule;
 mod set;
@@ -22,5 +26,6 @@ pub use batch::simulate_line;
 pub use context::Context;
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
+pub use report::{Format, render};
 pub use resource::{Resource, Target};
 pub use set::PolicySet;
