@@ -10,12 +10,10 @@ use std::{
 use aws_lc_rs::{
     encoding::AsDer,
     rsa,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
 };
-use jsonwebtoken::{
-    Algorithm, EncodingKey, Header, encode,
-    jwk::{Jwk, PublicKeyUse},
-};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -180,10 +178,13 @@ pub struct Key {
 
 impl Key {
     fn new(encoding: EncodingKey, algorithm: Algorithm, id: &str) -> Self {
-        let mut public = Jwk::from_encoding_key(&encoding, algorithm).unwrap();
-        public.common.key_id = Some(id.to_owned());
-        public.common.public_key_use = Some(PublicKeyUse::Signature);
-        let public = serde_json::to_value(public).unwrap();
+        let public = Jwk::from_encoding_key(&encoding, algorithm).unwrap();
+        Self::published(encoding, serde_json::to_value(public).unwrap(), algorithm, id)
+    }
+
+    fn published(encoding: EncodingKey, mut public: Value, algorithm: Algorithm, id: &str) -> Self {
+        public["kid"] = json!(id);
+        public["use"] = json!("sig");
         Self { encoding, public, algorithm, id: id.to_owned() }
     }
 
@@ -208,9 +209,11 @@ impl Key {
     }
 
     pub fn eddsa(id: &str) -> Self {
-        let document =
-            Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
-        Self::new(EncodingKey::from_ed_der(document.as_ref()), Algorithm::EdDSA, id)
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let document = pair.to_pkcs8v1().unwrap();
+        let x = BASE64_URL_SAFE_NO_PAD.encode(pair.public_key());
+        let public = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
+        Self::published(EncodingKey::from_ed_der(document.as_ref()), public, Algorithm::EdDSA, id)
     }
 
     pub fn sign(&self, claims: &Value) -> String {

@@ -102,7 +102,7 @@ async fn an_upload_id_may_begin_with_a_hyphen() {
 
     assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
     let requests = gateway.simulator.requests().await;
-    assert_eq!(requests[0]["path"], "/111122223333/vaults/own-photos/multipart-uploads/-abc_DEF");
+    assert_eq!(requests[0]["target"], "/111122223333/vaults/own-photos/multipart-uploads/-abc_DEF");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn a_vault_is_described_by_its_account_number_and_by_a_hyphen() {
     }
     // The policy saw the account's number, and so did Glacier.
     for request in gateway.simulator.requests().await {
-        assert_eq!(request["path"], "/111122223333/vaults/own-a");
+        assert_eq!(request["target"], "/111122223333/vaults/own-a");
     }
 }
 
