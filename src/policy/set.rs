@@ -154,7 +154,9 @@ impl PolicySet {
         resource: Resource,
         context: &Context,
     ) -> Result<Permit, Denial> {
-        if !context.knows_upload() && self.needs_upload(principal, operation, &resource, context) {
+        if !context.knows_upload()
+            && self.reads_upload(principal, operation, &resource, context).is_some()
+        {
             return Err(Denial::UploadUnknown);
         }
         let mut permit = None;
@@ -177,31 +179,46 @@ impl PolicySet {
         }
     }
 
-    /// Whether a policy that could apply reads facts about the upload
-    /// (`gateway:UploadAgeInDays`, `gateway:UploadDescription`). They cost a
-    /// look-up, so ask this first; without them such a request is denied.
-    /// Always false for operations that are not about one upload.
-    pub fn needs_upload(
+    /// A permit to look up the upload's facts (with ListParts), if a policy that
+    /// could apply to the request reads them: `gateway:UploadAgeInDays`,
+    /// `gateway:UploadDescription`. Ask this before deciding; such a request is
+    /// denied without the facts. They are for the policies, not for the caller.
+    pub fn upload_lookup(
         &self,
         principal: &Principal,
         operation: Operation,
         resource: &Resource,
         context: &Context,
-    ) -> bool {
+    ) -> Option<Permit> {
+        let (team, asking) = self.reads_upload(principal, operation, resource, context)?;
+        let id = Arc::clone(&asking.id);
+        Some(Permit::new(Operation::ListParts, resource.clone(), team, id))
+    }
+
+    /// A statement that could apply and reads the upload's facts, and the index
+    /// of the team for which it does. Only for operations on one upload.
+    fn reads_upload(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        resource: &Resource,
+        context: &Context,
+    ) -> Option<(usize, &Stored)> {
         if !matches!(operation, Operation::AbortMultipartUpload | Operation::ListParts) {
-            return false;
+            return None;
         }
-        principal.teams.iter().any(|team| {
+        principal.teams.iter().enumerate().find_map(|(index, team)| {
             let facts = Request::new(principal, team, resource, context);
-            self.layers(team).filter(|statements| statements.reads_upload).any(|statements| {
-                statements.candidates(operation, resource.as_str()).any(
-                    |Stored { statement, .. }| {
-                        reads_upload(statement)
-                            && statement.covers_resource(resource.as_str(), &facts)
-                            && statement.covers_principal(&facts)
-                    },
-                )
-            })
+            let asks = |stored: &&Stored| {
+                let statement = &stored.statement;
+                reads_upload(statement)
+                    && statement.covers_resource(resource.as_str(), &facts)
+                    && statement.covers_principal(&facts)
+            };
+            let layers = self.layers(team).filter(|statements| statements.reads_upload);
+            let mut candidates =
+                layers.flat_map(|layer| layer.candidates(operation, resource.as_str()));
+            Some((index, candidates.find(asks)?))
         })
     }
 
