@@ -253,7 +253,7 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
         return Ok((Piece::Variable { key, default: None }, 2 + end + 1));
     }
     const DEFAULT: &str = "a variable's default stands in single quotes: write ${key, 'default'}";
-    let quoted = rest[1..].trim_start_matches(' ').strip_prefix('\'').ok_or(DEFAULT)?;
+    let quoted = rest.strip_prefix(", '").ok_or(DEFAULT)?;
     let (default, after) = quoted.split_once('\'').ok_or(DEFAULT)?;
     let after = after.strip_prefix('}').ok_or(DEFAULT)?;
     let piece = Piece::Variable { key, default: Some(default.into()) };

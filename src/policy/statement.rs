@@ -159,12 +159,12 @@ impl Statement {
     }
 }
 
-/// Compiles a resource. Fields that an ARN lacks count as `*` (IAM User Guide,
-/// "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
+/// Compiles a resource. Fields that an ARN without `*` lacks count as `*` (IAM
+/// User Guide, "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
 /// User Guide, "IAM policy elements: Variables and tags", "Resource element").
 fn resource_pattern(text: &str, variables: bool) -> Result<Pattern, VariableError> {
     let syntax = Syntax { wildcards: true, variables };
-    let missing = match text.starts_with("arn:") {
+    let missing = match text.starts_with("arn:") && !text.contains('*') {
         true => 5_usize.saturating_sub(text.matches(':').count()),
         false => 0,
     };
