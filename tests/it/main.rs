@@ -11,6 +11,7 @@ mod log;
 mod openapi;
 mod parameters;
 mod shutdown;
+mod simulator;
 mod support;
 mod tokens;
 mod uploads;
