@@ -9,7 +9,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{AccountId, Region, Upstream},
     policy::PolicySet,
@@ -17,8 +17,10 @@ use crate::{
 
 /// What serves a request; one for the process.
 pub struct Gateway {
-    /// Verifies callers.
+    /// Verifies callers that bring a token.
     pub authenticator: Authenticator,
+    /// Verifies callers that sign.
+    pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
     pub policies: ArcSwap<PolicySet>,
     /// Forwards.
@@ -34,11 +36,13 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         authenticator: Authenticator,
+        keys: GatewayKeys,
         policies: PolicySet,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
+            keys,
             policies: ArcSwap::new(Arc::new(policies)),
             upstream,
             settings,
@@ -53,10 +57,10 @@ impl Gateway {
     }
 
     /// The region that a request asks for, if this gateway serves it.
-    pub fn region(&self, requested: Option<&str>) -> Option<&Region> {
+    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
         match requested {
             None => Some(&self.settings.aws.region),
-            Some(name) => self.upstream.regions().find(|region| region.as_str() == name),
+            Some(name) => self.upstream.regions().find(|region| *region == name),
         }
     }
 
