@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{AccountId, Region, Upstream},
     policy::LivePolicies,
@@ -15,8 +15,10 @@ use crate::{
 
 /// What serves a request; one for the process.
 pub struct Gateway {
-    /// Verifies callers.
+    /// Verifies callers that bring a token.
     pub authenticator: Authenticator,
+    /// Verifies callers that sign.
+    pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
     pub policies: Arc<LivePolicies>,
     /// Forwards.
@@ -32,11 +34,13 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         authenticator: Authenticator,
+        keys: GatewayKeys,
         policies: LivePolicies,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
+            keys,
             policies: Arc::new(policies),
             upstream,
             settings,
@@ -51,10 +55,10 @@ impl Gateway {
     }
 
     /// The region that a request asks for, if this gateway serves it.
-    pub fn region(&self, requested: Option<&str>) -> Option<&Region> {
+    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
         match requested {
             None => Some(&self.settings.aws.region),
-            Some(name) => self.upstream.regions().find(|region| region.as_str() == name),
+            Some(name) => self.upstream.regions().find(|region| *region == name),
         }
     }
 

@@ -91,7 +91,7 @@ impl Failure {
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
         match error {
-            crate::app::StartError::Policies(_) => Self::configuration(error.to_string()),
+            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => Self::configuration(error.to_string()),
             _ => Self::other(error),
         }
     }
