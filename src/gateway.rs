@@ -12,6 +12,7 @@ use crate::{
     authn::Authenticator,
     config::Settings,
     glacier::{AccountId, Region, Upstream},
+    metrics::Metrics,
     policy::PolicySet,
 };
 
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub policies: ArcSwap<PolicySet>,
     /// Forwards.
     pub upstream: Upstream,
+    /// Counts what it does.
+    pub metrics: Arc<Metrics>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -41,6 +44,7 @@ impl Gateway {
             authenticator,
             policies: ArcSwap::new(Arc::new(policies)),
             upstream,
+            metrics: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }

@@ -15,6 +15,7 @@ pub mod dev;
 pub mod gateway;
 pub mod glacier;
 pub mod http;
+pub mod metrics;
 pub mod policy;
 #[cfg(feature = "simulator")]
 pub mod simulator;

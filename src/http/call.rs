@@ -111,6 +111,7 @@ impl Call {
         match result {
             Ok(reply) => {
                 record.upstream_request_id.clone_from(&reply.request_id);
+                record.upstream_result = Some("ok");
                 Ok(reply)
             }
             Err(error) => {
@@ -121,7 +122,9 @@ impl Call {
                 } else if error.outcome_is_unknown() {
                     record.outcome = Some("unknown");
                 }
-                Err(Problem::from(&error))
+                let problem = Problem::from(&error);
+                record.upstream_result = Some(problem.code.as_str());
+                Err(problem)
             }
         }
     }
