@@ -10,6 +10,7 @@ use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{AccountId, Region, Upstream},
+    metrics::Metrics,
     policy::LivePolicies,
 };
 
@@ -23,6 +24,8 @@ pub struct Gateway {
     pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
+    /// Counts what it does.
+    pub metrics: Arc<Metrics>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -43,6 +46,7 @@ impl Gateway {
             keys,
             policies: Arc::new(policies),
             upstream,
+            metrics: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }

@@ -115,8 +115,7 @@ impl Call {
     ) -> Result<VaultPage, Problem> {
         let resource = Resource::account(region.clone(), account.clone());
         let permit = self.authorize(Operation::ListVaults, resource)?;
-        let mut page =
-            self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
+        let mut page = self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
         page.vaults.retain(|listed| {
             listed.vault_name.parse().is_ok_and(|vault| {
                 let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
@@ -177,6 +176,7 @@ impl Call {
         match result {
             Ok(reply) => {
                 record.upstream_request_id = reply.request_id;
+                record.upstream_result = Some("ok");
                 Ok(reply.value)
             }
             Err(error) => {
@@ -187,7 +187,9 @@ impl Call {
                 } else if error.outcome_is_unknown() {
                     record.outcome = Some("unknown");
                 }
-                Err(Problem::from(&error))
+                let problem = Problem::from(&error);
+                record.upstream_result = Some(problem.code.as_str());
+                Err(problem)
             }
         }
     }
