@@ -1,7 +1,21 @@
 //! Glacier Gateway: lets a company's teams abort Amazon Glacier multipart uploads
 //! under IAM-like policies, without AWS credentials of their own.
+//!
+//! A request goes one way: a door ([`http`]) reads it; [`authn`] says who is
+//! calling; [`policy`] decides and, if it allows, hands out a
+//! [`policy::Permit`]; [`glacier`] forwards, and takes nothing but a permit.
+//! [`app`] builds all of it from [`config::Settings`].
 
+pub mod app;
 pub mod authn;
+pub mod cli;
+pub mod config;
+#[cfg(feature = "simulator")]
+pub mod dev;
+pub mod gateway;
 pub mod glacier;
+pub mod http;
+pub mod policy;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+pub mod telemetry;

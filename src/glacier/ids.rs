@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// An identifier that breaks Glacier's rules; the message says which rule and
 /// never repeats more than the kind of the value.
@@ -40,7 +40,43 @@ macro_rules! checked_string {
                 f.write_str(&self.0)
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Text::deserialize(deserializer)?.0.parse().map_err(de::Error::custom)
+            }
+        }
     };
+}
+
+/// A string, or a number where the source of the value has no quotes: an account
+/// in an environment variable reads as a number and loses its leading zeros.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Text, E> {
+                Ok(Text(format!("{number:012}")))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
+                self.visit_u64(u64::try_from(number).map_err(E::custom)?)
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 checked_string!(

@@ -1,8 +1,13 @@
-//! Amazon Glacier as the gateway knows it: identifiers and ARNs, and the
-//! operations it may perform. Nothing here knows of HTTP servers or callers.
+//! Amazon Glacier as the gateway knows it: identifiers and ARNs, the operations
+//! it may perform, and the client that performs them. Nothing here knows of HTTP
+//! servers or callers.
 
+mod error;
 mod ids;
 mod operation;
+mod upstream;
 
+pub use error::{UpstreamError, UpstreamErrorKind};
 pub use ids::{AccountId, InvalidId, Region, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
+pub use upstream::{Page, Part, PartPage, Reply, Upload, UploadPage, Upstream, Vault, VaultPage};

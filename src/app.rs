@@ -1,0 +1,179 @@
+//! Builds everything from the settings, in order; listens; and shuts down without
+//! losing a request.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, rt, web::Data};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    authn::Authenticator,
+    config::Settings,
+    gateway::Gateway,
+    glacier::Upstream,
+    http::{self, management},
+    policy::{Diagnostic, LivePolicies},
+};
+
+/// How often issuers' keys are read again, so that a withdrawn key goes.
+const KEY_REFRESH: Duration = Duration::from_secs(300);
+/// How often it is tried while an issuer's keys are not known at all.
+const KEY_RETRY: Duration = Duration::from_secs(2);
+
+/// How often the policy folder is looked at for changes.
+const POLICY_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Why the gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Policies that would not decide as they are meant to.
+    #[error("{}", lines(.0))]
+    Policies(Vec<Diagnostic>),
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address} ({setting}): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that named it.
+        setting: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The HTTP client for issuers' keys.
+    #[error("cannot set up fetching of issuers' keys: {0}")]
+    Keys(#[from] reqwest::Error),
+    /// The OpenAPI document.
+    #[error("cannot write the OpenAPI document: {0}")]
+    Document(Box<dyn std::error::Error>),
+    /// Signal handlers.
+    #[error("cannot set up the gateway: {0}")]
+    System(#[from] io::Error),
+}
+
+fn lines(diagnostics: &[Diagnostic]) -> String {
+    let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// A gateway that listens.
+pub struct Running {
+    /// Where the REST API is.
+    pub rest: SocketAddr,
+    /// Where the probes are.
+    pub management: SocketAddr,
+    gateway: Data<Gateway>,
+    rest_server: ServerHandle,
+    management_server: ServerHandle,
+}
+
+/// Builds the gateway and starts to listen. Must run inside an actix system.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start(
+    settings: Settings,
+    credentials: Option<SharedCredentialsProvider>,
+) -> Result<Running, StartError> {
+    let (policies, warnings) =
+        LivePolicies::open(&settings.policy.directory).map_err(StartError::Policies)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let authenticator = Authenticator::new(&settings.issuers)?;
+    let upstream = Upstream::new(&settings.aws, credentials).await;
+    let server = settings.server.clone();
+    let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
+    gateway.authenticator.refresh_keys().await;
+    rt::spawn(keep_keys_fresh(gateway.clone()));
+    rt::spawn(follow_policies(gateway.clone()));
+
+    let workers = match server.workers {
+        0 => std::thread::available_parallelism().map_or(2, Into::into),
+        workers => workers,
+    };
+    let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
+    let rest = HttpServer::new(move || http::app(&shared))
+        .workers(workers)
+        .shutdown_timeout(server.shutdown_timeout.as_secs())
+        .disable_signals()
+        .bind(server.listen)
+        .map_err(|source| StartError::Listen {
+            address: server.listen,
+            setting: "server.listen",
+            source,
+        })?;
+    let probes = gateway.clone();
+    let management = HttpServer::new(move || {
+        ActixApp::new().app_data(probes.clone()).configure(management::routes)
+    })
+    .workers(1)
+    .shutdown_timeout(1)
+    .disable_signals()
+    .bind(server.management_listen)
+    .map_err(|source| StartError::Listen {
+        address: server.management_listen,
+        setting: "server.management_listen",
+        source,
+    })?;
+    let (rest_address, management_address) = (rest.addrs()[0], management.addrs()[0]);
+    let (rest, management) = (rest.run(), management.run());
+    let running = Running {
+        rest: rest_address,
+        management: management_address,
+        gateway,
+        rest_server: rest.handle(),
+        management_server: management.handle(),
+    };
+    rt::spawn(rest);
+    rt::spawn(management);
+    tracing::info!(rest = %running.rest, management = %running.management, "listening");
+    Ok(running)
+}
+
+impl Running {
+    /// Serves until SIGTERM or Ctrl-C, then lets requests in flight finish within
+    /// `server.shutdown_timeout`. A second signal ends that wait.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn until_signalled(self) -> Result<(), StartError> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signalled = async || {
+            tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            }
+        };
+        let name = signalled().await;
+        tracing::info!(signal = name, "shutting down");
+        tokio::select! {
+            () = self.stop() => {}
+            name = signalled() => tracing::warn!(signal = name, "not waiting any longer"),
+        }
+        Ok(())
+    }
+
+    /// Stops: readiness turns red, the REST listener closes, requests in flight
+    /// finish, the probes go last.
+    pub async fn stop(&self) {
+        self.gateway.drain();
+        self.rest_server.stop(true).await;
+        self.management_server.stop(false).await;
+    }
+}
+
+async fn follow_policies(gateway: Data<Gateway>) {
+    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL).await {
+        tracing::error!(%error, "changes of the policies go unnoticed");
+    }
+}
+
+async fn keep_keys_fresh(gateway: Data<Gateway>) {
+    loop {
+        let pause = if gateway.authenticator.has_keys() { KEY_REFRESH } else { KEY_RETRY };
+        rt::time::sleep(pause).await;
+        gateway.authenticator.refresh_keys().await;
+    }
+}

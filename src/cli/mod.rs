@@ -1,0 +1,108 @@
+//! The command line: one subcommand for each chore.
+
+#[cfg(feature = "simulator")]
+mod dev;
+mod policy;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The exit code of a configuration that cannot be used: `EX_USAGE` of sysexits.
+const BAD_CONFIGURATION: u8 = 64;
+
+/// Lets a company's teams abort Amazon Glacier multipart uploads under IAM-like
+/// policies, without AWS credentials of their own.
+#[derive(Parser)]
+#[command(name = "glacier-gateway", version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway.
+    Serve(ConfigFile),
+    /// Check configuration and policies, reporting every mistake at once.
+    CheckConfig(ConfigFile),
+    /// Try the gateway: with a Glacier simulator, two teams and their tokens.
+    #[cfg(feature = "simulator")]
+    Dev(dev::Options),
+    #[cfg(feature = "simulator")]
+    Simulator(crate::simulator::cli::SimulatorArgs),
+    /// Lint and simulate policies.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Print the OpenAPI document.
+    Openapi {
+        /// Print JSON instead of YAML.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Where the configuration is.
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The TOML file; GATEWAY__SECTION__KEY variables override it.
+    #[arg(long, value_name = "FILE", env = "GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Runs the subcommand that the command line names.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Serve(file) => serve::serve(file.config.as_deref()),
+        Command::CheckConfig(file) => serve::check(file.config.as_deref()),
+        #[cfg(feature = "simulator")]
+        Command::Dev(options) => dev::run(options),
+        #[cfg(feature = "simulator")]
+        Command::Simulator(arguments) => dev::simulator(arguments),
+        Command::Policy(command) => command.run(),
+        Command::Openapi { json } => openapi(json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a subcommand ended early.
+pub(crate) struct Failure {
+    message: String,
+    code: u8,
+}
+
+impl Failure {
+    fn configuration(message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: BAD_CONFIGURATION }
+    }
+
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self { message: error.to_string(), code: 1 }
+    }
+}
+
+impl From<crate::app::StartError> for Failure {
+    fn from(error: crate::app::StartError) -> Self {
+        match error {
+            crate::app::StartError::Policies(_) => Self::configuration(error.to_string()),
+            _ => Self::other(error),
+        }
+    }
+}
+
+fn openapi(json: bool) -> Result<(), Failure> {
+    let document = crate::http::document();
+    if json {
+        println!("{}", document.to_pretty_json().map_err(Failure::other)?);
+    } else {
+        print!("{}", document.to_yaml().map_err(Failure::other)?);
+    }
+    Ok(())
+}

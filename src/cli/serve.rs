@@ -1,0 +1,46 @@
+//! `serve` and `check-config`.
+
+use std::path::Path;
+
+use super::Failure;
+use crate::{
+    app,
+    config::{Mistake, Settings},
+    policy::PolicySet,
+    telemetry,
+};
+
+/// Runs the gateway until it is told to stop.
+pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
+    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    telemetry::init(&settings.log);
+    actix_web::rt::System::new().block_on(async {
+        app::start(settings, None).await?.until_signalled().await?;
+        Ok(())
+    })
+}
+
+/// Reports every mistake of the configuration and of the policies.
+pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
+    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    match PolicySet::load(&settings.policy.directory) {
+        Ok((_, warnings)) => {
+            for warning in warnings {
+                eprintln!("{warning}");
+            }
+            println!("The configuration and the policies are good.");
+            Ok(())
+        }
+        Err(errors) => Err(Failure::configuration(
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        )),
+    }
+}
+
+fn unusable(mistakes: &[Mistake]) -> Failure {
+    let mut message = "The configuration cannot be used:".to_owned();
+    for mistake in mistakes {
+        message.push_str(&format!("\n  {mistake}"));
+    }
+    Failure::configuration(message)
+}

@@ -1,0 +1,300 @@
+//! `dev`: a Glacier simulator with vaults and uploads, a token issuer and the
+//! gateway between them, in one process and without any configuration.
+
+mod issuer;
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use serde::Serialize;
+use tempfile::TempDir;
+use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+
+use self::issuer::Issuer;
+use crate::{
+    app::{self, Running, StartError},
+    config::Settings,
+    glacier::{AccountId, Region},
+    simulator::{self, SeedUpload, SeedVault, Simulator},
+};
+
+const AUDIENCE: &str = "glacier-gateway";
+const ACCOUNT: &str = "111122223333";
+const REGION: &str = "eu-central-1";
+const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
+
+/// The example policies, which `dev` starts with.
+const TEAMS: [(&str, &str); 3] = [
+    ("media", include_str!("../../examples/policies/teams/media.json")),
+    ("finance", include_str!("../../examples/policies/teams/finance.json")),
+    ("auditors", include_str!("../../examples/policies/teams/auditors.json")),
+];
+
+/// Vaults, with their uploads' descriptions and ages in hours.
+const VAULTS: [(&str, &[(&str, u32)]); 3] = [
+    (
+        "media-photos",
+        &[
+            ("photos 2026-10, interrupted", 20 * 24),
+            ("photos 2026-11, first try", 3 * 24),
+            ("photos 2026-11, second try", 2),
+        ],
+    ),
+    ("media-video", &[("raw footage, camera 2", 9 * 24)]),
+    ("finance-ledgers", &[("ledger 2025", 300 * 24), ("ledger 2026 Q3", 40 * 24)]),
+];
+
+/// Everything that `dev` runs.
+pub struct Dev {
+    /// Where everything is.
+    pub facts: Facts,
+    gateway: Running,
+    simulator: simulator::Running,
+    issuer: Issuer,
+    _directory: TempDir,
+}
+
+/// Where everything is: what `dev --json` prints.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    rest: String,
+    management: String,
+    docs: String,
+    openapi: String,
+    issuer: String,
+    policies: String,
+    simulator: SimulatorFacts,
+    tokens: BTreeMap<&'static str, String>,
+    vaults: Vec<VaultFacts>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SimulatorFacts {
+    endpoint: String,
+    control: String,
+    region: &'static str,
+    account_id: &'static str,
+    access_key_id: &'static str,
+    secret_access_key: String,
+}
+
+#[derive(Debug, Serialize)]
+struct VaultFacts {
+    name: &'static str,
+    uploads: Vec<UploadFacts>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UploadFacts {
+    upload_id: String,
+    archive_description: &'static str,
+    creation_date: String,
+}
+
+/// Why `dev` cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// A listener, a file, a key.
+    #[error(
+        "cannot start: {0}. If a port is taken, choose another with --port, or --port 0 for any free ones."
+    )]
+    Io(#[from] io::Error),
+    /// The gateway itself.
+    #[error("{0}. If a port is taken, choose another with --port, or --port 0 for any free ones.")]
+    Gateway(#[from] StartError),
+    /// Settings or seeds that are wrong in the source.
+    #[error("the built-in example is broken: {0}")]
+    Example(String),
+}
+
+impl Dev {
+    /// Starts everything on the loopback address. `port` is the gateway's, the
+    /// others follow it; 0 takes free ones. Must run inside an actix system.
+    ///
+    /// # Errors
+    /// Mostly a port that is taken; see [`DevError`].
+    pub async fn start(port: u16) -> Result<Self, DevError> {
+        let bind = |offset: u16| {
+            let port = if port == 0 { 0 } else { port.saturating_add(offset) };
+            SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+        };
+        let example = |error: &dyn fmt::Display| DevError::Example(error.to_string());
+        let account: AccountId = ACCOUNT.parse().map_err(|e| example(&e))?;
+        let region: Region = REGION.parse().map_err(|e| example(&e))?;
+
+        let secret = random_secret()?;
+        let simulator = Simulator::start(simulator::Config {
+            bind: bind(2),
+            control_bind: bind(3),
+            accounts: vec![simulator::Account {
+                account_id: account.clone(),
+                access_key_id: ACCESS_KEY_ID.to_owned(),
+                secret_access_key: secret.clone().into(),
+                session_token: None,
+            }],
+            rules: simulator::Rules::default(),
+            faults: Vec::new(),
+            clock_skew: Duration::ZERO,
+        })?;
+        let mut vaults = Vec::new();
+        for (name, uploads) in VAULTS {
+            let seed = SeedVault {
+                account_id: account.clone(),
+                region: region.clone(),
+                vault_name: name.parse().map_err(|e| example(&e))?,
+                uploads: uploads.iter().map(seed_upload).collect(),
+            };
+            let ids =
+                simulator.simulator.seed(&seed).map_err(|e| DevError::Example(format!("{e:?}")))?;
+            let uploads = ids.iter().zip(uploads).map(|(id, (description, hours))| {
+                let created = OffsetDateTime::now_utc() - Duration::hours((*hours).into());
+                UploadFacts {
+                    upload_id: id.to_string(),
+                    archive_description: description,
+                    creation_date: created.format(&Rfc3339).unwrap_or_default(),
+                }
+            });
+            vaults.push(VaultFacts { name, uploads: uploads.collect() });
+        }
+
+        let issuer = Issuer::start(bind(4))?;
+        let directory = TempDir::with_prefix("glacier-gateway-dev-")?;
+        let policies = directory.path().join("policies");
+        std::fs::create_dir_all(policies.join("teams"))?;
+        let mut tokens = BTreeMap::new();
+        for (team, policy) in TEAMS {
+            std::fs::write(policies.join("teams").join(format!("{team}.json")), policy)?;
+            tokens.insert(team, issuer.token(team)?);
+        }
+
+        let settings = Settings::from_toml(&format!(
+            r#"
+            [server]
+            listen = "{rest}"
+            management_listen = "{management}"
+            shutdown_timeout = "3s"
+            [aws]
+            region = "{REGION}"
+            account_id = "{ACCOUNT}"
+            endpoint_url = "{endpoint}"
+            [policy]
+            directory = {policies:?}
+            [issuers.dev]
+            issuer = "{iss}"
+            audiences = ["{AUDIENCE}"]
+            jwks_url = "{iss}/jwks.json"
+            "#,
+            rest = bind(0),
+            management = bind(1),
+            endpoint = simulator.endpoint,
+            iss = issuer.url,
+        ))
+        .map_err(|mistakes| DevError::Example(format!("{mistakes:?}")))?;
+        let credentials = Credentials::new(ACCESS_KEY_ID, &secret, None, None, "dev");
+        let gateway =
+            app::start(settings, Some(SharedCredentialsProvider::new(credentials))).await?;
+
+        let rest = format!("http://{}", gateway.rest);
+        let facts = Facts {
+            docs: format!("{rest}/docs/"),
+            openapi: format!("{rest}/openapi.json"),
+            rest,
+            management: format!("http://{}", gateway.management),
+            issuer: issuer.url.clone(),
+            policies: policies.display().to_string(),
+            simulator: SimulatorFacts {
+                endpoint: simulator.endpoint.clone(),
+                control: simulator.control.clone(),
+                region: REGION,
+                account_id: ACCOUNT,
+                access_key_id: ACCESS_KEY_ID,
+                secret_access_key: secret,
+            },
+            tokens,
+            vaults,
+        };
+        Ok(Self { facts, gateway, simulator, issuer, _directory: directory })
+    }
+
+    /// Serves until it is told to stop, then stops everything.
+    ///
+    /// # Errors
+    /// When signals cannot be received.
+    pub async fn until_signalled(self) -> Result<(), DevError> {
+        self.gateway.until_signalled().await?;
+        self.issuer.stop().await;
+        self.simulator.stop().await;
+        Ok(())
+    }
+}
+
+fn seed_upload((description, hours): &(&str, u32)) -> SeedUpload {
+    SeedUpload {
+        archive_description: Some((*description).to_owned()),
+        part_size_in_bytes: 4 << 20,
+        parts: 3,
+        age_seconds: hours * 3600,
+    }
+}
+
+fn random_secret() -> io::Result<String> {
+    use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+    let mut bytes = [0; 30];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// What `dev` prints for a person.
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rest, docs, simulator, policies, .. } = self;
+        writeln!(f, "Glacier Gateway is running, with a simulated Glacier behind it.\n")?;
+        writeln!(f, "  REST API    {rest}")?;
+        writeln!(f, "  Swagger UI  {docs}")?;
+        writeln!(f, "  OpenAPI     {}", self.openapi)?;
+        writeln!(f, "  Probes      {}/readyz", self.management)?;
+        writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
+        writeln!(f, "  Issuer      {}", self.issuer)?;
+        writeln!(f, "  Policies    {policies}\n")?;
+        writeln!(f, "Vaults and their unfinished uploads:\n")?;
+        for vault in &self.vaults {
+            writeln!(f, "  {}", vault.name)?;
+            for upload in &vault.uploads {
+                writeln!(f, "    {}  {}", upload.upload_id, upload.archive_description)?;
+            }
+        }
+        writeln!(f, "\nOne token for each team, valid for 12 hours:\n")?;
+        for (team, token) in &self.tokens {
+            writeln!(f, "  {}={token}", team.to_uppercase())?;
+        }
+        let Some((vault, upload)) =
+            self.vaults.first().and_then(|v| Some((v.name, v.uploads.first()?)))
+        else {
+            return Ok(());
+        };
+        let uploads = format!("{rest}/v1/accounts/-/vaults/{vault}/multipart-uploads");
+        let mut curl = |what: &str, team: &str, words: &str| {
+            let token = self.tokens.get(team).map_or("", String::as_str);
+            writeln!(f, "\n# {what}\ncurl -i -H 'Authorization: Bearer {token}' {words}")
+        };
+        curl(
+            "The media team aborts one of its uploads: 204",
+            "media",
+            &format!("-X DELETE '{uploads}/{}'", upload.upload_id),
+        )?;
+        curl(
+            "The finance team may not: 403, with the reason",
+            "finance",
+            &format!("-X DELETE '{uploads}/{}'", upload.upload_id),
+        )?;
+        curl("What is left", "media", &format!("'{uploads}'"))?;
+        writeln!(f, "\nPress Ctrl-C to stop.")
+    }
+}

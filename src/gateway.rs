@@ -1,0 +1,83 @@
+//! The core that every door shares: who is calling, may they, and the Glacier
+//! behind. Doors differ only in how they read a request and print an answer.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    authn::Authenticator,
+    config::Settings,
+    glacier::{AccountId, Region, Upstream},
+    policy::LivePolicies,
+};
+
+/// What serves a request; one for the process.
+pub struct Gateway {
+    /// Verifies callers.
+    pub authenticator: Authenticator,
+    /// Decides; replaced as a whole when policies change.
+    pub policies: Arc<LivePolicies>,
+    /// Forwards.
+    pub upstream: Upstream,
+    /// The settings it was built from.
+    pub settings: Settings,
+    /// Set when shutdown begins.
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(
+        settings: Settings,
+        authenticator: Authenticator,
+        policies: LivePolicies,
+        upstream: Upstream,
+    ) -> Self {
+        Self {
+            authenticator,
+            policies: Arc::new(policies),
+            upstream,
+            settings,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The account that a path's `accountId` stands for, if this gateway serves it.
+    pub fn account(&self, requested: &str) -> Option<&AccountId> {
+        let own = &self.settings.aws.account_id;
+        (requested == "-" || requested == own.as_str()).then_some(own)
+    }
+
+    /// The region that a request asks for, if this gateway serves it.
+    pub fn region(&self, requested: Option<&str>) -> Option<&Region> {
+        match requested {
+            None => Some(&self.settings.aws.region),
+            Some(name) => self.upstream.regions().find(|region| region.as_str() == name),
+        }
+    }
+
+    /// Stop taking new work: readiness turns red, requests in flight go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the gateway can answer callers: it has started and is not shutting
+    /// down. Never asks Glacier, whose failure no restart mends.
+    pub fn readiness(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("shutting down");
+        }
+        self.startup()
+    }
+
+    /// Whether everything that a decision needs is there.
+    pub fn startup(&self) -> Result<(), &'static str> {
+        if self.authenticator.has_keys() {
+            Ok(())
+        } else {
+            Err("the keys of an issuer are not known yet")
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What can go wrong between the gateway and Glacier.
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_glacier::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+};
+
+/// A call that Glacier did not answer with success, after the SDK's retries.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct UpstreamError {
+    /// What it means to the caller.
+    pub kind: UpstreamErrorKind,
+    /// What AWS calls the request, where it answered at all.
+    pub request_id: Option<String>,
+    /// Glacier's own sentence, where it wrote one for the caller.
+    pub message: Option<String>,
+    /// The whole story, for the log alone.
+    pub cause: String,
+}
+
+/// Why a call failed, as far as a caller of the gateway can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamErrorKind {
+    /// The vault does not exist.
+    VaultNotFound,
+    /// The upload does not exist: finished, aborted or never begun.
+    UploadNotFound,
+    /// Glacier refuses a parameter.
+    InvalidParameter,
+    /// Glacier misses a parameter.
+    MissingParameter,
+    /// Too many requests for the account.
+    Throttled,
+    /// Glacier itself failed.
+    Unavailable,
+    /// AWS no longer offers Glacier to this account.
+    NotAvailableForAccount,
+    /// The gateway's own AWS credentials are missing, wrong, expired or lack the
+    /// action.
+    NotAuthorized,
+    /// No answer in time: the request may have been carried out.
+    Timeout,
+    /// No connection.
+    Unreachable,
+    /// An answer that is not Glacier's.
+    InvalidResponse,
+    /// The gateway's own fault.
+    Internal,
+}
+
+impl UpstreamError {
+    /// A permit used for what it does not permit: a mistake in the gateway's code.
+    pub(super) fn permit_mismatch() -> Self {
+        Self {
+            kind: UpstreamErrorKind::Internal,
+            request_id: None,
+            message: None,
+            cause: "the permit is for another operation, resource or region".to_owned(),
+        }
+    }
+
+    /// Reads the SDK's error. Its enums leave most of Glacier's errors
+    /// "unhandled", so the code and the HTTP status decide.
+    pub(super) fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
+    {
+        let kind = match &error {
+            _ if lacks_credentials(&error) => UpstreamErrorKind::NotAuthorized,
+            SdkError::ServiceError(service) => {
+                classify(service.raw().status().as_u16(), error.code(), error.message())
+            }
+            SdkError::TimeoutError(_) => UpstreamErrorKind::Timeout,
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+                UpstreamErrorKind::Timeout
+            }
+            SdkError::DispatchFailure(_) => UpstreamErrorKind::Unreachable,
+            SdkError::ResponseError(_) => UpstreamErrorKind::InvalidResponse,
+            _ => UpstreamErrorKind::Internal,
+        };
+        Self {
+            kind,
+            request_id: error.request_id().map(str::to_owned),
+            message: error.message().map(str::to_owned),
+            cause: DisplayErrorContext(&error).to_string(),
+        }
+    }
+
+    /// Whether the request may have been carried out all the same.
+    pub fn outcome_is_unknown(&self) -> bool {
+        use UpstreamErrorKind::{InvalidResponse, Timeout, Unavailable, Unreachable};
+        matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
+    }
+}
+
+/// Design of the mapping: the Glacier Developer Guide's "Error Responses", and
+/// what AWS's front door answers for every service.
+fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamErrorKind {
+    use UpstreamErrorKind::*;
+    match (code.unwrap_or_default(), status) {
+        ("ResourceNotFoundException" | "404 Not Found", _) => {
+            if message.is_some_and(|m| m.starts_with("Vault not found")) {
+                VaultNotFound
+            } else {
+                UploadNotFound
+            }
+        }
+        ("InvalidParameterValueException", _) => InvalidParameter,
+        ("MissingParameterValueException", _) => MissingParameter,
+        ("NoLongerSupportedException", _) => NotAvailableForAccount,
+        ("ThrottlingException" | "LimitExceededException", _) | (_, 429) => Throttled,
+        (
+            "AccessDeniedException"
+            | "ExpiredTokenException"
+            | "InvalidSignatureException"
+            | "UnrecognizedClientException"
+            | "MissingAuthenticationTokenException",
+            _,
+        )
+        | (_, 401 | 403) => NotAuthorized,
+        ("ServiceUnavailableException" | "RequestTimeoutException", _) | (_, 408 | 500..) => {
+            Unavailable
+        }
+        _ => InvalidResponse,
+    }
+}
+
+/// Whether the SDK could not even sign.
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |e: &&(dyn std::error::Error + 'static)| (*e).source())
+        .any(|e| e.is::<CredentialsError>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{UpstreamErrorKind::*, classify};
+
+    #[test]
+    fn errors_are_told_apart_by_code_first_and_status_second() {
+        for (status, code, message, kind) in [
+            (404, "ResourceNotFoundException", "Vault not found for ARN: arn", VaultNotFound),
+            (404, "ResourceNotFoundException", "The upload ID was not found: x", UploadNotFound),
+            (400, "ThrottlingException", "Rate exceeded", Throttled),
+            (400, "LimitExceededException", "", Throttled),
+            (429, "", "", Throttled),
+            (403, "AccessDeniedException", "", NotAuthorized),
+            (400, "UnrecognizedClientException", "", NotAuthorized),
+            (403, "", "<html>", NotAuthorized),
+            (400, "NoLongerSupportedException", "", NotAvailableForAccount),
+            (400, "InvalidParameterValueException", "Invalid vault name", InvalidParameter),
+            (500, "", "", Unavailable),
+            (503, "SlowDown", "", Unavailable),
+            (404, "", "<html>", InvalidResponse),
+        ] {
+            let code = (!code.is_empty()).then_some(code);
+            assert_eq!(classify(status, code, Some(message)), kind, "{status} {code:?}");
+        }
+    }
+}

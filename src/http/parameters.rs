@@ -1,0 +1,145 @@
+//! Path and query parameters, checked before anything is decided or signed.
+
+use std::{
+    collections::BTreeMap,
+    future::{Ready, ready},
+    str::FromStr,
+};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
+use url::form_urlencoded;
+
+use super::problem::{Code, Problem};
+use crate::{
+    gateway::Gateway,
+    glacier::{AccountId, InvalidId, Page, Region, UploadId, VaultArn, VaultName},
+};
+
+/// The longest marker that is forwarded, in bytes.
+const MAX_MARKER: usize = 1024;
+
+/// A request's parameters as text: the path's once decoded, the query's unique.
+pub struct Parameters {
+    path: BTreeMap<String, String>,
+    query: BTreeMap<String, String>,
+}
+
+impl FromRequest for Parameters {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::read(request))
+    }
+}
+
+impl Parameters {
+    fn read(request: &HttpRequest) -> Result<Self, Problem> {
+        let path = request.match_info().iter();
+        let path = path.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut query = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+            if query.insert(name.to_string(), value.into_owned()).is_some() {
+                return Err(Problem::new(
+                    Code::DuplicateParameter,
+                    format!("Give the query parameter \"{}\" once.", printable(&name)),
+                ));
+            }
+        }
+        Ok(Self { path, query })
+    }
+
+    /// Refuses query parameters beside `known`.
+    pub fn only(&self, known: &[&str]) -> Result<(), Problem> {
+        match self.query.keys().find(|name| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Problem::new(
+                Code::UnknownParameter,
+                format!(
+                    "\"{}\" is no query parameter of this operation; it has {}.",
+                    printable(name),
+                    known.join(", ")
+                ),
+            )),
+        }
+    }
+
+    /// The vault that the path and `region` name.
+    pub fn vault(&self, gateway: &Gateway) -> Result<VaultArn, Problem> {
+        let vault = self.in_path::<VaultName>("vaultName")?;
+        let (region, account) = self.account(gateway)?;
+        Ok(VaultArn { region, account, vault })
+    }
+
+    /// The account and region that the request names.
+    pub fn account(&self, gateway: &Gateway) -> Result<(Region, AccountId), Problem> {
+        let requested = self.path.get("accountId").map_or("-", String::as_str);
+        if requested != "-" {
+            self.in_path::<AccountId>("accountId")?;
+        }
+        let account = gateway.account(requested).ok_or_else(|| {
+            Problem::new(
+                Code::AccountNotServed,
+                "Write \"-\" for the account that this gateway serves.",
+            )
+        })?;
+        let requested = self.query.get("region").map(String::as_str);
+        if let Some(Err(error)) = requested.map(Region::from_str) {
+            return Err(invalid("region", &error));
+        }
+        let region = gateway.region(requested).ok_or_else(|| {
+            let served: Vec<_> = gateway.upstream.regions().map(Region::as_str).collect();
+            Problem::new(
+                Code::RegionNotServed,
+                format!("This gateway serves the regions {}.", served.join(", ")),
+            )
+        })?;
+        Ok((region.clone(), account.clone()))
+    }
+
+    /// The upload that the path names.
+    pub fn upload(&self) -> Result<UploadId, Problem> {
+        self.in_path("uploadId")
+    }
+
+    /// `marker` and `limit`, the latter from 1 to `most`.
+    pub fn page(&self, most: i32) -> Result<Page, Problem> {
+        let limit = match self.query.get("limit") {
+            None => None,
+            Some(text) => match text.parse::<i32>() {
+                Ok(limit) if (1..=most).contains(&limit) => Some(limit),
+                _ => {
+                    return Err(Problem::new(
+                        Code::InvalidParameter,
+                        format!("limit: write a number from 1 to {most}."),
+                    ));
+                }
+            },
+        };
+        let marker = self.query.get("marker").cloned();
+        let well_formed = |marker: &String| {
+            (1..=MAX_MARKER).contains(&marker.len()) && marker.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if marker.as_ref().is_some_and(|marker| !well_formed(marker)) {
+            return Err(Problem::new(
+                Code::InvalidParameter,
+                "marker: send the marker of the page before as it was, or none for the first page.",
+            ));
+        }
+        Ok(Page { marker, limit })
+    }
+
+    fn in_path<T: FromStr<Err = InvalidId>>(&self, name: &str) -> Result<T, Problem> {
+        let text = self.path.get(name).map_or("", String::as_str);
+        text.parse().map_err(|error| invalid(name, &error))
+    }
+}
+
+fn invalid(name: &str, error: &InvalidId) -> Problem {
+    Problem::new(Code::InvalidParameter, format!("{name}: {error}."))
+}
+
+/// Caller's text for an error message: short, without control characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(64).collect()
+}

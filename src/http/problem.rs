@@ -1,0 +1,310 @@
+//! Every error reply: RFC 9457 problem details with a stable code. The one place
+//! where the domain's errors become HTTP.
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{
+        StatusCode,
+        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{
+    authn::TokenError,
+    glacier::{UpstreamError, UpstreamErrorKind},
+    policy::{Denial, NearMiss, StatementId},
+};
+
+/// Seconds after which a throttled or failed request may be tried again.
+const RETRY_AFTER_SECONDS: &str = "2";
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
+        /// The stable code of a problem: what a program should look at.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Code {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Code {
+            /// All codes.
+            pub const ALL: &'static [Code] = &[$(Code::$variant),*];
+
+            /// The code as it stands in a reply.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Code::$variant => $code),* }
+            }
+
+            /// The HTTP status that always goes with the code.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Code::$variant => StatusCode::$status),* }
+            }
+
+            /// What the code means, the same in every reply.
+            pub const fn title(self) -> &'static str {
+                match self { $(Code::$variant => $title),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A path or query parameter breaks its rules, or Glacier says so.
+    InvalidParameter = "invalid-parameter", BAD_REQUEST, "A parameter is invalid";
+    /// Glacier misses a parameter.
+    MissingParameter = "missing-parameter", BAD_REQUEST, "A parameter is missing";
+    /// The query has a parameter that the operation does not know.
+    UnknownParameter = "unknown-parameter", BAD_REQUEST, "A query parameter is unknown";
+    /// The query has a parameter twice.
+    DuplicateParameter = "duplicate-parameter", BAD_REQUEST, "A query parameter is given twice";
+    /// The request cannot be read.
+    MalformedRequest = "malformed-request", BAD_REQUEST, "The request is malformed";
+    /// No `Authorization: Bearer` header.
+    TokenMissing = "token-missing", UNAUTHORIZED, "A bearer token is required";
+    /// The token does not prove who is calling.
+    TokenInvalid = "token-invalid", UNAUTHORIZED, "The bearer token is invalid";
+    /// The token was valid once.
+    TokenExpired = "token-expired", UNAUTHORIZED, "The bearer token has expired";
+    /// The token will be valid later.
+    TokenNotYetValid = "token-not-yet-valid", UNAUTHORIZED, "The bearer token is not valid yet";
+    /// The token is valid but names no team.
+    TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
+    /// No policy allows the request, or one denies it.
+    NotAuthorized = "not-authorized", FORBIDDEN, "The request is not authorized";
+    /// The path is none of the API's.
+    RouteNotFound = "route-not-found", NOT_FOUND, "There is no such resource";
+    /// The gateway has no credentials for the account.
+    AccountNotServed = "account-not-served", NOT_FOUND, "This gateway does not serve the account";
+    /// The region is not configured.
+    RegionNotServed = "region-not-served", NOT_FOUND, "This gateway does not serve the region";
+    /// Glacier knows no such vault.
+    VaultNotFound = "vault-not-found", NOT_FOUND, "The vault does not exist";
+    /// Glacier knows no such upload.
+    UploadNotFound = "upload-not-found", NOT_FOUND, "The multipart upload does not exist";
+    /// The path exists, the method does not.
+    MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
+    /// Glacier throttles the account.
+    UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
+    /// The gateway's own fault.
+    InternalError = "internal-error", INTERNAL_SERVER_ERROR, "The gateway failed";
+    /// The gateway's AWS credentials are not accepted or lack an action.
+    GatewayNotAuthorizedUpstream = "gateway-not-authorized-upstream", BAD_GATEWAY, "Glacier refuses the gateway's own credentials";
+    /// AWS does not offer Glacier to the account.
+    GlacierNotAvailableForAccount = "glacier-not-available-for-account", BAD_GATEWAY, "AWS does not offer Glacier to the account";
+    /// No connection to Glacier.
+    GlacierUnreachable = "glacier-unreachable", BAD_GATEWAY, "Glacier cannot be reached";
+    /// An answer that is not Glacier's.
+    GlacierInvalidResponse = "glacier-invalid-response", BAD_GATEWAY, "Glacier's answer cannot be understood";
+    /// Glacier failed, after retries.
+    GlacierUnavailable = "glacier-unavailable", SERVICE_UNAVAILABLE, "Glacier is unavailable";
+    /// The issuer's keys were never read.
+    IssuerUnavailable = "issuer-unavailable", SERVICE_UNAVAILABLE, "The token cannot be checked now";
+    /// Glacier did not answer in time.
+    GlacierTimeout = "glacier-timeout", GATEWAY_TIMEOUT, "Glacier did not answer in time";
+}
+
+/// An error reply before it is written: what went wrong and what to do.
+#[derive(Debug)]
+pub struct Problem {
+    /// Which problem.
+    pub code: Code,
+    /// A sentence for a person.
+    pub detail: String,
+    /// Why a policy denied, for `not-authorized`.
+    pub denial: Option<Box<Denial>>,
+    /// The methods that the path has, for `method-not-allowed`.
+    pub allow: Option<String>,
+}
+
+/// The body of every error reply (RFC 9457, `application/problem+json`).
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(title = "Problem")]
+pub struct ProblemDetails<'a> {
+    /// Identifies the kind of problem: `urn:glacier-gateway:problem:CODE`.
+    #[schema(format = "uri")]
+    r#type: String,
+    /// What the code means, the same in every reply.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(value_type = u16, minimum = 400, maximum = 599)]
+    status: u16,
+    /// What happened this time and what to do.
+    detail: &'a str,
+    /// The path of the request.
+    #[schema(format = "uri-reference")]
+    instance: &'a str,
+    /// The stable code; the one to write programs against.
+    code: Code,
+    /// The request's ID, as in `X-Request-Id` and in the gateway's log.
+    request_id: &'a str,
+    /// With `not-authorized`: `explicitDeny`, `implicitDeny` or `uploadUnknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// With `explicitDeny`: the statement that denies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<&'a StatementId>,
+    /// With `implicitDeny`: a policy allows the request, but no guardrail does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_by_guardrails: Option<bool>,
+    /// With `implicitDeny`: statements that would have allowed it but for one thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    near_misses: Option<&'a [NearMiss]>,
+}
+
+impl Problem {
+    /// A problem without extras.
+    pub fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), denial: None, allow: None }
+    }
+
+    /// The reply to the request known as `request_id`.
+    pub fn response(&self, request_id: &str, path: &str) -> HttpResponse {
+        let status = self.code.status();
+        let mut response = HttpResponseBuilder::new(status);
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, self.challenge()));
+        }
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+        }
+        if let Some(allow) = &self.allow {
+            response.insert_header((ALLOW, allow.as_str()));
+        }
+        let denial = self.denial.as_deref();
+        let (limited_by_guardrails, near_misses) = match denial {
+            Some(Denial::ImplicitDeny { limited_by_guardrails, near_misses }) => {
+                (Some(*limited_by_guardrails), Some(near_misses.as_slice()))
+            }
+            _ => (None, None),
+        };
+        response.json(ProblemDetails {
+            r#type: format!("urn:glacier-gateway:problem:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: status.as_u16(),
+            detail: &self.detail,
+            instance: path,
+            code: self.code,
+            request_id,
+            reason: denial.map(Denial::reason),
+            statement: denial.and_then(Denial::statement),
+            limited_by_guardrails,
+            near_misses,
+        })
+    }
+
+    /// RFC 6750, section 3: no error code where no token was sent.
+    fn challenge(&self) -> String {
+        match self.code {
+            Code::TokenMissing => "Bearer realm=\"glacier-gateway\"".to_owned(),
+            _ => format!(
+                "Bearer realm=\"glacier-gateway\", error=\"invalid_token\", error_description=\"{}\"",
+                self.detail
+            ),
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.detail)
+    }
+}
+
+// The middleware writes the body, because only it knows the request's ID.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        HttpResponse::new(self.code.status())
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Expired => Code::TokenExpired,
+            TokenError::NotYetValid => Code::TokenNotYetValid,
+            TokenError::NoTeam => Code::TokenWithoutTeam,
+            TokenError::KeysUnavailable => Code::IssuerUnavailable,
+            _ => Code::TokenInvalid,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<&UpstreamError> for Problem {
+    fn from(error: &UpstreamError) -> Self {
+        let own = |sentence: &str| match &error.message {
+            Some(message) => format!("{sentence} Glacier says: {message}"),
+            None => sentence.to_owned(),
+        };
+        let (code, detail) = match error.kind {
+            UpstreamErrorKind::VaultNotFound => (
+                Code::VaultNotFound,
+                own("Check the vault's name, the account and the region."),
+            ),
+            UpstreamErrorKind::UploadNotFound => (
+                Code::UploadNotFound,
+                own("The upload was completed, aborted or never begun."),
+            ),
+            UpstreamErrorKind::InvalidParameter => {
+                (Code::InvalidParameter, own("Glacier refuses a parameter."))
+            }
+            UpstreamErrorKind::MissingParameter => {
+                (Code::MissingParameter, own("Glacier misses a parameter."))
+            }
+            UpstreamErrorKind::Throttled => (
+                Code::UpstreamThrottled,
+                "Too many requests to Glacier from this account; try again later.".to_owned(),
+            ),
+            UpstreamErrorKind::Unavailable => (
+                Code::GlacierUnavailable,
+                "Glacier failed repeatedly; try again later. An abort may be repeated without harm.".to_owned(),
+            ),
+            UpstreamErrorKind::NotAvailableForAccount => (
+                Code::GlacierNotAvailableForAccount,
+                "AWS closed this service to accounts without Glacier storage on 2025-12-15; the gateway's account is one.".to_owned(),
+            ),
+            UpstreamErrorKind::NotAuthorized => (
+                Code::GatewayNotAuthorizedUpstream,
+                "The gateway's AWS role lacks the action, or its credentials are missing or expired; tell its operators.".to_owned(),
+            ),
+            UpstreamErrorKind::Timeout => (
+                Code::GlacierTimeout,
+                "Glacier may or may not have carried out the request. An abort may be repeated without harm.".to_owned(),
+            ),
+            UpstreamErrorKind::Unreachable => (
+                Code::GlacierUnreachable,
+                "The connection to Glacier failed; try again later. An abort may be repeated without harm.".to_owned(),
+            ),
+            UpstreamErrorKind::InvalidResponse => (
+                Code::GlacierInvalidResponse,
+                "Something between the gateway and Glacier answered in Glacier's place; tell the gateway's operators.".to_owned(),
+            ),
+            UpstreamErrorKind::Internal => (
+                Code::InternalError,
+                "The request was not forwarded; tell the gateway's operators the request ID.".to_owned(),
+            ),
+        };
+        Self::new(code, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    #[test]
+    fn a_code_reads_the_same_in_replies_and_in_the_log() {
+        for code in Code::ALL {
+            assert_eq!(serde_json::to_value(code).ok(), Some(code.as_str().into()));
+        }
+    }
+}

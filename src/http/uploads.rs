@@ -1,0 +1,91 @@
+//! Multipart uploads: list them, look into one, abort one.
+
+use actix_web::{HttpResponse, delete, get, web::Json};
+
+use super::{
+    call::Call,
+    openapi::{PageParameters, Region, UploadPath, UploadProblems, VaultPath, VaultProblems},
+    parameters::Parameters,
+    problem::Problem,
+};
+use crate::{
+    glacier::{Operation, PartPage, UploadPage},
+    policy::Resource,
+};
+
+/// Glacier's most for a page of uploads or parts.
+const MOST: i32 = 50;
+
+/// Abort a multipart upload
+///
+/// Stops the upload and discards the parts that Glacier has received. Repeating
+/// it does no harm: Glacier answers 204 for a while and 404 later. A completed
+/// upload cannot be aborted.
+///
+/// **Permissions**: `glacier:AbortMultipartUpload` on the vault.
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "abortMultipartUpload",
+    params(UploadPath, Region),
+    responses(
+        (status = 204, description = "The upload is aborted.", headers(
+            ("X-Request-Id" = String, description = "The request's ID in the gateway's log."),
+            ("X-Amzn-RequestId" = String, description = "The request's ID at AWS."),
+        )),
+        UploadProblems,
+    )
+)]
+#[delete("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
+pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResponse, Problem> {
+    parameters.only(&["region"])?;
+    let vault = parameters.vault(&call.gateway)?;
+    let upload = parameters.upload()?;
+    call.upload(upload.as_str());
+    let permit = call.authorize(Operation::AbortMultipartUpload, Resource::vault(vault))?;
+    call.forward(call.gateway.upstream.abort_multipart_upload(&permit, &upload)).await?;
+    call.outcome("aborted");
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// List the multipart uploads in progress in a vault
+///
+/// **Permissions**: `glacier:ListMultipartUploads` on the vault.
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "listMultipartUploads",
+    params(VaultPath, Region, PageParameters),
+    responses((status = 200, description = "A page of uploads.", body = UploadPage), VaultProblems)
+)]
+#[get("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads")]
+pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<UploadPage>, Problem> {
+    parameters.only(&["region", "limit", "marker"])?;
+    let vault = parameters.vault(&call.gateway)?;
+    let page = parameters.page(MOST)?;
+    let permit = call.authorize(Operation::ListMultipartUploads, Resource::vault(vault))?;
+    let reply = call.forward(call.gateway.upstream.list_multipart_uploads(&permit, page)).await?;
+    Ok(Json(reply.value))
+}
+
+/// Look into a multipart upload: its facts and the parts it has received
+///
+/// **Permissions**: `glacier:ListParts` on the vault.
+#[utoipa::path(
+    tag = "uploads",
+    operation_id = "listParts",
+    params(UploadPath, Region, PageParameters),
+    responses(
+        (status = 200, description = "The upload and a page of its parts.", body = PartPage),
+        UploadProblems,
+    )
+)]
+#[get("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
+pub(super) async fn parts(call: Call, parameters: Parameters) -> Result<Json<PartPage>, Problem> {
+    parameters.only(&["region", "limit", "marker"])?;
+    let vault = parameters.vault(&call.gateway)?;
+    let upload = parameters.upload()?;
+    let page = parameters.page(MOST)?;
+    call.upload(upload.as_str());
+    let permit = call.authorize(Operation::ListParts, Resource::vault(vault))?;
+    let reply = call.forward(call.gateway.upstream.list_parts(&permit, &upload, page)).await?;
+    Ok(Json(reply.value))
+}

@@ -1,0 +1,254 @@
+//! The request context: the facts that conditions and variables can ask for.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::resource::Resource;
+use crate::authn::Principal;
+
+/// The values of one context key.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Values<'a> {
+    /// One value.
+    One(Cow<'a, str>),
+    /// Two or more.
+    Many(Vec<Cow<'a, str>>),
+}
+
+impl<'a> Values<'a> {
+    fn one(value: &'a str) -> Option<Self> {
+        Some(Self::One(Cow::Borrowed(value)))
+    }
+
+    /// A list of values. An empty one is a key that is absent (IAM User Guide,
+    /// "Condition operators", "Null": the key exists and its value is not null).
+    fn list(values: impl IntoIterator<Item = Cow<'a, str>>) -> Option<Self> {
+        let mut values: Vec<_> = values.into_iter().collect();
+        match values.len() {
+            0 | 1 => values.pop().map(Self::One),
+            _ => Some(Self::Many(values)),
+        }
+    }
+
+    /// A JSON value as a context key takes it; objects, nulls and lists that
+    /// hold either are no values.
+    fn json(value: &'a Value) -> Option<Self> {
+        let scalar = |value: &'a Value| match value {
+            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+            Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
+            Value::Number(number) => Some(Cow::Owned(number.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        };
+        match value {
+            Value::Array(values) => {
+                values.iter().map(scalar).collect::<Option<Vec<_>>>().and_then(Self::list)
+            }
+            other => scalar(other).map(Self::One),
+        }
+    }
+}
+
+/// Where conditions and variables find their values: the gateway's own request,
+/// or the free-form context of a simulation.
+pub(crate) trait Facts {
+    /// The ARN of the caller.
+    fn caller(&self) -> &str;
+
+    /// The values of `key`, which is in lower case (context keys are not
+    /// case-sensitive). `None` when the request has no such key.
+    fn get(&self, key: &str) -> Option<Values<'_>>;
+}
+
+/// What the gateway knows of a request beside the caller, the operation and the
+/// resource. Made once per request; deciding only reads it.
+#[derive(Clone, Debug)]
+pub struct Context {
+    source_ip: Option<String>,
+    secure_transport: bool,
+    user_agent: Option<String>,
+    current_time: String,
+    epoch_time: String,
+    dry_run: bool,
+    upload: Option<Upload>,
+    given: Option<GivenKeys>,
+}
+
+/// Facts about one multipart upload, looked up only for policies that ask.
+#[derive(Clone, Debug)]
+struct Upload {
+    age_in_days: String,
+    description: Option<String>,
+}
+
+impl Context {
+    /// The context of a request that arrived at `now`, over TLS or not.
+    pub fn new(now: OffsetDateTime, secure_transport: bool) -> Self {
+        // Formatting fails only for years beyond 9999; the key is then absent
+        // and a date condition does not match.
+        let utc = now.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(now);
+        Self {
+            source_ip: None,
+            secure_transport,
+            user_agent: None,
+            current_time: utc.format(&Rfc3339).unwrap_or_default(),
+            epoch_time: now.unix_timestamp().to_string(),
+            dry_run: false,
+            upload: None,
+            given: None,
+        }
+    }
+
+    /// Sets `aws:SourceIp`: the caller's address, which a trusted proxy may have
+    /// reported. An IPv4 address mapped into IPv6 is taken as IPv4.
+    pub fn source_ip(mut self, address: IpAddr) -> Self {
+        self.source_ip = Some(address.to_canonical().to_string());
+        self
+    }
+
+    /// Sets `aws:UserAgent`.
+    pub fn user_agent(mut self, user_agent: &str) -> Self {
+        self.user_agent = Some(user_agent.to_owned());
+        self
+    }
+
+    /// Sets `gateway:DryRun`: the request only asks what would happen.
+    pub fn dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+
+    /// Makes this the context of a simulation: the given keys go before what
+    /// the gateway would fill in, and facts about the upload may be missing.
+    pub fn simulate(mut self, keys: serde_json::Map<String, Value>) -> Self {
+        self.given = Some(GivenKeys::new(keys));
+        self
+    }
+
+    /// Whether a policy may be asked that reads facts about the upload.
+    pub(super) fn knows_upload(&self) -> bool {
+        self.upload.is_some() || self.given.is_some()
+    }
+
+    /// Sets `gateway:UploadAgeInDays` (whole days from `created` to the
+    /// request) and `gateway:UploadDescription`.
+    pub fn upload(mut self, age: time::Duration, description: Option<&str>) -> Self {
+        self.upload = Some(Upload {
+            age_in_days: age.whole_days().to_string(),
+            description: description.map(str::to_owned),
+        });
+        self
+    }
+}
+
+/// A request of one of the caller's teams: the gateway's own facts.
+pub(crate) struct Request<'a> {
+    principal: &'a Principal,
+    team: &'a str,
+    resource: &'a Resource,
+    context: &'a Context,
+    arn: OnceCell<String>,
+}
+
+impl<'a> Request<'a> {
+    pub fn new(
+        principal: &'a Principal,
+        team: &'a str,
+        resource: &'a Resource,
+        context: &'a Context,
+    ) -> Self {
+        Self { principal, team, resource, context, arn: OnceCell::new() }
+    }
+}
+
+impl Facts for Request<'_> {
+    fn caller(&self) -> &str {
+        self.arn.get_or_init(|| self.principal.arn(self.team))
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        let Self { principal, team, resource, context, .. } = self;
+        if let Some(given) = context.given.as_ref().and_then(|given| given.get(key)) {
+            return Some(given);
+        }
+        if let Some(tag) = key.strip_prefix("aws:principaltag/") {
+            if tag == "team" {
+                return Values::one(team);
+            }
+            let named = |(name, _): &(&String, &String)| lowers_to(name, tag);
+            return principal.tags.iter().find(named).and_then(|(_, value)| Values::one(value));
+        }
+        if let Some(claim) = key.strip_prefix("jwt:") {
+            let named = |(name, _): &(&String, &Value)| lowers_to(name, claim);
+            return principal.claims.iter().find(named).and_then(|(_, value)| Values::json(value));
+        }
+        match key {
+            "aws:principalarn" => Values::one(self.caller()),
+            "aws:principaltype" => Values::one("FederatedUser"),
+            "aws:userid" => {
+                let Principal { issuer, subject, .. } = principal;
+                Some(Values::One(format!("{issuer}:{subject}").into()))
+            }
+            "aws:username" => Values::one(&principal.subject),
+            "aws:requestedregion" => Values::one(resource.region().as_str()),
+            "aws:resourceaccount" => Values::one(resource.owner().as_str()),
+            "aws:sourceip" => context.source_ip.as_deref().and_then(Values::one),
+            "aws:securetransport" => Values::one(flag(context.secure_transport)),
+            "aws:currenttime" => Values::one(&context.current_time),
+            "aws:epochtime" => Values::one(&context.epoch_time),
+            "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
+            "gateway:dryrun" => Values::one(flag(context.dry_run)),
+            "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
+            "gateway:uploaddescription" => {
+                context.upload.as_ref()?.description.as_deref().and_then(Values::one)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn flag(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+/// Whether `name` in lower case is `lower`.
+fn lowers_to(name: &str, lower: &str) -> bool {
+    name.chars().flat_map(char::to_lowercase).eq(lower.chars())
+}
+
+/// Context keys given as JSON: `{"key": string | number | bool | [string, …]}`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenKeys(BTreeMap<String, Value>);
+
+impl GivenKeys {
+    pub fn new(keys: serde_json::Map<String, Value>) -> Self {
+        Self(keys.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        self.0.get(key).and_then(Values::json)
+    }
+}
+
+/// The facts of a simulation that stands for itself: a caller and given keys,
+/// nothing else.
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    pub caller: String,
+    pub keys: GivenKeys,
+}
+
+impl Facts for Simulated {
+    fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        self.keys.get(key)
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads a policy folder: all of it, or nothing.
+//!
+//! ```text
+//! teams/<team>.json, teams/<team>/*.json    a team's own policies
+//! guardrails/*.json                         limits on every team
+//! vaults/*.json                             vault policies, with Principal
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::check;
+use super::decision::{Layer, StatementId};
+use super::diagnostic::{Diagnostic, Problem, Severity};
+use super::document;
+use super::lint;
+use super::set::{PolicySet, Stored};
+use super::statement::Statement;
+
+/// A policy file's text and its place in the set.
+struct Source {
+    layer: Layer,
+    /// The team, in the team layer.
+    team: Option<String>,
+    path: PathBuf,
+    text: Arc<str>,
+}
+
+/// A compiled statement and where it stands.
+struct Placed<'a> {
+    source: &'a Source,
+    index: usize,
+    span: Range<usize>,
+    statement: Statement,
+}
+
+impl PolicySet {
+    /// Reads and compiles a policy folder; gives the warnings too.
+    ///
+    /// # Errors
+    /// Every error of every file (and the warnings). One suffices to refuse the
+    /// whole set: a Deny that is skipped is an Allow.
+    pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut diagnostics = Vec::new();
+        let sources = read_folder(folder, &mut diagnostics);
+        let mut placed = Vec::new();
+        for source in &sources {
+            let mut problems = Vec::new();
+            let statements = examine(&source.text, source.layer, &mut problems);
+            let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
+            diagnostics.extend(problems.into_iter().map(diagnose));
+            placed.extend(
+                statements.into_iter().enumerate().map(|(index, (span, statement))| Placed {
+                    source,
+                    index,
+                    span,
+                    statement,
+                }),
+            );
+        }
+        if diagnostics.iter().any(|d| d.severity == Severity::Error) {
+            return Err(diagnostics);
+        }
+        report_shadowed(&placed, &mut diagnostics);
+        let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+        let has_guardrails = sources.iter().any(|source| source.layer == Layer::Guardrails);
+        let mut guardrails = has_guardrails.then(Vec::new);
+        let mut vaults = Vec::new();
+        for placed in placed {
+            let Source { layer, team, .. } = placed.source;
+            let stored = placed.store();
+            match layer {
+                Layer::Policies => {
+                    teams.entry(team.clone().unwrap_or_default()).or_default().push(stored);
+                }
+                Layer::Guardrails => guardrails.get_or_insert_default().push(stored),
+                Layer::VaultPolicies => vaults.push(stored),
+            }
+        }
+        Ok((Self::new(teams, guardrails, vaults), diagnostics))
+    }
+}
+
+impl Placed<'_> {
+    fn store(self) -> Stored {
+        let id = Arc::new(StatementId {
+            layer: self.source.layer,
+            policy: self.source.path.display().to_string(),
+            statement: self.index,
+            sid: self.statement.sid.as_deref().map(str::to_owned),
+        });
+        Stored { statement: self.statement, id }
+    }
+}
+
+/// Warns of Allows of which a Deny that also applies to the team leaves nothing.
+fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    for allow in placed.iter().filter(|p| p.source.layer == Layer::Policies) {
+        let same_team = |deny: &&Placed<'_>| {
+            deny.source.layer != Layer::Policies || deny.source.team == allow.source.team
+        };
+        let shadow = placed
+            .iter()
+            .filter(same_team)
+            .find(|deny| lint::shadows(&deny.statement, &allow.statement));
+        if let Some(deny) = shadow {
+            let message =
+                format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
+            let problem = Problem::warning("shadowed-allow", allow.span.clone(), message);
+            diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, problem));
+        }
+    }
+}
+
+/// Compiles a document with all that the gateway asks of it; reports errors and
+/// warnings in the order of the text. With an error there may be no statements.
+fn examine(
+    text: &str,
+    layer: Layer,
+    problems: &mut Vec<Problem>,
+) -> Vec<(Range<usize>, Statement)> {
+    let document = match document::parse(text, layer.kind()) {
+        Ok(document) => document,
+        Err(errors) => {
+            problems.extend(errors);
+            return Vec::new();
+        }
+    };
+    check::check(&document, layer, problems);
+    let statements = Statement::compile(&document).unwrap_or_else(|errors| {
+        problems.extend(errors);
+        Vec::new()
+    });
+    if problems.is_empty() {
+        lint::lint(text, &document, &statements, layer, problems);
+    }
+    problems.sort_by_key(|problem| problem.span.start);
+    let spans = document.statements.into_iter().map(|node| node.span);
+    spans.zip(statements).collect()
+}
+
+/// Finds the policy files. Names that begin with a dot are passed over: among
+/// them are the versions of a Kubernetes ConfigMap, reached by its symlinks.
+fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> {
+    let mut reader = FolderReader { root: folder, sources: Vec::new(), diagnostics };
+    for entry in reader.entries(Path::new("")) {
+        match (entry.to_str(), folder.join(&entry).is_dir()) {
+            (Some("teams"), true) => reader.teams(),
+            (Some("guardrails"), true) => reader.files(&entry, Layer::Guardrails, None),
+            (Some("vaults"), true) => reader.files(&entry, Layer::VaultPolicies, None),
+            (_, is_dir) if is_dir || is_json(&entry) => reader.misplaced(&entry),
+            _ => {}
+        }
+    }
+    reader.sources
+}
+
+struct FolderReader<'a> {
+    root: &'a Path,
+    sources: Vec<Source>,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+impl FolderReader<'_> {
+    fn teams(&mut self) {
+        for entry in self.entries(Path::new("teams")) {
+            let team = entry.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
+            if self.root.join(&entry).is_dir() {
+                let team = entry.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+                self.files(&entry, Layer::Policies, team);
+            } else if is_json(&entry) {
+                self.read(entry, Layer::Policies, team);
+            }
+        }
+    }
+
+    fn files(&mut self, folder: &Path, layer: Layer, team: Option<String>) {
+        for entry in self.entries(folder) {
+            if self.root.join(&entry).is_dir() {
+                self.misplaced(&entry);
+            } else if is_json(&entry) {
+                self.read(entry, layer, team.clone());
+            }
+        }
+    }
+
+    fn read(&mut self, path: PathBuf, layer: Layer, team: Option<String>) {
+        match fs::read_to_string(self.root.join(&path)) {
+            Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
+            Err(error) => self.report(&path, "unreadable", format!("cannot read this: {error}")),
+        }
+    }
+
+    /// The entries of a folder below the root, sorted, relative to the root.
+    fn entries(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let names = fs::read_dir(self.root.join(folder)).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+        });
+        match names {
+            Ok(mut names) => {
+                names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+                names.sort();
+                names.into_iter().map(|name| folder.join(name)).collect()
+            }
+            Err(error) => {
+                self.report(folder, "unreadable", format!("cannot read this folder: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn misplaced(&mut self, path: &Path) {
+        let message = "no policy is read from here: put it under teams/<team>/, guardrails/ or \
+                       vaults/";
+        self.report(path, "misplaced", message.to_owned());
+    }
+
+    fn report(&mut self, path: &Path, code: &'static str, message: String) {
+        let path = if path.as_os_str().is_empty() { self.root } else { path };
+        let problem = Problem::error(code, 0..0, message);
+        self.diagnostics.push(Diagnostic::new(path, &Arc::from(""), problem));
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}

@@ -1,0 +1,73 @@
+//! What a request is about: a vault, or an account whose vaults are listed.
+
+use std::fmt;
+
+use crate::glacier::{AccountId, Region, VaultArn};
+
+/// The resource of a request, as policies see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    target: Target,
+    /// The text that `Resource` patterns are held against.
+    text: String,
+}
+
+/// What a [`Resource`] stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A vault, matched by its ARN.
+    Vault(VaultArn),
+    /// An account in a region, for an operation that takes no resource
+    /// (`ListVaults`): matched as `*`, so that only `"Resource": "*"` reaches it
+    /// (IAM User Guide, "IAM JSON policy elements: Resource").
+    Account {
+        /// The region whose vaults are listed.
+        region: Region,
+        /// The account whose vaults are listed.
+        account: AccountId,
+    },
+}
+
+impl Resource {
+    /// A vault.
+    pub fn vault(vault: VaultArn) -> Self {
+        Self { text: vault.to_string(), target: Target::Vault(vault) }
+    }
+
+    /// An account in a region, for `ListVaults`.
+    pub fn account(region: Region, account: AccountId) -> Self {
+        Self { text: "*".to_owned(), target: Target::Account { region, account } }
+    }
+
+    /// What the resource stands for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The region, for `aws:RequestedRegion`.
+    pub fn region(&self) -> &Region {
+        match &self.target {
+            Target::Vault(vault) => &vault.region,
+            Target::Account { region, .. } => region,
+        }
+    }
+
+    /// The account that owns the resource, for `aws:ResourceAccount`.
+    pub fn owner(&self) -> &AccountId {
+        match &self.target {
+            Target::Vault(vault) => &vault.account,
+            Target::Account { account, .. } => account,
+        }
+    }
+
+    /// The text that policies match: the vault's ARN, or `*`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
