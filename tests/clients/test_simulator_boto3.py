@@ -485,6 +485,15 @@ def test_requests_are_kept_without_their_signatures(start_simulator):
     assert "Signature=" not in request["headers"]["authorization"]
     assert "the-token" not in str(request)
 
+    def bearer(request, **_):
+        request.headers["Authorization"] = "Bearer of-a-secret"
+
+    client = simulator.client(signature_version=UNSIGNED)
+    client.meta.events.register("before-send.glacier", bearer)
+    assert refused(client.list_vaults)[0] == "IncompleteSignatureException"
+    (_, request) = simulator.order("GET", "/requests")
+    assert request["headers"]["authorization"] == "Bearer"
+
 
 def test_replies_carry_a_request_id_and_the_simulators_date(start_simulator):
     simulator = start_simulator("--clock-skew=120")
