@@ -142,7 +142,7 @@ pub(super) struct UploadPath {
 #[allow(dead_code)]
 pub(super) struct Region {
     /// An AWS region that the gateway serves; the configured one by default.
-    #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32, example = "eu-central-1")]
+    #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32)]
     region: Option<String>,
 }
 
