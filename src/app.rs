@@ -8,7 +8,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys, UnusableKeys},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
@@ -43,6 +43,9 @@ pub enum StartError {
     /// The HTTP client for issuers' keys.
     #[error("cannot set up fetching of issuers' keys: {0}")]
     Keys(#[from] reqwest::Error),
+    /// Gateway keys.
+    #[error("the gateway keys cannot be used: {0}")]
+    GatewayKeys(#[from] UnusableKeys),
     /// The OpenAPI document.
     #[error("cannot write the OpenAPI document: {0}")]
     Document(Box<dyn std::error::Error>),
@@ -81,12 +84,15 @@ pub async fn start(
         tracing::warn!("{warning}");
     }
     let authenticator = Authenticator::new(&settings.issuers)?;
+    let keys = GatewayKeys::load(&settings.keys)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
-    let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
+    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
     gateway.authenticator.refresh_keys().await;
     rt::spawn(keep_keys_fresh(gateway.clone()));
     rt::spawn(follow_policies(gateway.clone()));
+    let revocable = gateway.clone();
+    rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
