@@ -49,8 +49,8 @@ pub(super) const GLACIER_ACTIONS: [&str; 33] = [
     "UploadMultipartPart",
 ];
 
-/// The gateway's own actions.
-pub(super) const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
+/// The gateway's own actions, of the service prefix `gateway`.
+pub const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
 
 /// Reports the errors of a document that IAM's grammar accepts.
 pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {

@@ -123,6 +123,16 @@ impl Statement {
         self.conditions.iter().find(|condition| !condition.holds(facts, self.effect))
     }
 
+    /// Whether the statement lists the resources it is not about.
+    pub fn excludes_resources(&self) -> bool {
+        self.resources.not
+    }
+
+    /// The resources as they are written, but for literal `${*}`.
+    pub fn resources(&self) -> impl Iterator<Item = String> {
+        self.resources.patterns.iter().map(Pattern::to_string)
+    }
+
     /// The literal beginnings of which a resource must have one for the
     /// statement to apply; an empty one says nothing.
     pub fn resource_prefixes(&self) -> Vec<&str> {
