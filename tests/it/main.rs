@@ -11,6 +11,7 @@ mod log;
 mod management;
 mod openapi;
 mod parameters;
+mod policy;
 mod shutdown;
 mod simulator;
 mod support;
