@@ -22,4 +22,11 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-.PHONY: help setup test openapi lint
+FUZZ_SECONDS ?= 60
+
+fuzz: ## Look for crashes in reading and evaluating policies, FUZZ_SECONDS a target
+	for target in document decision arn; do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	done
+
+.PHONY: help setup test openapi lint fuzz

@@ -30,6 +30,7 @@ pub use context::Context;
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use live::{LivePolicies, Reload, Status};
+pub use load::lint_document;
 pub use report::{Format, render};
 pub use resource::{NoVault, Resource, Target};
 pub use set::PolicySet;

@@ -221,6 +221,25 @@ fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
 }
 
 #[test]
+fn the_examples_of_the_documentation_are_without_errors() {
+    let text = include_str!("../../docs/policies.md");
+    let blocks: Vec<&str> =
+        text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 5);
+    for block in blocks {
+        let value: Value = serde_json::from_str(block).unwrap();
+        let document = match value.get("Statement") {
+            Some(_) => value,
+            None => json!({ "Version": "2012-10-17", "Statement": value }),
+        };
+        let file =
+            if block.contains("Principal\"") { "vaults/a.json" } else { "guardrails/a.json" };
+        let found = lint(file, &document.to_string());
+        assert!(found.is_empty(), "{block} {found:?}");
+    }
+}
+
+#[test]
 fn diagnostics_print_for_people_and_programs() {
     let text =
         "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\n    \"Efect\": \"Allow\"\n  }\n}";
