@@ -149,6 +149,15 @@ fn warnings_have_stable_codes() {
 }
 
 #[test]
+fn versions_without_variables_are_warned_of() {
+    for (version, code) in [(r#""Version": "2008-10-17","#, "old-version"), ("", "no-version")] {
+        let document = format!(r#"{{{version} "Statement": {}}}"#, statement(&json!({})));
+        let found = lint("teams/a.json", &document);
+        assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);
+    }
+}
+
+#[test]
 fn conditions_that_exclude_each_other_are_found() {
     let age = "gateway:UploadAgeInDays";
     let now = "aws:CurrentTime";
