@@ -139,9 +139,12 @@ mod tests {
 
     #[test]
     fn an_id_says_what_it_was_made_of() {
-        for (team, subject) in
-            [("a", "b"), ("media", "ci/deploy@build-7"), (&"t".repeat(62), "s"), ("t", &"s".repeat(62))]
-        {
+        for (team, subject) in [
+            ("a", "b"),
+            ("media", "ci/deploy@build-7"),
+            (&"t".repeat(62), "s"),
+            ("t", &"s".repeat(62)),
+        ] {
             let id = key(team, subject).id().unwrap();
             assert_eq!(id.parse::<AccessKey>().unwrap(), key(team, subject));
             assert!((16..=128).contains(&id.len()), "{}", id.len());

@@ -120,9 +120,7 @@ impl<'a> Authorization<'a> {
 
         let scope: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, "aws4_request"] = scope[..] else {
-            return incomplete(
-                "Credential must be KEYID/YYYYMMDD/REGION/SERVICE/aws4_request.",
-            );
+            return incomplete("Credential must be KEYID/YYYYMMDD/REGION/SERVICE/aws4_request.");
         };
         if !(1..=MAX_KEY_ID).contains(&access_key_id.len())
             || !access_key_id.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -133,7 +131,9 @@ impl<'a> Authorization<'a> {
         if !signed_headers.is_sorted_by(|a, b| a < b)
             || signed_headers.iter().any(|name| name.bytes().any(|b| b.is_ascii_uppercase()))
         {
-            return incomplete("SignedHeaders must be sorted, in lower case and without repetition.");
+            return incomplete(
+                "SignedHeaders must be sorted, in lower case and without repetition.",
+            );
         }
         if signature.len() != 64
             || !signature.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -291,3 +291,7 @@ fn incomplete<T>(message: impl Into<String>) -> Result<T, SignatureError> {
 fn does_not_match<T>(message: impl Into<String>) -> Result<T, SignatureError> {
     Err(SignatureError::DoesNotMatch(message.into()))
 }
+
+#[cfg(test)]
+#[path = "sigv4_tests.rs"]
+mod tests;

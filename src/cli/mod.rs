@@ -2,6 +2,7 @@
 
 #[cfg(feature = "simulator")]
 mod dev;
+mod key;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -26,6 +27,9 @@ enum Command {
     Serve(ConfigFile),
     /// Check configuration and policies, reporting every mistake at once.
     CheckConfig(ConfigFile),
+    /// Make and inspect gateway keys, which AWS SDKs sign with.
+    #[command(subcommand)]
+    Key(key::Chore),
     /// Try the gateway: with a Glacier simulator, two teams and their tokens.
     #[cfg(feature = "simulator")]
     Dev(dev::Options),
@@ -52,6 +56,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
+        Command::Key(chore) => key::run(chore),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),
         #[cfg(feature = "simulator")]
@@ -86,7 +91,9 @@ impl Failure {
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
         match error {
-            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => Self::configuration(error.to_string()),
+            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => {
+                Self::configuration(error.to_string())
+            }
             _ => Self::other(error),
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Failure;
 use crate::{
     app,
+    authn::GatewayKeys,
     config::{Mistake, Settings},
     policy::PolicySet,
     telemetry,
@@ -12,7 +13,7 @@ use crate::{
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
     telemetry::init(&settings.log);
     actix_web::rt::System::new().block_on(async {
         app::start(settings, None).await?.until_signalled().await?;
@@ -22,7 +23,8 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
 
 /// Reports every mistake of the configuration and of the policies.
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
+    GatewayKeys::load(&settings.keys).map_err(|error| Failure::configuration(error.to_string()))?;
     match PolicySet::load(&settings.policy.directory) {
         Ok((_, warnings)) => {
             for warning in warnings {
@@ -35,6 +37,11 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         )),
     }
+}
+
+/// Reads the configuration.
+pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
+    Settings::load(file).map_err(|mistakes| unusable(&mistakes))
 }
 
 fn unusable(mistakes: &[Mistake]) -> Failure {

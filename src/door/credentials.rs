@@ -45,11 +45,8 @@ pub(super) async fn prove(
     payload: Payload,
     gateway: &Gateway,
 ) -> Result<Proven, Refusal> {
-    let headers: Vec<(&str, &[u8])> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .collect();
+    let headers: Vec<(&str, &[u8])> =
+        request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     if is_presigned(request.query_string()) {
         return Err(Refusal::presigned());
     }
@@ -71,8 +68,7 @@ pub(super) async fn prove(
         payload_sha256: "",
     };
     let announced = unread.header("x-amz-content-sha256")?;
-    let computed =
-        body.as_ref().map(|body| HEXLOWER.encode(digest(&SHA256, body).as_ref()));
+    let computed = body.as_ref().map(|body| HEXLOWER.encode(digest(&SHA256, body).as_ref()));
     let payload_sha256 = match (announced, &computed) {
         (Some(announced), Some(computed)) if announced != computed => {
             return Err(Refusal::body_altered());

@@ -17,11 +17,7 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use self::{
-    credentials::Proven,
-    reply::Refusal,
-    target::Target,
-};
+use self::{credentials::Proven, reply::Refusal, target::Target};
 use crate::{
     gateway::Gateway,
     glacier::Operation,

@@ -22,11 +22,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub(super) fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), outcome: code }
     }
 
@@ -187,9 +183,7 @@ pub(super) fn uploads(page: &UploadPage) -> Value {
 
 /// ListParts.
 pub(super) fn parts(page: &PartPage) -> Value {
-    let part = |part: &Part| {
-        json!({ "RangeInBytes": part.range_in_bytes, "SHA256TreeHash": part.sha256_tree_hash })
-    };
+    let part = |part: &Part| json!({ "RangeInBytes": part.range_in_bytes, "SHA256TreeHash": part.sha256_tree_hash });
     let mut listing = upload(&page.upload);
     listing["Parts"] = page.parts.iter().map(part).collect();
     listing["Marker"] = page.marker.as_deref().into();

@@ -115,8 +115,7 @@ impl Call {
     ) -> Result<VaultPage, Problem> {
         let resource = Resource::account(region.clone(), account.clone());
         let permit = self.authorize(Operation::ListVaults, resource)?;
-        let mut page =
-            self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
+        let mut page = self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
         page.vaults.retain(|listed| {
             listed.vault_name.parse().is_ok_and(|vault| {
                 let arn = VaultArn { region: region.clone(), account: account.clone(), vault };

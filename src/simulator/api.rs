@@ -100,11 +100,8 @@ impl Call<'_> {
         simulator: &Simulator,
     ) -> Result<Reply> {
         let mut state = simulator.state();
-        let headers: Vec<(&str, &[u8])> = self
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
+        let headers: Vec<(&str, &[u8])> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let signed = SignedRequest {
             method: request.method().as_str(),
             target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
