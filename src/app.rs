@@ -13,13 +13,16 @@ use crate::{
     gateway::Gateway,
     glacier::Upstream,
     http::{self, management},
-    policy::{Diagnostic, PolicySet},
+    policy::{Diagnostic, LivePolicies},
 };
 
 /// How often issuers' keys are read again, so that a withdrawn key goes.
 const KEY_REFRESH: Duration = Duration::from_secs(300);
 /// How often it is tried while an issuer's keys are not known at all.
 const KEY_RETRY: Duration = Duration::from_secs(2);
+
+/// How often the policy folder is looked at for changes.
+const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,7 @@ pub async fn start(
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<Running, StartError> {
     let (policies, warnings) =
-        PolicySet::load(&settings.policy.directory).map_err(StartError::Policies)?;
+        LivePolicies::open(&settings.policy.directory).map_err(StartError::Policies)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -87,6 +90,7 @@ pub async fn start(
     let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
     gateway.authenticator.refresh_keys().await;
     rt::spawn(keep_keys_fresh(gateway.clone()));
+    rt::spawn(follow_policies(gateway.clone()));
     let revocable = gateway.clone();
     rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
 
@@ -163,6 +167,12 @@ impl Running {
         self.gateway.drain();
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
+    }
+}
+
+async fn follow_policies(gateway: Data<Gateway>) {
+    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL).await {
+        tracing::error!(%error, "changes of the policies go unnoticed");
     }
 }
 

@@ -6,13 +6,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use arc_swap::ArcSwap;
-
 use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{AccountId, Region, Upstream},
-    policy::PolicySet,
+    metrics::Metrics,
+    policy::LivePolicies,
 };
 
 /// What serves a request; one for the process.
@@ -22,9 +21,11 @@ pub struct Gateway {
     /// Verifies callers that sign.
     pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
-    pub policies: ArcSwap<PolicySet>,
+    pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
+    /// Counts what it does.
+    pub metrics: Arc<Metrics>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -37,14 +38,15 @@ impl Gateway {
         settings: Settings,
         authenticator: Authenticator,
         keys: GatewayKeys,
-        policies: PolicySet,
+        policies: LivePolicies,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
             keys,
-            policies: ArcSwap::new(Arc::new(policies)),
+            policies: Arc::new(policies),
             upstream,
+            metrics: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }

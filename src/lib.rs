@@ -16,6 +16,7 @@ pub mod door;
 pub mod gateway;
 pub mod glacier;
 pub mod http;
+pub mod metrics;
 pub mod policy;
 #[cfg(feature = "simulator")]
 pub mod simulator;

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "simulator")]
 mod dev;
+mod healthcheck;
 mod key;
+mod policy;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -30,11 +32,16 @@ enum Command {
     /// Make and inspect gateway keys, which AWS SDKs sign with.
     #[command(subcommand)]
     Key(key::Chore),
+    /// Ask a running gateway how it is; the exit code is 0 where it is well.
+    Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, two teams and their tokens.
     #[cfg(feature = "simulator")]
     Dev(dev::Options),
     #[cfg(feature = "simulator")]
     Simulator(crate::simulator::cli::SimulatorArgs),
+    /// Lint and simulate policies.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Print the OpenAPI document.
     Openapi {
         /// Print JSON instead of YAML.
@@ -57,10 +64,12 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
         Command::Key(chore) => key::run(chore),
+        Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),
         #[cfg(feature = "simulator")]
         Command::Simulator(arguments) => dev::simulator(arguments),
+        Command::Policy(command) => command.run(),
         Command::Openapi { json } => openapi(json),
     };
     match result {
@@ -73,7 +82,7 @@ pub fn run() -> ExitCode {
 }
 
 /// Why a subcommand ended early.
-struct Failure {
+pub(crate) struct Failure {
     message: String,
     code: u8,
 }

@@ -44,6 +44,7 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
     Settings::load(file).map_err(|mistakes| unusable(&mistakes))
 }
 
+/// Reports `mistakes`, one a line.
 fn unusable(mistakes: &[Mistake]) -> Failure {
     let mut message = "The configuration cannot be used:".to_owned();
     for mistake in mistakes {

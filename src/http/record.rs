@@ -1,13 +1,19 @@
 //! One log line for each request: who, what, the decision and its statement, the
-//! outcome, AWS's request ID, and how long it took.
+//! outcome, AWS's request ID, and how long it took. The metrics count the same.
 
 use std::{
     cell::{RefCell, RefMut},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
+use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, web::Data};
+
+use crate::{
+    gateway::Gateway,
+    metrics::{Metrics, Route},
+};
 
 /// What is known of a request so far. Written as one event when dropped, so that
 /// a request whose client went away leaves its line as well.
@@ -15,6 +21,8 @@ use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
 pub struct Record {
     /// The request's ID: the caller's `X-Request-Id` or one of ours.
     pub request_id: String,
+    /// Through which door it came: `rest` or `glacier`.
+    pub door: &'static str,
     /// The HTTP method.
     pub method: String,
     /// The route's pattern; never the raw path, which may hold anything.
@@ -40,6 +48,8 @@ pub struct Record {
     pub outcome: Option<&'static str>,
     /// AWS's ID of the forwarded request.
     pub upstream_request_id: Option<String>,
+    /// `ok` or the code of the problem, where Glacier was asked.
+    pub upstream_result: Option<&'static str>,
     /// The upstream error's whole story.
     pub upstream_error: Option<String>,
     /// How long Glacier took, retries included.
@@ -47,6 +57,7 @@ pub struct Record {
     /// The reply's status.
     pub status: Option<u16>,
     started: Instant,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// A handle to the request's record.
@@ -58,6 +69,7 @@ impl Recorder {
     pub fn begin(request: &ServiceRequest, request_id: String) -> Self {
         let record = Record {
             request_id,
+            door: "rest",
             method: request.method().to_string(),
             route: String::new(),
             source_ip: request.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default(),
@@ -70,10 +82,12 @@ impl Recorder {
             statement: None,
             outcome: None,
             upstream_request_id: None,
+            upstream_result: None,
             upstream_error: None,
             upstream_time: None,
             status: None,
             started: Instant::now(),
+            metrics: request.app_data::<Data<Gateway>>().map(|gateway| gateway.metrics.clone()),
         };
         let recorder = Self(Rc::new(RefCell::new(record)));
         request.extensions_mut().insert(recorder.clone());
@@ -91,8 +105,37 @@ impl Recorder {
     }
 }
 
+impl Record {
+    fn count(&self, duration: Duration) {
+        let Some(metrics) = &self.metrics else { return };
+        let route =
+            Route { door: self.door, method: known(&self.method), route: self.route.clone() };
+        metrics.request(route, self.status.unwrap_or(CLIENT_LEFT), duration);
+        let Some(action) = self.action else { return };
+        if let Some(decision) = self.decision {
+            metrics.decision(action, decision);
+        }
+        if let (Some(result), Some(duration)) = (self.upstream_result, self.upstream_time) {
+            let operation = action.strip_prefix("glacier:").unwrap_or(action);
+            metrics.upstream(operation, result, duration);
+        }
+    }
+}
+
+/// The status that is counted where the client closed the connection before there
+/// was an answer; nginx's.
+const CLIENT_LEFT: u16 = 499;
+
+/// `method` if it is one of HTTP's own: callers can invent others without end.
+fn known(method: &str) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.count(duration);
         let (subject, teams) = match &self.principal {
             Some((subject, teams)) => (Some(subject.as_str()), Some(teams.join(","))),
             None => (None, None),
@@ -120,7 +163,7 @@ impl Drop for Record {
             upstream_error = self.upstream_error,
             upstream_ms = self.upstream_time.map(milliseconds),
             status = self.status,
-            duration_ms = milliseconds(self.started.elapsed()),
+            duration_ms = milliseconds(duration),
             "request"
         );
     }
