@@ -94,7 +94,8 @@ impl Request {
         let reply = String::from_utf8(reply).unwrap();
         let status = reply.split(' ').nth(1).unwrap().parse().unwrap();
         let (head, body) = reply.split_once("\r\n\r\n").unwrap();
-        assert!(head.to_lowercase().contains("x-amzn-requestid: "), "{head}");
+        // What is not HTTP is answered before the door is reached, without a body.
+        assert!(body.is_empty() || head.to_lowercase().contains("x-amzn-requestid: "), "{head}");
         (status, serde_json::from_str(body).unwrap_or_default())
     }
 }
