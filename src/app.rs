@@ -1,25 +1,20 @@
 //! Builds everything from the settings, in order; listens; and shuts down without
 //! losing a request.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr};
 
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, RevocationsError},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
     http::{self, management},
     policy::{Diagnostic, PolicySet},
 };
-
-/// How often issuers' keys are read again, so that a withdrawn key goes.
-const KEY_REFRESH: Duration = Duration::from_secs(300);
-/// How often it is tried while an issuer's keys are not known at all.
-const KEY_RETRY: Duration = Duration::from_secs(2);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +32,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// The HTTP client for issuers' keys.
-    #[error("cannot set up fetching of issuers' keys: {0}")]
-    Keys(#[from] reqwest::Error),
+    /// Revocations that would not revoke.
+    #[error(transparent)]
+    Revocations(#[from] RevocationsError),
     /// The OpenAPI document.
     #[error("cannot write the OpenAPI document: {0}")]
     Document(Box<dyn std::error::Error>),
@@ -77,12 +72,11 @@ pub async fn start(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let authenticator = Authenticator::new(&settings.issuers)?;
+    let authenticator = Authenticator::start(&settings.issuers, &settings.tokens)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
     let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
-    gateway.authenticator.refresh_keys().await;
-    rt::spawn(keep_keys_fresh(gateway.clone()));
+    gateway.authenticator.first_reading().await;
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -157,13 +151,5 @@ impl Running {
         self.gateway.drain();
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
-    }
-}
-
-async fn keep_keys_fresh(gateway: Data<Gateway>) {
-    loop {
-        let pause = if gateway.authenticator.has_keys() { KEY_REFRESH } else { KEY_RETRY };
-        rt::time::sleep(pause).await;
-        gateway.authenticator.refresh_keys().await;
     }
 }

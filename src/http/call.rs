@@ -1,7 +1,7 @@
 //! An authenticated request on its way through the core: every handler takes a
 //! [`Call`], and only a call leads to a permit and to Glacier.
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -29,7 +29,7 @@ pub struct Call {
     /// The gateway that serves it.
     pub gateway: Data<Gateway>,
     /// Who is calling.
-    pub principal: Principal,
+    pub principal: Arc<Principal>,
     recorder: Recorder,
     context: Context,
 }

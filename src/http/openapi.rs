@@ -181,6 +181,7 @@ const COMMON: &[Code] = &[
     Code::TokenInvalid,
     Code::TokenExpired,
     Code::TokenNotYetValid,
+    Code::TokenRevoked,
     Code::TokenWithoutTeam,
     Code::NotAuthorized,
     Code::AccountNotServed,
