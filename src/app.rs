@@ -1,7 +1,7 @@
 //! Builds everything from the settings, in order; listens; and shuts down without
 //! losing a request.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -13,8 +13,11 @@ use crate::{
     gateway::Gateway,
     glacier::Upstream,
     http::{self, management},
-    policy::{Diagnostic, PolicySet},
+    policy::{Diagnostic, LivePolicies},
 };
+
+/// How often the policy folder is looked at for changes.
+const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +71,7 @@ pub async fn start(
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<Running, StartError> {
     let (policies, warnings) =
-        PolicySet::load(&settings.policy.directory).map_err(StartError::Policies)?;
+        LivePolicies::open(&settings.policy.directory).map_err(StartError::Policies)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -77,6 +80,7 @@ pub async fn start(
     let server = settings.server.clone();
     let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
     gateway.authenticator.first_reading().await;
+    rt::spawn(follow_policies(gateway.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -151,5 +155,12 @@ impl Running {
         self.gateway.drain();
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
+    }
+}
+
+async fn follow_policies(gateway: Data<Gateway>) {
+    let replaced = || gateway.authenticator.forget_tokens();
+    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL, replaced).await {
+        tracing::error!(%error, "changes of the policies go unnoticed");
     }
 }

@@ -6,13 +6,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use arc_swap::ArcSwap;
-
 use crate::{
     authn::Authenticator,
     config::Settings,
     glacier::{AccountId, Region, Upstream},
-    policy::PolicySet,
+    policy::LivePolicies,
 };
 
 /// What serves a request; one for the process.
@@ -20,7 +18,7 @@ pub struct Gateway {
     /// Verifies callers.
     pub authenticator: Authenticator,
     /// Decides; replaced as a whole when policies change.
-    pub policies: ArcSwap<PolicySet>,
+    pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
     /// The settings it was built from.
@@ -34,12 +32,12 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         authenticator: Authenticator,
-        policies: PolicySet,
+        policies: LivePolicies,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
-            policies: ArcSwap::new(Arc::new(policies)),
+            policies: Arc::new(policies),
             upstream,
             settings,
             draining: AtomicBool::new(false),

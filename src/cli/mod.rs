@@ -2,6 +2,7 @@
 
 #[cfg(feature = "simulator")]
 mod dev;
+mod policy;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -31,6 +32,9 @@ enum Command {
     Dev(dev::Options),
     #[cfg(feature = "simulator")]
     Simulator(crate::simulator::cli::SimulatorArgs),
+    /// Lint and simulate policies.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Print the OpenAPI document.
     Openapi {
         /// Print JSON instead of YAML.
@@ -56,6 +60,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         #[cfg(feature = "simulator")]
         Command::Simulator(arguments) => dev::simulator(arguments),
+        Command::Policy(command) => command.run(),
         Command::Openapi { json } => openapi(json),
     };
     match result {
@@ -68,7 +73,7 @@ pub fn run() -> ExitCode {
 }
 
 /// Why a subcommand ended early.
-struct Failure {
+pub(crate) struct Failure {
     message: String,
     code: u8,
 }

@@ -16,9 +16,10 @@ use super::{
     reply::{Reply, spoil},
     signature::{self, Caller, Signed},
     tree_hash::{Hash, Hasher, Payload},
-    vaults::{Part, Upload, Vault, Vaults},
+    uploads::{Part, Upload},
+    vaults::{Vault, Vaults},
 };
-use crate::glacier::{UploadId, VaultArn};
+use crate::glacier::VaultArn;
 
 const VERSION: &str = "2012-06-01";
 /// The largest page of uploads and of parts, which is also the default.
@@ -159,7 +160,7 @@ impl Call<'_> {
             Operation::InitiateMultipartUpload => {
                 let part_size = self.number("x-amz-part-size")?;
                 let description = self.header("x-amz-archive-description").map(str::to_owned);
-                let id = vaults.initiate(&arn, part_size, description, now)?;
+                let id = &vaults.initiate(&arn, part_size, description, now)?.id;
                 Reply::created(format!("{location}/multipart-uploads/{id}"))
                     .with("x-amz-multipart-upload-id", id.to_string())
             }
@@ -169,7 +170,8 @@ impl Call<'_> {
                 if self.tree_hash()? != self.payload.tree_hash {
                     return Err(self.invalid("x-amz-sha256-tree-hash"));
                 }
-                vaults.put_part(&arn, id, range, self.payload.tree_hash, now)?;
+                let upload = vaults.upload_mut(&arn, id, now)?;
+                upload.put_part(range, self.payload.tree_hash, now)?;
                 Reply::no_content()
                     .with("x-amz-sha256-tree-hash", hex::encode(self.payload.tree_hash))
             }
@@ -181,24 +183,21 @@ impl Call<'_> {
                     .with("x-amz-archive-id", archive.id)
             }
             Operation::AbortMultipartUpload => {
-                vaults.abort(&arn, id, now)?;
+                vaults.upload_mut(&arn, id, now)?.abort(now)?;
                 Reply::no_content()
             }
             Operation::ListMultipartUploads => {
                 let (marker, limit) = self.page(UPLOADS_PAGE)?;
-                let page = vaults.uploads(&arn, marker.as_deref(), limit, now)?;
-                let list: Vec<Value> = page
-                    .items
-                    .iter()
-                    .map(|(id, upload)| describe_upload(&arn, id, upload))
-                    .collect();
+                let page = vaults.get(&arn)?.uploads_in_progress(marker.as_deref(), limit, now)?;
+                let list = page.items.iter().map(|upload| describe_upload(&arn, upload));
+                let list: Vec<Value> = list.collect();
                 Reply::json(json!({ "Marker": page.marker, "UploadsList": list }))
             }
             Operation::ListParts => {
                 let (marker, limit) = self.page(UPLOADS_PAGE)?;
-                let (id, upload) = vaults.upload(&arn, id, now)?;
+                let upload = vaults.upload(&arn, id, now)?;
                 let page = upload.parts(marker.as_deref(), limit)?;
-                let mut listing = describe_upload(&arn, id, upload);
+                let mut listing = describe_upload(&arn, upload);
                 let parts = page.items.into_iter().map(|(first, part)| describe_part(first, part));
                 listing["Parts"] = parts.collect();
                 listing["Marker"] = page.marker.into();
@@ -311,9 +310,9 @@ pub(super) fn describe(arn: &VaultArn, vault: &Vault, now: OffsetDateTime) -> Va
 }
 
 /// An upload as ListMultipartUploads and ListParts show it.
-pub(super) fn describe_upload(arn: &VaultArn, id: &UploadId, upload: &Upload) -> Value {
+pub(super) fn describe_upload(arn: &VaultArn, upload: &Upload) -> Value {
     json!({
-        "MultipartUploadId": id,
+        "MultipartUploadId": upload.id,
         "VaultARN": arn.to_string(),
         "ArchiveDescription": upload.description,
         "PartSizeInBytes": upload.part_size,

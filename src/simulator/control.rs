@@ -21,9 +21,9 @@ use time::Duration;
 use super::{
     Fault, SeedVault, Simulator, api,
     faults::Faults,
-    vaults::{Status, Upload},
+    uploads::{Status, Upload},
 };
-use crate::glacier::{UploadId, VaultArn};
+use crate::glacier::VaultArn;
 
 type Data = web::Data<Simulator>;
 
@@ -50,7 +50,7 @@ async fn get_state(simulator: Data) -> HttpResponse {
     let state = simulator.state();
     let now = state.clock.now();
     let vaults = state.vaults.iter().map(|(arn, vault)| {
-        let uploads = vault.uploads(now).map(|(id, upload)| show(arn, id, upload));
+        let uploads = vault.uploads(now).map(|upload| show(arn, upload));
         json!({
             "accountId": arn.account,
             "region": arn.region,
@@ -65,8 +65,8 @@ async fn get_state(simulator: Data) -> HttpResponse {
     }))
 }
 
-fn show(arn: &VaultArn, id: &UploadId, upload: &Upload) -> Value {
-    let mut shown = api::describe_upload(arn, id, upload);
+fn show(arn: &VaultArn, upload: &Upload) -> Value {
+    let mut shown = api::describe_upload(arn, upload);
     shown["Parts"] =
         upload.parts.iter().map(|(first, part)| api::describe_part(*first, *part)).collect();
     shown["status"] = match upload.status {

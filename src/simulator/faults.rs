@@ -8,11 +8,16 @@ use super::operation::{Operation, Target};
 
 /// One way in which requests go wrong, and which of them. As JSON:
 /// `{"effect": "throttle", "operation": "AbortMultipartUpload", "times": 2}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
-    /// What happens.
-    pub effect: Effect,
+    /// What happens instead of the genuine reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effect: Option<Effect>,
+    /// The reply comes this much later, in milliseconds. A fault without an effect
+    /// only delays, and may strike beside another.
+    #[serde(default)]
+    pub latency_millis: u64,
     /// Only to this operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
@@ -35,15 +40,10 @@ pub struct Fault {
 }
 
 /// What a fault does. As JSON a name, such as `"hang"`, or an object of one
-/// member, such as `{"latency": {"millis": 250}}`.
+/// member, such as `{"notJson": {"status": 502}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Effect {
-    /// The reply comes this much later. Other faults may strike beside it.
-    Latency {
-        /// The delay in milliseconds.
-        millis: u64,
-    },
     /// 400 `ThrottlingException`.
     Throttle,
     /// 400 `ThrottlingException` for the requests above this rate, as a real
@@ -106,22 +106,16 @@ impl Faults {
         self.0.iter().map(|active| &active.fault)
     }
 
-    /// What the faults do to the next request: the sum of the latencies, and the
-    /// first other fault whose turn it is.
+    /// What the faults do to the next request: the first effect whose turn it is,
+    /// and the latency of all that strike.
     pub(super) fn strike(&mut self, target: Option<&Target>, now: Instant) -> Strike {
         let mut strike = Strike::default();
         for active in &mut self.0 {
-            let latency = match active.fault.effect {
-                Effect::Latency { millis } => Some(Duration::from_millis(millis)),
-                _ => None,
-            };
-            if (latency.is_none() && strike.effect.is_some()) || !active.is_due(target, now) {
-                continue;
-            }
-            match latency {
-                Some(latency) => strike.delay += latency,
-                None => {
-                    strike.effect = Some(active.fault.effect.clone());
+            let only_delays = active.fault.effect.is_none();
+            if (only_delays || strike.effect.is_none()) && active.is_due(target, now) {
+                strike.delay += Duration::from_millis(active.fault.latency_millis);
+                if !only_delays {
+                    strike.effect = active.fault.effect.clone();
                     strike.carried_out = active.fault.carried_out;
                 }
             }
@@ -142,7 +136,7 @@ impl Active {
             return false;
         }
         self.accrued -= 1.0;
-        if let Effect::RateLimit { per_second } = self.fault.effect {
+        if let Some(Effect::RateLimit { per_second }) = self.fault.effect {
             let burst = per_second.max(1.0);
             let (stored, since) = self.bucket.unwrap_or((burst, now));
             let stored = burst.min(stored + (now - since).as_secs_f64() * per_second);
@@ -225,9 +219,8 @@ mod tests {
 
     #[test]
     fn latency_comes_beside_another_fault() {
-        let mut faults = faults(
-            r#"[{"effect": "unavailable"}, {"effect": {"latency": {"millis": 20}}}, {"effect": "hang"}]"#,
-        );
+        let mut faults =
+            faults(r#"[{"effect": "unavailable"}, {"latencyMillis": 20}, {"effect": "hang"}]"#);
         let strike = faults.strike(None, Instant::now());
         assert_eq!(strike.delay, Duration::from_millis(20));
         assert_eq!(strike.effect, Some(Effect::Unavailable));

@@ -15,12 +15,14 @@ mod clock;
 pub mod control;
 mod error;
 mod faults;
+mod listing;
 mod operation;
 mod received;
 mod reply;
 mod seed;
 mod signature;
 mod tree_hash;
+mod uploads;
 mod vaults;
 
 use std::{

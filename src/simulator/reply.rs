@@ -18,7 +18,7 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use super::{Connection, Simulator, error::GlacierError, faults::Effect, vaults::random_id};
+use super::{Connection, Simulator, error::GlacierError, faults::Effect, uploads::random_id};
 
 /// A reply of Glacier's.
 pub(super) struct Reply {
@@ -82,7 +82,6 @@ pub(super) async fn spoil(
 ) -> HttpResponse {
     let error = |error| Reply::error(&error).respond(simulator);
     match effect {
-        Effect::Latency { .. } => reply.unwrap_or_else(Reply::no_content).respond(simulator),
         Effect::Throttle | Effect::RateLimit { .. } => error(GlacierError::throttled()),
         Effect::Unavailable => error(GlacierError::unavailable()),
         Effect::Error { status, code, message } => error(GlacierError { status, code, message }),

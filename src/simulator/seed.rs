@@ -61,13 +61,13 @@ impl SeedVault {
         let start = |upload: &SeedUpload| {
             let started = now - age(upload);
             let size = upload.part_size_in_bytes;
-            let id = vaults.initiate(&arn, size, upload.archive_description.clone(), started)?;
+            let description = upload.archive_description.clone();
+            let planted = vaults.initiate(&arn, size, description, started)?;
             let tree_hash = tree_hash::zeros(size / tree_hash::LEAF);
             for part in 0..upload.parts {
-                let range = (part * size, (part + 1) * size - 1);
-                vaults.put_part(&arn, id.as_str(), range, tree_hash, started)?;
+                planted.put_part((part * size, (part + 1) * size - 1), tree_hash, started)?;
             }
-            Ok(id)
+            Ok(planted.id.clone())
         };
         self.uploads.iter().map(start).collect()
     }

@@ -64,13 +64,15 @@ pub(super) fn verify(
         )
     })?;
     let claim = parse(authorization)?;
-    for (name, _) in request.headers {
-        let must_be_signed = name == "host" || name.starts_with("x-amz-");
-        if must_be_signed && !claim.signed_headers.contains(&name.as_str()) {
-            return Err(GlacierError::invalid_signature(format!(
-                "'{name}' must be a 'SignedHeader' in the AWS Authorization."
-            )));
-        }
+    let names = request.headers.iter().map(|(name, _)| name.as_str());
+    let mut to_be_signed = names.filter(|name| name.starts_with("x-amz-")).chain(["host"]);
+    if let Some(name) = to_be_signed.find(|name| !claim.signed_headers.contains(name)) {
+        return Err(GlacierError::invalid_signature(format!(
+            "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+        )));
+    }
+    if request.header("host").is_none() {
+        return Err(client_error("IncompleteSignatureException", "The Host header is missing."));
     }
 
     let unknown = || {

@@ -2,6 +2,8 @@
 //! hash of each 1 MiB of the payload, then pairwise hashes of the hashes up to
 //! one root.
 
+use std::sync::LazyLock;
+
 use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
 
 /// The leaves of a tree hash cover this many bytes each; the last may be short.
@@ -78,7 +80,8 @@ pub(super) fn root(mut hashes: Vec<Hash>) -> Hash {
 
 /// The tree hash of `leaves` MiB of zeros, the content of seeded parts.
 pub(super) fn zeros(leaves: u64) -> Hash {
-    root(vec![sha256(&vec![0; LEAF as usize]); leaves as usize])
+    static LEAF_OF_ZEROS: LazyLock<Hash> = LazyLock::new(|| sha256(&vec![0; LEAF as usize]));
+    root(vec![*LEAF_OF_ZEROS; leaves as usize])
 }
 
 fn sha256(bytes: &[u8]) -> Hash {

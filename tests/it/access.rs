@@ -1,0 +1,111 @@
+//! Who gets in: every operation of the OpenAPI document, for an anonymous caller,
+//! a team without a policy and a team with one. A new operation without a row
+//! here fails the test.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, client, problem};
+
+/// Operation, and the status that an allowed caller gets.
+const OPERATIONS: [(&str, u16); 5] = [
+    ("abortMultipartUpload", 204),
+    ("describeVault", 200),
+    ("listMultipartUploads", 200),
+    ("listParts", 200),
+    ("listVaults", 200),
+];
+
+/// Everything that answers without a token.
+const PUBLIC: [&str; 5] =
+    ["/openapi.json", "/openapi.yaml", "/docs", "/docs/", "/docs/swagger-ui.css"];
+
+#[tokio::test]
+async fn every_operation_asks_who_is_calling_and_whether_they_may() {
+    let gateway = Gateway::start();
+    let upload = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let document: Value = client()
+        .get(format!("{}/openapi.json", gateway.rest))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+
+    let mut walked = BTreeMap::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            walked.insert(id, (method.to_uppercase(), path.clone()));
+        }
+    }
+    let known: Vec<&str> = OPERATIONS.iter().map(|(id, _)| *id).collect();
+    assert_eq!(walked.keys().collect::<Vec<_>>(), known, "add a row for each new operation");
+
+    // The abort goes last: the others read the upload.
+    let order = OPERATIONS.iter().rev();
+    for (id, allowed) in order {
+        let (method, path) = &walked[*id];
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let path = path
+            .replace("{accountId}", "-")
+            .replace("{vaultName}", "own-a")
+            .replace("{uploadId}", upload);
+
+        let url = format!("{}{path}", gateway.rest);
+        let anonymous = client().request(method.clone(), url).send().await.unwrap();
+        let (status, body) = problem(anonymous).await;
+        assert_eq!((status, &body["code"]), (401, &json!("token-missing")), "{id}");
+
+        let (status, body) = problem(gateway.call("stranger", method.clone(), &path).await).await;
+        assert_eq!((status, &body["code"]), (403, &json!("not-authorized")), "{id}");
+
+        let reply = gateway.call("owner", method, &path).await;
+        assert_eq!(reply.status().as_u16(), *allowed, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_else_answers_without_a_token() {
+    let gateway = Gateway::start();
+    for path in PUBLIC {
+        let reply = client().get(format!("{}{path}", gateway.rest)).send().await.unwrap();
+        assert!(reply.status().as_u16() < 400, "{path}: {}", reply.status());
+    }
+    for path in
+        ["/", "/v1", "/v1/", "/metrics", "/livez", "/readyz", "/docs/../v1/accounts/-/vaults"]
+    {
+        let (status, _) = gateway.raw("GET", path).await;
+        assert_eq!(status, 404, "{path}");
+    }
+    // An exemption by raw path would let these through.
+    for path in [
+        "/v1/accounts/-/vaults?/docs/",
+        "/v1/accounts/-/vaults#/openapi.json",
+        "//v1/accounts/-/vaults",
+    ] {
+        let url = format!("{}{path}", gateway.rest);
+        let status = client().get(url).send().await.unwrap().status().as_u16();
+        assert!(matches!(status, 401 | 404), "{path}: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_a_path_lacks_is_refused_with_those_it_has() {
+    let gateway = Gateway::start();
+    for (method, path, allow) in [
+        (Method::PUT, "/v1/accounts/-/vaults/own-a/multipart-uploads/x", "GET, DELETE"),
+        (Method::DELETE, "/v1/accounts/-/vaults/own-a", "GET"),
+        (Method::POST, "/v1/accounts/-/vaults/own-a/multipart-uploads", "GET"),
+        (Method::POST, "/openapi.json", "GET"),
+    ] {
+        let reply = gateway.call("owner", method, path).await;
+        assert_eq!(reply.headers()["allow"], allow);
+        let (status, body) = problem(reply).await;
+        assert_eq!((status, &body["code"]), (405, &json!("method-not-allowed")));
+    }
+    assert!(gateway.simulator.requests().await.is_empty());
+}

@@ -1,0 +1,73 @@
+//! `dev`: what a newcomer gets.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::{Dev, client, problem};
+
+#[tokio::test]
+async fn dev_prints_everything_that_a_script_needs_on_one_line() {
+    let dev = Dev::start(&["--json"]);
+    let facts = dev.process.event(|facts| facts["rest"].is_string());
+    for key in ["rest", "management", "docs", "openapi"] {
+        assert!(facts[key].as_str().unwrap().starts_with("http://127.0.0.1:"), "{key}");
+    }
+    for key in ["endpoint", "region", "accountId", "accessKeyId", "secretAccessKey"] {
+        assert!(facts["simulator"][key].is_string(), "{key}");
+    }
+    assert_eq!(dev.process.all_lines().len(), 1);
+
+    let vault = &facts["vaults"][0];
+    let upload = &vault["uploads"][0];
+    assert!(upload["archiveDescription"].is_string() && upload["creationDate"].is_string());
+    let uploads = format!(
+        "{}/v1/accounts/-/vaults/{}/multipart-uploads",
+        facts["rest"].as_str().unwrap(),
+        vault["name"].as_str().unwrap()
+    );
+    let one = format!("{uploads}/{}", upload["uploadId"].as_str().unwrap());
+    let call = async |team: &str, method: Method, url: &str| {
+        let token = facts["tokens"][team].as_str().unwrap();
+        client().request(method, url).bearer_auth(token).send().await.unwrap()
+    };
+
+    let (status, body) = problem(call("finance", Method::DELETE, &one).await).await;
+    assert_eq!((status, &body["reason"]), (403, &"implicitDeny".into()));
+    let (status, body) = problem(call("auditors", Method::DELETE, &one).await).await;
+    assert_eq!((status, &body["reason"]), (403, &"explicitDeny".into()));
+    assert_eq!(call("media", Method::DELETE, &one).await.status(), 204);
+    let left: Value = call("media", Method::GET, &uploads).await.json().await.unwrap();
+    assert!(!left.to_string().contains(upload["uploadId"].as_str().unwrap()));
+    assert_eq!(
+        left["uploads"].as_array().unwrap().len(),
+        vault["uploads"].as_array().unwrap().len() - 1
+    );
+}
+
+#[tokio::test]
+async fn the_curl_lines_that_dev_prints_do_what_it_says() {
+    let dev = Dev::start(&[]);
+    dev.process.line(|line| line.contains("Press Ctrl-C").then_some(()));
+    let lines = dev.process.all_lines();
+    let curls: Vec<_> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
+    let run = |line: &str| {
+        let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let [abort, denied, list] = curls[..] else { panic!("{curls:?}") };
+    assert!(run(abort).starts_with("HTTP/1.1 204"));
+    let denied = run(denied);
+    assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("not-authorized"), "{denied}");
+    let list = run(list);
+    assert!(list.starts_with("HTTP/1.1 200") && list.contains("archiveDescription"), "{list}");
+}
+
+#[test]
+fn ctrl_c_stops_dev_cleanly() {
+    let mut dev = Dev::start(&["--json"]);
+    let facts = dev.process.event(|facts| facts["policies"].is_string());
+    dev.process.signal("INT");
+    let status = dev.process.child.wait().unwrap();
+    assert!(status.success(), "{status}");
+    assert!(!std::path::Path::new(facts["policies"].as_str().unwrap()).exists());
+}

@@ -1,0 +1,115 @@
+//! What callers see of Glacier's failures.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, problem, uploads};
+
+async fn abort(gateway: &Gateway) -> (u16, Value) {
+    let path = format!("{}/some-upload", uploads("own-a"));
+    problem(gateway.call("owner", Method::DELETE, &path).await).await
+}
+
+fn error(status: u16, code: &str) -> Value {
+    json!({"error": {"status": status, "code": code, "message": "internal-wording"}})
+}
+
+#[tokio::test]
+async fn glaciers_errors_become_stable_codes() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-a", &[]).await;
+    for (effect, status, code) in [
+        (json!("throttle"), 429, "upstream-throttled"),
+        (error(400, "LimitExceededException"), 429, "upstream-throttled"),
+        (error(429, "TooManyRequests"), 429, "upstream-throttled"),
+        (json!("unavailable"), 503, "glacier-unavailable"),
+        (error(503, "ServiceUnavailableException"), 503, "glacier-unavailable"),
+        (error(400, "InvalidParameterValueException"), 400, "invalid-parameter"),
+        (error(400, "MissingParameterValueException"), 400, "missing-parameter"),
+        (error(400, "NoLongerSupportedException"), 502, "glacier-not-available-for-account"),
+        (error(403, "AccessDeniedException"), 502, "gateway-not-authorized-upstream"),
+        (error(403, "ExpiredTokenException"), 502, "gateway-not-authorized-upstream"),
+        (error(400, "UnrecognizedClientException"), 502, "gateway-not-authorized-upstream"),
+        (error(403, "InvalidSignatureException"), 502, "gateway-not-authorized-upstream"),
+        (json!({"notJson": {"status": 502}}), 503, "glacier-unavailable"),
+        (json!({"notJson": {"status": 403}}), 502, "gateway-not-authorized-upstream"),
+        (json!({"notJson": {"status": 404}}), 502, "glacier-invalid-response"),
+        (json!("reset"), 502, "glacier-unreachable"),
+        (json!("hang"), 504, "glacier-timeout"),
+    ] {
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+        gateway.simulator.fault(json!({"effect": effect})).await;
+        let (got, body) = abort(&gateway).await;
+        assert_eq!((got, &body["code"]), (status, &json!(code)), "{effect}");
+    }
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_retried_and_the_caller_sees_success() {
+    let gateway = Gateway::start();
+    for effect in ["throttle", "unavailable", "reset"] {
+        let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+        gateway.simulator.fault(json!({"effect": effect, "times": 2})).await;
+        let path = format!("{}/{id}", uploads("own-a"));
+        let reply = gateway.call("owner", Method::DELETE, &path).await;
+        assert_eq!(reply.status(), 204, "{effect}");
+        assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
+    }
+}
+
+#[tokio::test]
+async fn missing_upload_and_missing_vault_are_told_apart() {
+    let gateway = Gateway::start();
+    let (status, body) = abort(&gateway).await;
+    assert_eq!((status, &body["code"]), (404, &json!("vault-not-found")));
+    gateway.simulator.seed("own-a", &[]).await;
+    let (status, body) = abort(&gateway).await;
+    assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
+}
+
+#[tokio::test]
+async fn an_unanswered_abort_is_reported_as_unknown_not_as_failed() {
+    let gateway = Gateway::start();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    gateway.simulator.fault(json!({"effect": "hang", "carriedOut": true})).await;
+    let path = format!("{}/{id}", uploads("own-a"));
+
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
+    assert!(body["detail"].as_str().unwrap().contains("may or may not"));
+    assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
+    gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
+}
+
+#[tokio::test]
+async fn a_truncated_listing_is_an_error_not_an_empty_list() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-a", &["x"]).await;
+    gateway.simulator.fault(json!({"effect": "truncate"})).await;
+    let reply = gateway.call("owner", Method::GET, &uploads("own-a")).await;
+    let (status, body) = problem(reply).await;
+    assert_eq!(status, 502, "{body}");
+}
+
+#[tokio::test]
+async fn a_gateway_with_a_wrong_secret_says_so_and_does_not_blame_the_caller() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-a", &[]).await;
+    let gateway = gateway.with_environment(&[("AWS_SECRET_ACCESS_KEY", "wrong")]);
+    let (status, body) = abort(&gateway).await;
+    assert_eq!((status, &body["code"]), (502, &json!("gateway-not-authorized-upstream")));
+}
+
+#[tokio::test]
+async fn a_gateway_without_credentials_says_so_too() {
+    let gateway = Gateway::start();
+    let gateway = gateway.with_environment(&[
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("HOME", "/nonexistent"),
+    ]);
+    let (status, body) = abort(&gateway).await;
+    assert_eq!((status, &body["code"]), (502, &json!("gateway-not-authorized-upstream")));
+    assert!(gateway.simulator.requests().await.is_empty());
+}

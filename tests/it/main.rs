@@ -1,0 +1,18 @@
+//! Integration tests: the real binary on real ports, with the simulator behind it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod access;
+mod architecture;
+mod cli;
+mod dev;
+mod errors;
+mod log;
+mod openapi;
+mod parameters;
+mod shutdown;
+mod simulator;
+mod support;
+mod tokens;
+mod uploads;
+mod vaults;

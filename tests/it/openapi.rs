@@ -1,0 +1,38 @@
+//! The published specification.
+
+use serde_json::Value;
+
+use crate::support::{Gateway, client};
+
+#[test]
+fn the_committed_specification_is_the_one_that_is_served() {
+    let output =
+        std::process::Command::new(crate::support::BINARY).arg("openapi").output().unwrap();
+    let generated = String::from_utf8(output.stdout).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/glacier-gateway.yaml");
+    let committed = std::fs::read_to_string(path).unwrap();
+    assert!(committed == generated, "run `make openapi` and commit openapi/glacier-gateway.yaml");
+}
+
+#[tokio::test]
+async fn json_and_yaml_are_served_and_documented_statuses_cover_every_code() {
+    let gateway = Gateway::start();
+    let get =
+        async |path: &str| client().get(format!("{}{path}", gateway.rest)).send().await.unwrap();
+    let yaml = get("/openapi.yaml").await;
+    assert_eq!(yaml.headers()["content-type"], "application/yaml");
+    assert!(yaml.text().await.unwrap().starts_with("openapi: 3.1"));
+
+    let document: Value = get("/openapi.json").await.json().await.unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for operation in operations.as_object().unwrap().values() {
+            for status in ["400", "401", "403", "404", "429", "500", "502", "503", "504"] {
+                let name = operation["responses"][status]["$ref"].as_str().unwrap();
+                let reply = document.pointer(name.trim_start_matches('#')).unwrap();
+                let content = &reply["content"]["application/problem+json"];
+                assert!(content["schema"].is_object(), "{path} {status}");
+                assert!(!content["examples"].as_object().unwrap().is_empty(), "{path} {status}");
+            }
+        }
+    }
+}

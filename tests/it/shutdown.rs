@@ -1,0 +1,54 @@
+//! Shutting down loses no request.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::{Gateway, client, uploads};
+
+#[tokio::test]
+async fn sigterm_turns_readiness_red_and_lets_requests_in_flight_finish() {
+    let mut gateway = Gateway::start();
+    let id = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    gateway.simulator.fault(json!({"latencyMillis": 700})).await;
+    let ready = format!("{}/readyz", gateway.management);
+    assert_eq!(client().get(&ready).send().await.unwrap().status(), 200);
+
+    let path = format!("{}/{id}", uploads("own-a"));
+    let abort = gateway.call("owner", Method::DELETE, &path);
+    let stop = async {
+        // The request is in flight once Glacier has it.
+        while gateway.simulator.requests().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gateway.process.signal("TERM");
+        gateway.process.event(|event| event["message"] == "shutting down");
+        client().get(&ready).send().await.unwrap().status()
+    };
+    let (reply, readiness) = tokio::join!(abort, stop);
+
+    assert_eq!(readiness, 503);
+    assert_eq!(reply.status(), 204);
+    assert!(gateway.process.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait() {
+    let mut gateway = Gateway::with("", &[]);
+    gateway.simulator.seed("own-a", &["x"]).await;
+    gateway.simulator.fault(json!({"effect": "hang"})).await;
+    let path = format!("{}/x", uploads("own-a"));
+    let url = format!("{}{path}", gateway.rest);
+    let token = gateway.key.token("owner");
+    let pending = tokio::spawn(client().delete(url).bearer_auth(token).send());
+    while gateway.simulator.requests().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gateway.process.signal("TERM");
+    gateway.process.event(|event| event["message"] == "shutting down");
+    gateway.process.signal("TERM");
+    gateway.process.event(|event| event["message"] == "not waiting any longer");
+    assert!(gateway.process.child.wait().unwrap().success());
+    assert!(pending.await.unwrap().is_err(), "the hanging request was cut off");
+}

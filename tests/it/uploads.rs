@@ -1,0 +1,141 @@
+//! Multipart uploads over the REST door.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, problem, uploads};
+
+#[tokio::test]
+async fn an_aborted_upload_is_gone_from_glacier() {
+    let gateway = Gateway::start();
+    let ids = gateway.simulator.seed("own-photos", &["first", "second"]).await;
+    let path = format!("{}/{}", uploads("own-photos"), ids[0]);
+
+    let reply = gateway.call("owner", Method::DELETE, &path).await;
+
+    assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+    assert!(reply.headers().contains_key("x-amzn-requestid"));
+    assert_eq!(reply.text().await.unwrap(), "");
+    assert_eq!(gateway.simulator.status("own-photos", &ids[0]).await.unwrap(), "aborted");
+    assert_eq!(gateway.simulator.status("own-photos", &ids[1]).await.unwrap(), "in-progress");
+    let left: Value =
+        gateway.call("owner", Method::GET, &uploads("own-photos")).await.json().await.unwrap();
+    assert_eq!(left["uploads"].as_array().unwrap().len(), 1);
+    assert_eq!(left["uploads"][0]["uploadId"], ids[1]);
+}
+
+#[tokio::test]
+async fn aborting_again_succeeds_as_glacier_does_and_then_is_not_found() {
+    let gateway = Gateway::with("", &["--abort-grace", "1h"]);
+    let ids = gateway.simulator.seed("own-photos", &["x"]).await;
+    let path = format!("{}/{}", uploads("own-photos"), ids[0]);
+    for _ in 0..2 {
+        let reply = gateway.call("owner", Method::DELETE, &path).await;
+        assert_eq!(reply.status(), StatusCode::NO_CONTENT);
+    }
+
+    let later = json!({"advanceSeconds": 7200});
+    gateway.simulator.order(Method::PATCH, "/clock", &later).await;
+    gateway.simulator.order(Method::PATCH, "/clock", &json!({"skewSeconds": 0})).await;
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
+    let line = gateway.process.event(|e| e["outcome"] == "already-gone");
+    assert_eq!(line["upload_id"], ids[0]);
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_abort_and_nothing_reaches_glacier() {
+    let gateway = Gateway::start();
+    let ids = gateway.simulator.seed("own-photos", &["x"]).await;
+    let path = format!("{}/{}", uploads("own-photos"), ids[0]);
+
+    let (status, body) = problem(gateway.call("stranger", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (403, &json!("not-authorized")));
+    assert_eq!(body["reason"], "implicitDeny");
+    assert_eq!(gateway.simulator.status("own-photos", &ids[0]).await.unwrap(), "in-progress");
+    assert_eq!(gateway.simulator.requests().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn an_explicit_deny_wins_and_names_its_statement() {
+    let gateway = Gateway::start();
+    let deny = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Sid": "Frozen", "Effect": "Deny", "Action": "glacier:abort*", "Resource": "*"}]}"#;
+    std::fs::write(gateway.directory.path().join("policies/teams/frozen.json"), deny).unwrap();
+    let gateway = gateway.restarted();
+    let ids = gateway.simulator.seed("own-photos", &["x"]).await;
+    let path = format!("{}/{}", uploads("own-photos"), ids[0]);
+
+    let (status, body) = problem(gateway.call("frozen", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["reason"]), (403, &json!("explicitDeny")));
+    assert_eq!(body["statement"]["sid"], "Frozen");
+    assert_eq!(body["statement"]["policy"], "teams/frozen.json");
+    assert_eq!(gateway.call("frozen", Method::GET, &path).await.status(), 200);
+}
+
+#[tokio::test]
+async fn the_reason_is_kept_back_where_the_operator_says_so() {
+    let gateway = Gateway::start();
+    let gateway = gateway.with_environment(&[("GATEWAY__POLICY__DENIAL_DETAIL", "code")]);
+
+    let reply = gateway.call("owner", Method::GET, &uploads("other-vault")).await;
+    let (status, body) = problem(reply).await;
+
+    assert_eq!(status, 403);
+    for key in ["reason", "nearMisses", "statement"] {
+        assert!(body.get(key).is_none(), "{body}");
+    }
+    assert!(!body["detail"].as_str().unwrap().contains("teams/"), "{body}");
+}
+
+#[tokio::test]
+async fn an_upload_id_may_begin_with_a_hyphen() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-photos", &[]).await;
+    let path = format!("{}/-abc_DEF", uploads("own-photos"));
+
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
+    let requests = gateway.simulator.requests().await;
+    assert_eq!(requests[0]["target"], "/111122223333/vaults/own-photos/multipart-uploads/-abc_DEF");
+}
+
+#[tokio::test]
+async fn uploads_and_parts_are_listed_page_by_page() {
+    let gateway = Gateway::start();
+    let ids = gateway.simulator.seed("own-photos", &["a", "b", "c"]).await;
+    let mut seen = Vec::new();
+    let mut marker = String::new();
+    loop {
+        let path = format!("{}?limit=2{marker}", uploads("own-photos"));
+        let page: Value = gateway.call("owner", Method::GET, &path).await.json().await.unwrap();
+        let page_ids = page["uploads"].as_array().unwrap();
+        assert!(page_ids.len() <= 2);
+        seen.extend(page_ids.iter().map(|u| u["uploadId"].as_str().unwrap().to_owned()));
+        match page["marker"].as_str() {
+            Some(next) => marker = format!("&marker={next}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    let mut all = ids.clone();
+    all.sort();
+    assert_eq!(seen, all);
+
+    let path = format!("{}/{}?limit=1", uploads("own-photos"), ids[0]);
+    let page: Value = gateway.call("owner", Method::GET, &path).await.json().await.unwrap();
+    assert_eq!(page["uploadId"], ids[0]);
+    assert_eq!(page["archiveDescription"], "a");
+    assert_eq!(page["partSizeInBytes"], 1 << 20);
+    assert_eq!(page["parts"][0]["rangeInBytes"], "0-1048575");
+    let marker = page["marker"].as_str().unwrap();
+    let path = format!("{path}&marker={marker}");
+    let page: Value = gateway.call("owner", Method::GET, &path).await.json().await.unwrap();
+    assert_eq!(page["parts"][0]["rangeInBytes"], "1048576-2097151");
+    assert_eq!(page["marker"], Value::Null);
+}
