@@ -53,6 +53,7 @@ impl Issuer {
             result => result?,
         };
         let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
+        tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");
         Ok(Proof { principal, key, expires: verified.expires })
     }
 

@@ -14,5 +14,7 @@ mod shutdown;
 mod simulator;
 mod support;
 mod tokens;
+mod tokens_attacks;
+mod tokens_issuer;
 mod uploads;
 mod vaults;
