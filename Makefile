@@ -12,7 +12,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo test --locked
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
-	node --test tests/clients/*.test.mjs
+	node --test --test-timeout=300000 tests/clients/*.test.mjs
 
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml

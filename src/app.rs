@@ -8,7 +8,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    authn::{Authenticator, RevocationsError},
+    authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
@@ -37,7 +37,10 @@ pub enum StartError {
     },
     /// Revocations that would not revoke.
     #[error(transparent)]
-    Revocations(#[from] RevocationsError),
+    Revocations(#[from] UnusableRevocations),
+    /// Gateway keys.
+    #[error("the gateway keys cannot be used: {0}")]
+    GatewayKeys(#[from] UnusableKeys),
     /// The OpenAPI document.
     #[error("cannot write the OpenAPI document: {0}")]
     Document(Box<dyn std::error::Error>),
@@ -76,11 +79,14 @@ pub async fn start(
         tracing::warn!("{warning}");
     }
     let authenticator = Authenticator::start(&settings.issuers, &settings.tokens)?;
+    let keys = GatewayKeys::load(&settings.keys)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
-    let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
+    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_policies(gateway.clone()));
+    let revocable = gateway.clone();
+    rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),

@@ -19,14 +19,21 @@ use figment::{
     providers::{Env, Format, Toml},
     value::{Dict, Value},
 };
+use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
 pub use self::issuers::{Claim, Issuer, Tokens, https_or_loopback};
-use crate::glacier::{AccountId, Region};
+use crate::{
+    authn,
+    glacier::{AccountId, Region},
+};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
+/// The most that a signature's date may lie from our clock: older requests could
+/// be caught and sent again.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -42,6 +49,8 @@ pub struct Settings {
     pub policy: Policy,
     /// Every issuer's tokens.
     pub tokens: Tokens,
+    /// The gateway keys of callers that sign.
+    pub keys: Keys,
     /// Issuers of tokens by the name the operator gave them.
     #[serde(default)]
     pub issuers: BTreeMap<String, Issuer>,
@@ -55,6 +64,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Address of the probes.
     pub management_listen: SocketAddr,
+    /// Proxies that are believed about whom they forward for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; 0 means one for each processor.
     pub workers: usize,
     /// How long requests in flight may take after SIGTERM.
@@ -128,6 +139,32 @@ pub enum DenialDetail {
     Full,
     /// Only that the request was denied.
     Code,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Files with the master keys, by number.
+    pub master_key_files: BTreeMap<KeyNumber, PathBuf>,
+    /// The file that says which gateway keys are revoked.
+    pub revocation_file: Option<PathBuf>,
+    /// How far a signature's date may lie from our clock.
+    #[serde(with = "humantime_serde")]
+    pub clock_skew: Duration,
+}
+
+/// The number of a master key, from 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct KeyNumber(pub u8);
+
+impl TryFrom<String> for KeyNumber {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| "a master key's number is 0 to 255")
+    }
 }
 
 /// One thing wrong with the configuration.
@@ -235,6 +272,19 @@ impl Settings {
             && !matches!(url.scheme(), "http" | "https")
         {
             wrong("aws.endpoint_url".into(), "write an http:// or https:// URL");
+        }
+        if self.keys.clock_skew > MAX_CLOCK_SKEW {
+            wrong("keys.clock_skew".into(), "write 15m or less; AWS's own tolerance is 5m");
+        }
+        if self.issuers.is_empty() && self.keys.master_key_files.is_empty() {
+            wrong(
+                "issuers".into(),
+                "without an issuer nobody can call; add a table [issuers.NAME] with issuer and audiences",
+            );
+        }
+        if self.issuers.contains_key(authn::GATEWAY_KEYS) {
+            let key = format!("issuers.{}", authn::GATEWAY_KEYS);
+            wrong(key, "is the name that policies know gateway keys by; choose another");
         }
         issuers::check(&self.issuers, wrong);
     }

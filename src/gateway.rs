@@ -7,20 +7,27 @@ use std::sync::{
 };
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys},
     config::Settings,
-    glacier::{AccountId, Region, Upstream},
+    glacier::{AccountId, Region, UploadLookup, Upstream},
+    metrics::Metrics,
     policy::LivePolicies,
 };
 
 /// What serves a request; one for the process.
 pub struct Gateway {
-    /// Verifies callers.
+    /// Verifies callers that bring a token.
     pub authenticator: Authenticator,
+    /// Verifies callers that sign.
+    pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
     pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
+    /// Tells policies about uploads.
+    pub uploads: UploadLookup,
+    /// Counts what it does.
+    pub metrics: Arc<Metrics>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -32,13 +39,17 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         authenticator: Authenticator,
+        keys: GatewayKeys,
         policies: LivePolicies,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
+            keys,
             policies: Arc::new(policies),
             upstream,
+            uploads: UploadLookup::default(),
+            metrics: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }
@@ -51,10 +62,10 @@ impl Gateway {
     }
 
     /// The region that a request asks for, if this gateway serves it.
-    pub fn region(&self, requested: Option<&str>) -> Option<&Region> {
+    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
         match requested {
             None => Some(&self.settings.aws.region),
-            Some(name) => self.upstream.regions().find(|region| region.as_str() == name),
+            Some(name) => self.upstream.regions().find(|region| *region == name),
         }
     }
 

@@ -2,31 +2,37 @@
 //!
 //! A bearer token is looked up among those [remembered](token_cache); else it is
 //! [read](jwt) strictly, its `iss` chooses the [issuer], whose [keys](key_cache)
-//! verify it, and its [claims] are mapped. [Revocations](revocation) are asked
+//! verify it, and its [claims] are mapped. [Revocations](revoked_tokens) are asked
 //! every time.
 
+mod access_key;
 mod claims;
 mod issuer;
 mod jwks;
 mod jwt;
 mod key_cache;
+mod keys;
 mod object;
 mod pattern;
 mod principal;
-mod revocation;
+mod revocations;
+mod revoked_tokens;
+pub mod sigv4;
 mod source;
 mod token_cache;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use access_key::AccessKey;
 pub use jwt::TokenError;
+pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
-pub use revocation::RevocationsError;
+pub use revoked_tokens::UnusableRevocations;
 
 use self::{
     issuer::{Issuer, Proof},
     jwt::Token,
-    revocation::Revocations,
+    revoked_tokens::RevokedTokens,
     token_cache::TokenCache,
 };
 use crate::config;
@@ -36,7 +42,7 @@ pub struct Authenticator {
     /// By `iss`.
     issuers: BTreeMap<String, Arc<Issuer>>,
     remembered: TokenCache,
-    revocations: Revocations,
+    revocations: RevokedTokens,
 }
 
 impl Authenticator {
@@ -48,9 +54,9 @@ impl Authenticator {
     pub fn start(
         issuers: &BTreeMap<String, config::Issuer>,
         tokens: &config::Tokens,
-    ) -> Result<Self, RevocationsError> {
+    ) -> Result<Self, UnusableRevocations> {
         let names = issuers.keys().cloned().collect();
-        let revocations = Revocations::start(tokens.revocations_file.clone(), names)?;
+        let revocations = RevokedTokens::start(tokens.revocation_file.clone(), names)?;
         let issuers = issuers.iter().map(|(name, settings)| {
             (settings.issuer.clone(), Arc::new(Issuer::start(name, settings)))
         });

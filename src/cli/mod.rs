@@ -2,6 +2,7 @@
 
 #[cfg(feature = "simulator")]
 mod dev;
+mod healthcheck;
 mod policy;
 mod serve;
 
@@ -27,6 +28,8 @@ enum Command {
     Serve(ConfigFile),
     /// Check configuration and policies, reporting every mistake at once.
     CheckConfig(ConfigFile),
+    /// Ask a running gateway how it is; the exit code is 0 where it is well.
+    Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, two teams and their tokens.
     #[cfg(feature = "simulator")]
     Dev(dev::Options),
@@ -56,6 +59,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
+        Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),
         #[cfg(feature = "simulator")]
@@ -91,7 +95,9 @@ impl Failure {
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
         match error {
-            crate::app::StartError::Policies(_) => Self::configuration(error.to_string()),
+            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => {
+                Self::configuration(error.to_string())
+            }
             _ => Self::other(error),
         }
     }

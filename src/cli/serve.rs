@@ -37,7 +37,8 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
-fn unusable(mistakes: &[Mistake]) -> Failure {
+/// Reports `mistakes`, one a line.
+pub(super) fn unusable(mistakes: &[Mistake]) -> Failure {
     let mut message = "The configuration cannot be used:".to_owned();
     for mistake in mistakes {
         message.push_str(&format!("\n  {mistake}"));

@@ -1,5 +1,5 @@
-//! An authenticated request on its way through the core: every handler takes a
-//! [`Call`], and only a call leads to a permit and to Glacier.
+//! An authenticated request on its way through the core. Whatever the door, only
+//! a [`Call`] leads to a permit and to Glacier.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
@@ -13,6 +13,7 @@ use actix_web::{
 use time::OffsetDateTime;
 
 use super::{
+    peer::Peer,
     problem::{Code, Problem},
     record::Recorder,
 };
@@ -20,7 +21,10 @@ use crate::{
     authn::Principal,
     config::DenialDetail,
     gateway::Gateway,
-    glacier::{Operation, Reply, UpstreamError, UpstreamErrorKind},
+    glacier::{
+        AccountId, Operation, Page, PartPage, Region, Reply, UploadId, UploadPage, UpstreamError,
+        UpstreamErrorKind, Vault, VaultArn, VaultPage,
+    },
     policy::{Context, Denial, Permit, Resource},
 };
 
@@ -28,8 +32,7 @@ use crate::{
 pub struct Call {
     /// The gateway that serves it.
     pub gateway: Data<Gateway>,
-    /// Who is calling.
-    pub principal: Arc<Principal>,
+    principal: Arc<Principal>,
     recorder: Recorder,
     context: Context,
 }
@@ -41,26 +44,139 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let (Some(gateway), Some(recorder)) =
-                (request.app_data::<Data<Gateway>>().cloned(), Recorder::of(&request))
-            else {
-                return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
+            let Some(gateway) = request.app_data::<Data<Gateway>>().cloned() else {
+                return Err(not_set_up());
             };
             let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
-            recorder.edit().principal = Some((principal.subject.clone(), principal.teams.clone()));
-            let context = context(&request);
-            Ok(Self { gateway, principal, recorder, context })
+            Self::new(&request, gateway, principal)
         })
     }
 }
 
 impl Call {
+    /// The call that `request` makes, now that it has proven to be `principal`'s.
+    pub fn new(
+        request: &HttpRequest,
+        gateway: Data<Gateway>,
+        principal: Arc<Principal>,
+    ) -> Result<Self, Problem> {
+        let recorder = Recorder::of(request).ok_or_else(not_set_up)?;
+        let mut record = recorder.edit();
+        record.principal = Some((principal.subject.clone(), principal.teams.clone()));
+        let context = context(request, record.peer);
+        drop(record);
+        Ok(Self { gateway, principal, recorder, context })
+    }
+
+    /// Aborts an upload.
+    pub async fn abort_multipart_upload(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<(), Problem> {
+        let permit = self.authorize_upload(Operation::AbortMultipartUpload, vault, upload).await?;
+        self.forward(self.gateway.upstream.abort_multipart_upload(&permit, upload)).await?;
+        self.outcome("aborted");
+        Ok(())
+    }
+
+    /// Lists a vault's uploads.
+    pub async fn list_multipart_uploads(
+        &self,
+        vault: VaultArn,
+        page: Page,
+    ) -> Result<UploadPage, Problem> {
+        let permit = self.authorize(Operation::ListMultipartUploads, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.list_multipart_uploads(&permit, page)).await
+    }
+
+    /// Lists an upload's parts.
+    pub async fn list_parts(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+        page: Page,
+    ) -> Result<PartPage, Problem> {
+        let permit = self.authorize_upload(Operation::ListParts, vault, upload).await?;
+        self.forward(self.gateway.upstream.list_parts(&permit, upload, page)).await
+    }
+
+    /// Describes a vault.
+    pub async fn describe_vault(&self, vault: VaultArn) -> Result<Vault, Problem> {
+        let permit = self.authorize(Operation::DescribeVault, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.describe_vault(&permit)).await
+    }
+
+    /// Lists an account's vaults, leaving out those that the caller may not describe.
+    pub async fn list_vaults(
+        &self,
+        region: Region,
+        account: AccountId,
+        page: Page,
+    ) -> Result<VaultPage, Problem> {
+        let resource = Resource::account(region.clone(), account.clone());
+        let permit = self.authorize(Operation::ListVaults, resource)?;
+        let mut page = self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
+        page.vaults.retain(|listed| {
+            listed.vault_name.parse().is_ok_and(|vault| {
+                let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
+                self.decide(Operation::DescribeVault, Resource::vault(arn)).is_ok()
+            })
+        });
+        Ok(page)
+    }
+
     /// Decides whether the caller may perform `operation` on `resource`.
-    pub fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
+    fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
+        let arn = resource.to_string();
+        self.note(operation, arn, self.decide(operation, resource))
+    }
+
+    /// The same for an upload, whose age and description policies may ask for.
+    async fn authorize_upload(
+        &self,
+        operation: Operation,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<Permit, Problem> {
+        self.recorder.edit().upload_id = Some(upload.to_string());
+        let Self { gateway, principal, context, .. } = self;
+        let resource = Resource::vault(vault);
+        let arn = resource.to_string();
+        let policies = Arc::clone(&gateway.policies.load());
+        let decision = match policies.upload_lookup(principal, operation, &resource, context) {
+            None => policies.decide(principal, operation, resource, context),
+            Some(permit) => {
+                let context = match gateway.uploads.facts(&gateway.upstream, &permit, upload).await
+                {
+                    Some(facts) => context.clone().upload(
+                        OffsetDateTime::now_utc() - facts.created,
+                        facts.description.as_deref(),
+                    ),
+                    None => context.clone(),
+                };
+                policies.decide(principal, operation, resource, &context)
+            }
+        };
+        self.note(operation, arn, decision)
+    }
+
+    fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
+        let policies = self.gateway.policies.load();
+        policies.decide(&self.principal, operation, resource, &self.context)
+    }
+
+    /// Notes the decision in the record; a denial becomes the caller's problem.
+    fn note(
+        &self,
+        operation: Operation,
+        arn: String,
+        decision: Result<Permit, Denial>,
+    ) -> Result<Permit, Problem> {
         let mut record = self.recorder.edit();
         record.action = Some(operation.action());
-        record.resource = Some(resource.to_string());
-        match self.decide(operation, resource) {
+        record.resource = Some(arn);
+        match decision {
             Ok(permit) => {
                 record.decision = Some("allowed");
                 record.statement = Some(permit.statement().to_string());
@@ -72,16 +188,6 @@ impl Call {
                 Err(self.not_authorized(operation, denial))
             }
         }
-    }
-
-    /// Whether the caller might perform `operation`; nothing is recorded.
-    pub fn may(&self, operation: Operation, resource: Resource) -> bool {
-        self.decide(operation, resource).is_ok()
-    }
-
-    fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
-        let policies = self.gateway.policies.load();
-        policies.decide(&self.principal, operation, resource, &self.context)
     }
 
     /// Tells the caller as much of the reason as is configured.
@@ -100,18 +206,19 @@ impl Call {
     }
 
     /// Waits for Glacier's answer and notes it in the record.
-    pub async fn forward<T>(
+    async fn forward<T>(
         &self,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
-    ) -> Result<Reply<T>, Problem> {
+    ) -> Result<T, Problem> {
         let started = Instant::now();
         let result = answer.await;
         let mut record = self.recorder.edit();
         record.upstream_time = Some(started.elapsed());
         match result {
             Ok(reply) => {
-                record.upstream_request_id.clone_from(&reply.request_id);
-                Ok(reply)
+                record.upstream_request_id = reply.request_id;
+                record.upstream_result = Some("ok");
+                Ok(reply.value)
             }
             Err(error) => {
                 record.upstream_request_id.clone_from(&error.request_id);
@@ -121,27 +228,25 @@ impl Call {
                 } else if error.outcome_is_unknown() {
                     record.outcome = Some("unknown");
                 }
-                Err(Problem::from(&error))
+                let problem = Problem::from(&error);
+                record.upstream_result = Some(problem.code.as_str());
+                Err(problem)
             }
         }
     }
 
     /// Notes what became of the request.
-    pub fn outcome(&self, outcome: &'static str) {
+    fn outcome(&self, outcome: &'static str) {
         self.recorder.edit().outcome = Some(outcome);
-    }
-
-    /// Notes the upload that is spoken of.
-    pub fn upload(&self, upload_id: &str) {
-        self.recorder.edit().upload_id = Some(upload_id.to_owned());
     }
 }
 
 /// What policies can ask about the request itself.
-fn context(request: &HttpRequest) -> Context {
-    let mut context = Context::new(OffsetDateTime::now_utc(), request.app_config().secure());
-    if let Some(address) = request.peer_addr() {
-        context = context.source_ip(address.ip());
+fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
+    let secure = peer.is_some_and(|peer| peer.secure);
+    let mut context = Context::new(OffsetDateTime::now_utc(), secure);
+    if let Some(peer) = peer {
+        context = context.source_ip(peer.address);
     }
     match request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()) {
         Some(user_agent) => context.user_agent(user_agent),
@@ -149,8 +254,12 @@ fn context(request: &HttpRequest) -> Context {
     }
 }
 
+fn not_set_up() -> Problem {
+    Problem::new(Code::InternalError, "The gateway is not set up.")
+}
+
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+pub fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let missing = || {
         Problem::new(

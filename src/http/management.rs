@@ -1,15 +1,18 @@
-//! The management listener: probes for an orchestrator, on a port of its own.
+//! The management listener: probes for an orchestrator and metrics, on a port of
+//! its own.
 
 use actix_web::{
-    HttpResponse, get,
+    HttpResponse,
+    error::ErrorInternalServerError,
+    get,
     web::{self, Data},
 };
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, metrics::CONTENT_TYPE};
 
-/// Adds the probes.
+/// Adds the probes and `/metrics`.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(livez).service(readyz).service(startupz);
+    config.service(livez).service(readyz).service(startupz).service(metrics);
 }
 
 /// The process answers.
@@ -36,6 +39,13 @@ async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
 #[get("/startupz")]
 async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
     probe(gateway.startup())
+}
+
+/// What Prometheus reads.
+#[get("/metrics")]
+async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
+    let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
+    Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 
 fn probe(state: Result<(), &'static str>) -> HttpResponse {

@@ -1,13 +1,20 @@
 //! One log line for each request: who, what, the decision and its statement, the
-//! outcome, AWS's request ID, and how long it took.
+//! outcome, AWS's request ID, and how long it took. The metrics count the same.
 
 use std::{
     cell::{RefCell, RefMut},
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
+use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, web::Data};
+
+use super::peer::Peer;
+use crate::{
+    gateway::Gateway,
+    metrics::{Metrics, Route},
+};
 
 /// What is known of a request so far. Written as one event when dropped, so that
 /// a request whose client went away leaves its line as well.
@@ -15,14 +22,18 @@ use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
 pub struct Record {
     /// The request's ID: the caller's `X-Request-Id` or one of ours.
     pub request_id: String,
+    /// Through which door it came: `rest`.
+    pub door: &'static str,
     /// The HTTP method.
     pub method: String,
     /// The route's pattern; never the raw path, which may hold anything.
     pub route: String,
-    /// The peer's address.
-    pub source_ip: String,
+    /// The caller's side of the connection.
+    pub peer: Option<Peer>,
     /// The caller's subject and teams, once proven.
     pub principal: Option<(String, Vec<String>)>,
+    /// The gateway key that signed the request.
+    pub access_key_id: Option<String>,
     /// The IAM action asked for.
     pub action: Option<&'static str>,
     /// The ARN asked for.
@@ -34,10 +45,12 @@ pub struct Record {
     /// The policy and statement that decided.
     pub statement: Option<String>,
     /// What became of it: `aborted`, `already-gone`, `unknown`, `ok`, or the
-    /// problem's code.
+    /// problem's or Glacier's code.
     pub outcome: Option<&'static str>,
     /// AWS's ID of the forwarded request.
     pub upstream_request_id: Option<String>,
+    /// `ok` or the code of the problem, where Glacier was asked.
+    pub upstream_result: Option<&'static str>,
     /// The upstream error's whole story.
     pub upstream_error: Option<String>,
     /// How long Glacier took, retries included.
@@ -45,6 +58,7 @@ pub struct Record {
     /// The reply's status.
     pub status: Option<u16>,
     started: Instant,
+    metrics: Option<Arc<Metrics>>,
 }
 
 /// A handle to the request's record.
@@ -54,12 +68,20 @@ pub struct Recorder(Rc<RefCell<Record>>);
 impl Recorder {
     /// Begins the record of `request`.
     pub fn begin(request: &ServiceRequest, request_id: String) -> Self {
+        let gateway = request.app_data::<Data<Gateway>>();
+        let peer = request.peer_addr().map(|connected| {
+            let proxies = gateway.map_or(&[][..], |g| &g.settings.server.trusted_proxies);
+            let tls = request.app_config().secure();
+            Peer::new(connected.ip(), tls, request.headers(), proxies)
+        });
         let record = Record {
             request_id,
+            door: "rest",
             method: request.method().to_string(),
             route: String::new(),
-            source_ip: request.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default(),
+            peer,
             principal: None,
+            access_key_id: None,
             action: None,
             resource: None,
             upload_id: None,
@@ -67,10 +89,12 @@ impl Recorder {
             statement: None,
             outcome: None,
             upstream_request_id: None,
+            upstream_result: None,
             upstream_error: None,
             upstream_time: None,
             status: None,
             started: Instant::now(),
+            metrics: gateway.map(|gateway| gateway.metrics.clone()),
         };
         let recorder = Self(Rc::new(RefCell::new(record)));
         request.extensions_mut().insert(recorder.clone());
@@ -88,8 +112,37 @@ impl Recorder {
     }
 }
 
+impl Record {
+    fn count(&self, duration: Duration) {
+        let Some(metrics) = &self.metrics else { return };
+        let route =
+            Route { door: self.door, method: known(&self.method), route: self.route.clone() };
+        metrics.request(route, self.status.unwrap_or(CLIENT_LEFT), duration);
+        let Some(action) = self.action else { return };
+        if let Some(decision) = self.decision {
+            metrics.decision(action, decision);
+        }
+        if let (Some(result), Some(duration)) = (self.upstream_result, self.upstream_time) {
+            let operation = action.strip_prefix("glacier:").unwrap_or(action);
+            metrics.upstream(operation, result, duration);
+        }
+    }
+}
+
+/// The status that is counted where the client closed the connection before there
+/// was an answer; nginx's.
+const CLIENT_LEFT: u16 = 499;
+
+/// `method` if it is one of HTTP's own: callers can invent others without end.
+fn known(method: &str) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        self.count(duration);
         let (subject, teams) = match &self.principal {
             Some((subject, teams)) => (Some(subject.as_str()), Some(teams.join(","))),
             None => (None, None),
@@ -99,9 +152,10 @@ impl Drop for Record {
             request_id = self.request_id,
             method = self.method,
             route = self.route,
-            source_ip = self.source_ip,
+            source_ip = self.peer.map(|peer| tracing::field::display(peer.address)),
             subject,
             teams,
+            access_key_id = self.access_key_id,
             action = self.action,
             resource = self.resource,
             upload_id = self.upload_id,
@@ -116,7 +170,7 @@ impl Drop for Record {
             upstream_error = self.upstream_error,
             upstream_ms = self.upstream_time.map(milliseconds),
             status = self.status,
-            duration_ms = milliseconds(self.started.elapsed()),
+            duration_ms = milliseconds(duration),
             "request"
         );
     }

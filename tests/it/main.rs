@@ -8,6 +8,7 @@ mod cli;
 mod dev;
 mod errors;
 mod log;
+mod management;
 mod openapi;
 mod parameters;
 mod shutdown;

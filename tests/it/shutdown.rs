@@ -52,3 +52,54 @@ async fn a_second_signal_does_not_wait() {
     assert!(gateway.process.child.wait().unwrap().success());
     assert!(pending.await.unwrap().is_err(), "the hanging request was cut off");
 }
+
+#[tokio::test]
+async fn a_request_that_outlasts_the_deadline_is_cut_off() {
+    let mut gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", "1s"),
+        PATIENT[0],
+        PATIENT[1],
+    ]);
+    gateway.simulator.seed("own-a", &["x"]).await;
+    gateway.simulator.fault(json!({"effect": "hang"})).await;
+    let pending = tokio::spawn(
+        client()
+            .delete(format!("{}{}/x", gateway.rest, uploads("own-a")))
+            .bearer_auth(gateway.key.token("owner"))
+            .send(),
+    );
+    while gateway.simulator.requests().await.is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gateway.process.signal("TERM");
+    assert!(gateway.process.child.wait().unwrap().success());
+    assert!(pending.await.unwrap().is_err(), "the hanging request was cut off");
+}
+
+/// Time limits upstream that no test reaches.
+const PATIENT: [(&str, &str); 2] =
+    [("GATEWAY__AWS__READ_TIMEOUT", "60s"), ("GATEWAY__AWS__ATTEMPT_TIMEOUT", "60s")];
+
+#[tokio::test]
+async fn a_connection_that_is_kept_alive_ends_with_its_last_answer() {
+    let mut gateway = Gateway::start();
+    let id = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    gateway.simulator.fault(json!({"latencyMillis": 700})).await;
+    let proxy = client();
+    let url = format!("{}{}/{id}", gateway.rest, uploads("own-a"));
+    let abort = proxy.delete(&url).bearer_auth(gateway.key.token("owner")).send();
+    let stop = async {
+        while gateway.simulator.requests().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gateway.process.signal("TERM");
+        gateway.process.event(|event| event["message"] == "shutting down");
+    };
+    let (reply, ()) = tokio::join!(abort, stop);
+    let reply = reply.unwrap();
+    assert_eq!(
+        (reply.status(), &reply.headers()["connection"]),
+        (204.try_into().unwrap(), &"close".parse().unwrap())
+    );
+    assert!(gateway.process.child.wait().unwrap().success());
+}

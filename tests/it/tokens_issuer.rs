@@ -422,7 +422,7 @@ async fn revoked_tokens_and_subjects_are_refused_as_soon_as_the_file_says_so() {
     let path = gateway.directory.path().join("revocations.json");
     std::fs::write(&path, "{}").unwrap();
     let gateway =
-        gateway.with_environment(&[("GATEWAY__TOKENS__REVOCATIONS_FILE", path.to_str().unwrap())]);
+        gateway.with_environment(&[("GATEWAY__TOKENS__REVOCATION_FILE", path.to_str().unwrap())]);
     let token = |subject: &str, id: &str| {
         let mut claims = claims("owner");
         claims["sub"] = json!(subject);

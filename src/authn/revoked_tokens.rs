@@ -19,15 +19,15 @@ use super::Principal;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The revocations in force.
-pub(super) struct Revocations {
+pub(super) struct RevokedTokens {
     current: Arc<ArcSwap<List>>,
     task: Option<JoinHandle<()>>,
 }
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the revocations of {} (tokens.revocations_file): {why}", path.display())]
-pub struct RevocationsError {
+#[error("cannot use the revocations of {} (tokens.revocation_file): {why}", path.display())]
+pub struct UnusableRevocations {
     path: PathBuf,
     why: String,
 }
@@ -40,7 +40,7 @@ struct List {
     subjects: HashSet<(String, String)>,
 }
 
-impl Revocations {
+impl RevokedTokens {
     /// Reads `file` and begins to watch it; without a file nothing is revoked. Must
     /// run inside a tokio runtime.
     ///
@@ -50,11 +50,11 @@ impl Revocations {
     pub(super) fn start(
         file: Option<PathBuf>,
         issuers: BTreeSet<String>,
-    ) -> Result<Self, RevocationsError> {
+    ) -> Result<Self, UnusableRevocations> {
         let Some(path) = file else {
             return Ok(Self { current: Default::default(), task: None });
         };
-        let failed = |why: String| RevocationsError { path: path.clone(), why };
+        let failed = |why: String| UnusableRevocations { path: path.clone(), why };
         let mut text = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
         let list = List::parse(&text, &issuers).map_err(failed)?;
         let current = Arc::new(ArcSwap::from_pointee(list));
@@ -96,7 +96,7 @@ impl Revocations {
     }
 }
 
-impl Drop for Revocations {
+impl Drop for RevokedTokens {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();

@@ -1,0 +1,145 @@
+//! What Prometheus reads at `/metrics`.
+//!
+//! No label says who called or which vault or upload was meant: those are many,
+//! and in the log.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+/// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the latencies' buckets, in seconds: from the gateway's own
+/// refusals to the default time limit of all attempts upstream.
+const BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
+
+type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The gateway's metrics; one for the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<(Route, Status), Counter>,
+    request_duration: Latencies<Route>,
+    decisions: Family<Decision, Counter>,
+    upstream_requests: Family<(Upstream, UpstreamResult), Counter>,
+    upstream_request_duration: Latencies<Upstream>,
+}
+
+/// What a request asked for, as its method and URL name it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Route {
+    /// Through which door it came: `rest`.
+    pub door: &'static str,
+    /// The HTTP method.
+    pub method: &'static str,
+    /// The route's pattern; empty where no route fits.
+    pub route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Status {
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decision {
+    action: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Upstream {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamResult {
+    result: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let latencies: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let mut registry = Registry::with_prefix("glacier_gateway");
+        let requests = Family::default();
+        registry.register(
+            "requests",
+            "Requests answered, by status; 499 where the client left before the answer",
+            requests.clone(),
+        );
+        let request_duration = Family::new_with_constructor(latencies);
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's arrival to its answer",
+            Unit::Seconds,
+            request_duration.clone(),
+        );
+        let decisions = Family::default();
+        registry.register("decisions", "Policy decisions", decisions.clone());
+        let upstream_requests = Family::default();
+        registry.register(
+            "upstream_requests",
+            "Calls of Glacier, by result: ok or a problem's code",
+            upstream_requests.clone(),
+        );
+        let upstream_request_duration = Family::new_with_constructor(latencies);
+        registry.register_with_unit(
+            "upstream_request_duration",
+            "Time that Glacier took for a call, retries included",
+            Unit::Seconds,
+            upstream_request_duration.clone(),
+        );
+        let build = [
+            ("version", env!("CARGO_PKG_VERSION")),
+            ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
+        ];
+        registry.register("build", "What is running", Info::new(build));
+        Self {
+            registry,
+            requests,
+            request_duration,
+            decisions,
+            upstream_requests,
+            upstream_request_duration,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that ended with `status` after `duration`.
+    pub fn request(&self, route: Route, status: u16, duration: Duration) {
+        self.request_duration.get_or_create(&route).observe(duration.as_secs_f64());
+        self.requests.get_or_create(&(route, Status { status })).inc();
+    }
+
+    /// Counts a policy decision about `action`: `allowed`, `explicitDeny` or
+    /// `implicitDeny`.
+    pub fn decision(&self, action: &'static str, outcome: &'static str) {
+        self.decisions.get_or_create(&Decision { action, outcome }).inc();
+    }
+
+    /// Counts a call of Glacier's `operation` that ended with `result` after
+    /// `duration`.
+    pub fn upstream(&self, operation: &'static str, result: &'static str, duration: Duration) {
+        let upstream = Upstream { operation };
+        self.upstream_request_duration.get_or_create(&upstream).observe(duration.as_secs_f64());
+        self.upstream_requests.get_or_create(&(upstream, UpstreamResult { result })).inc();
+    }
+
+    /// All of it in the OpenMetrics text format.
+    ///
+    /// # Errors
+    /// When it cannot be written out.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
