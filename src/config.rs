@@ -4,6 +4,7 @@
 //! `config/default.toml`, built into the binary, documents every key.
 
 mod issuers;
+mod swagger_ui;
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,10 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
-pub use self::issuers::{Claim, Issuer, Tokens, https_or_loopback};
+pub use self::{
+    issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    swagger_ui::SwaggerUi,
+};
 use crate::{
     authn,
     glacier::{AccountId, Region},
@@ -51,6 +55,8 @@ pub struct Settings {
     pub tokens: Tokens,
     /// The gateway keys of callers that sign.
     pub keys: Keys,
+    /// How a person signs in from Swagger UI.
+    pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
     #[serde(default)]
     pub issuers: BTreeMap<String, Issuer>,
@@ -285,6 +291,9 @@ impl Settings {
         if self.issuers.contains_key(authn::GATEWAY_KEYS) {
             let key = format!("issuers.{}", authn::GATEWAY_KEYS);
             wrong(key, "is the name that policies know gateway keys by; choose another");
+        }
+        if let Some(swagger_ui) = &self.swagger_ui {
+            swagger_ui.check(&mut wrong);
         }
         issuers::check(&self.issuers, wrong);
     }
