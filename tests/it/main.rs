@@ -18,5 +18,7 @@ mod signed;
 mod simulator;
 mod support;
 mod tokens;
+mod tokens_attacks;
+mod tokens_issuer;
 mod uploads;
 mod vaults;
