@@ -14,9 +14,12 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	.cache/venv/bin/pytest tests/clients
 	node --test tests/clients/*.test.mjs
 
+openapi: ## Write the specification anew, after changing an operation
+	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
+
 lint: ## Check formatting, lints and documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-.PHONY: help setup test lint
+.PHONY: help setup test openapi lint

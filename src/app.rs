@@ -8,18 +8,21 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys, UnusableKeys},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
     http::{self, management},
-    policy::{Diagnostic, PolicySet},
+    policy::{Diagnostic, LivePolicies},
 };
 
 /// How often issuers' keys are read again, so that a withdrawn key goes.
 const KEY_REFRESH: Duration = Duration::from_secs(300);
 /// How often it is tried while an issuer's keys are not known at all.
 const KEY_RETRY: Duration = Duration::from_secs(2);
+
+/// How often the policy folder is looked at for changes.
+const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,9 @@ pub enum StartError {
     /// The HTTP client for issuers' keys.
     #[error("cannot set up fetching of issuers' keys: {0}")]
     Keys(#[from] reqwest::Error),
+    /// Gateway keys.
+    #[error("the gateway keys cannot be used: {0}")]
+    GatewayKeys(#[from] UnusableKeys),
     /// The OpenAPI document.
     #[error("cannot write the OpenAPI document: {0}")]
     Document(Box<dyn std::error::Error>),
@@ -73,16 +79,20 @@ pub async fn start(
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<Running, StartError> {
     let (policies, warnings) =
-        PolicySet::load(&settings.policy.directory).map_err(StartError::Policies)?;
+        LivePolicies::open(&settings.policy.directory).map_err(StartError::Policies)?;
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let authenticator = Authenticator::new(&settings.issuers)?;
+    let keys = GatewayKeys::load(&settings.keys)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
-    let gateway = Data::new(Gateway::new(settings, authenticator, policies, upstream));
+    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
     gateway.authenticator.refresh_keys().await;
     rt::spawn(keep_keys_fresh(gateway.clone()));
+    rt::spawn(follow_policies(gateway.clone()));
+    let revocable = gateway.clone();
+    rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -157,6 +167,12 @@ impl Running {
         self.gateway.drain();
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
+    }
+}
+
+async fn follow_policies(gateway: Data<Gateway>) {
+    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL).await {
+        tracing::error!(%error, "changes of the policies go unnoticed");
     }
 }
 

@@ -21,10 +21,16 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use url::Url;
 
-use crate::glacier::{AccountId, Region};
+use crate::{
+    authn,
+    glacier::{AccountId, Region},
+};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
+/// The most that a signature's date may lie from our clock: older requests could
+/// be caught and sent again.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(15 * 60);
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,6 +44,8 @@ pub struct Settings {
     pub aws: Aws,
     /// The policies that decide.
     pub policy: Policy,
+    /// The gateway keys of callers that sign.
+    pub keys: Keys,
     /// Issuers of tokens by the name the operator gave them.
     #[serde(default)]
     pub issuers: BTreeMap<String, Issuer>,
@@ -124,6 +132,32 @@ pub enum DenialDetail {
     Full,
     /// Only that the request was denied.
     Code,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Files with the master keys, by number.
+    pub master_key_files: BTreeMap<KeyNumber, PathBuf>,
+    /// The file that says which gateway keys are revoked.
+    pub revocation_file: Option<PathBuf>,
+    /// How far a signature's date may lie from our clock.
+    #[serde(with = "humantime_serde")]
+    pub clock_skew: Duration,
+}
+
+/// The number of a master key, from 0 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct KeyNumber(pub u8);
+
+impl TryFrom<String> for KeyNumber {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| "a master key's number is 0 to 255")
+    }
 }
 
 /// `[issuers.NAME]`
@@ -267,11 +301,18 @@ impl Settings {
         {
             wrong("aws.endpoint_url".into(), "write an http:// or https:// URL");
         }
-        if self.issuers.is_empty() {
+        if self.keys.clock_skew > MAX_CLOCK_SKEW {
+            wrong("keys.clock_skew".into(), "write 15m or less; AWS's own tolerance is 5m");
+        }
+        if self.issuers.is_empty() && self.keys.master_key_files.is_empty() {
             wrong(
                 "issuers".into(),
                 "without an issuer nobody can call; add a table [issuers.NAME] with issuer, audiences and jwks_url",
             );
+        }
+        if self.issuers.contains_key(authn::GATEWAY_KEYS) {
+            let key = format!("issuers.{}", authn::GATEWAY_KEYS);
+            wrong(key, "is the name that policies know gateway keys by; choose another");
         }
         let mut seen = BTreeMap::new();
         for (name, issuer) in &self.issuers {

@@ -6,22 +6,22 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use arc_swap::ArcSwap;
-
 use crate::{
-    authn::Authenticator,
+    authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{AccountId, Region, Upstream},
     metrics::Metrics,
-    policy::PolicySet,
+    policy::LivePolicies,
 };
 
 /// What serves a request; one for the process.
 pub struct Gateway {
-    /// Verifies callers.
+    /// Verifies callers that bring a token.
     pub authenticator: Authenticator,
+    /// Verifies callers that sign.
+    pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
-    pub policies: ArcSwap<PolicySet>,
+    pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
     /// Counts what it does.
@@ -37,12 +37,14 @@ impl Gateway {
     pub fn new(
         settings: Settings,
         authenticator: Authenticator,
-        policies: PolicySet,
+        keys: GatewayKeys,
+        policies: LivePolicies,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
-            policies: ArcSwap::new(Arc::new(policies)),
+            keys,
+            policies: Arc::new(policies),
             upstream,
             metrics: Arc::default(),
             settings,
@@ -57,10 +59,10 @@ impl Gateway {
     }
 
     /// The region that a request asks for, if this gateway serves it.
-    pub fn region(&self, requested: Option<&str>) -> Option<&Region> {
+    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
         match requested {
             None => Some(&self.settings.aws.region),
-            Some(name) => self.upstream.regions().find(|region| region.as_str() == name),
+            Some(name) => self.upstream.regions().find(|region| *region == name),
         }
     }
 

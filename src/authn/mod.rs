@@ -1,12 +1,18 @@
 //! Who is calling: credentials in, a [`Principal`] out.
 
+mod access_key;
 mod jwks;
 mod jwt;
+mod keys;
 mod principal;
+mod revocations;
+pub mod sigv4;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use access_key::AccessKey;
 pub use jwt::TokenError;
+pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
 
 use crate::config;

@@ -3,6 +3,7 @@
 #[cfg(feature = "simulator")]
 mod dev;
 mod healthcheck;
+mod policy;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -34,6 +35,9 @@ enum Command {
     Dev(dev::Options),
     #[cfg(feature = "simulator")]
     Simulator(crate::simulator::cli::SimulatorArgs),
+    /// Lint and simulate policies.
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Print the OpenAPI document.
     Openapi {
         /// Print JSON instead of YAML.
@@ -60,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Dev(options) => dev::run(options),
         #[cfg(feature = "simulator")]
         Command::Simulator(arguments) => dev::simulator(arguments),
+        Command::Policy(command) => command.run(),
         Command::Openapi { json } => openapi(json),
     };
     match result {
@@ -72,7 +77,7 @@ pub fn run() -> ExitCode {
 }
 
 /// Why a subcommand ended early.
-struct Failure {
+pub(crate) struct Failure {
     message: String,
     code: u8,
 }
@@ -90,7 +95,9 @@ impl Failure {
 impl From<crate::app::StartError> for Failure {
     fn from(error: crate::app::StartError) -> Self {
         match error {
-            crate::app::StartError::Policies(_) => Self::configuration(error.to_string()),
+            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => {
+                Self::configuration(error.to_string())
+            }
             _ => Self::other(error),
         }
     }

@@ -1,5 +1,5 @@
-//! An authenticated request on its way through the core: every handler takes a
-//! [`Call`], and only a call leads to a permit and to Glacier.
+//! An authenticated request on its way through the core. Whatever the door, only
+//! a [`Call`] leads to a permit and to Glacier.
 
 use std::{future::Future, pin::Pin, time::Instant};
 
@@ -20,7 +20,10 @@ use crate::{
     authn::Principal,
     config::DenialDetail,
     gateway::Gateway,
-    glacier::{Operation, Reply, UpstreamError, UpstreamErrorKind},
+    glacier::{
+        AccountId, Operation, Page, PartPage, Region, Reply, UploadId, UploadPage, UpstreamError,
+        UpstreamErrorKind, Vault, VaultArn, VaultPage,
+    },
     policy::{Context, Denial, Permit, Resource},
 };
 
@@ -28,8 +31,7 @@ use crate::{
 pub struct Call {
     /// The gateway that serves it.
     pub gateway: Data<Gateway>,
-    /// Who is calling.
-    pub principal: Principal,
+    principal: Principal,
     recorder: Recorder,
     context: Context,
 }
@@ -41,22 +43,90 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let (Some(gateway), Some(recorder)) =
-                (request.app_data::<Data<Gateway>>().cloned(), Recorder::of(&request))
-            else {
-                return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
+            let Some(gateway) = request.app_data::<Data<Gateway>>().cloned() else {
+                return Err(not_set_up());
             };
             let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
-            recorder.edit().principal = Some((principal.subject.clone(), principal.teams.clone()));
-            let context = context(&request);
-            Ok(Self { gateway, principal, recorder, context })
+            Self::new(&request, gateway, principal)
         })
     }
 }
 
 impl Call {
+    /// The call that `request` makes, now that it has proven to be `principal`'s.
+    pub fn new(
+        request: &HttpRequest,
+        gateway: Data<Gateway>,
+        principal: Principal,
+    ) -> Result<Self, Problem> {
+        let recorder = Recorder::of(request).ok_or_else(not_set_up)?;
+        recorder.edit().principal = Some((principal.subject.clone(), principal.teams.clone()));
+        let context = context(request);
+        Ok(Self { gateway, principal, recorder, context })
+    }
+
+    /// Aborts an upload.
+    pub async fn abort_multipart_upload(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<(), Problem> {
+        self.upload(upload);
+        let permit = self.authorize(Operation::AbortMultipartUpload, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.abort_multipart_upload(&permit, upload)).await?;
+        self.outcome("aborted");
+        Ok(())
+    }
+
+    /// Lists a vault's uploads.
+    pub async fn list_multipart_uploads(
+        &self,
+        vault: VaultArn,
+        page: Page,
+    ) -> Result<UploadPage, Problem> {
+        let permit = self.authorize(Operation::ListMultipartUploads, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.list_multipart_uploads(&permit, page)).await
+    }
+
+    /// Lists an upload's parts.
+    pub async fn list_parts(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+        page: Page,
+    ) -> Result<PartPage, Problem> {
+        self.upload(upload);
+        let permit = self.authorize(Operation::ListParts, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.list_parts(&permit, upload, page)).await
+    }
+
+    /// Describes a vault.
+    pub async fn describe_vault(&self, vault: VaultArn) -> Result<Vault, Problem> {
+        let permit = self.authorize(Operation::DescribeVault, Resource::vault(vault))?;
+        self.forward(self.gateway.upstream.describe_vault(&permit)).await
+    }
+
+    /// Lists an account's vaults, leaving out those that the caller may not describe.
+    pub async fn list_vaults(
+        &self,
+        region: Region,
+        account: AccountId,
+        page: Page,
+    ) -> Result<VaultPage, Problem> {
+        let resource = Resource::account(region.clone(), account.clone());
+        let permit = self.authorize(Operation::ListVaults, resource)?;
+        let mut page = self.forward(self.gateway.upstream.list_vaults(&permit, page)).await?;
+        page.vaults.retain(|listed| {
+            listed.vault_name.parse().is_ok_and(|vault| {
+                let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
+                self.decide(Operation::DescribeVault, Resource::vault(arn)).is_ok()
+            })
+        });
+        Ok(page)
+    }
+
     /// Decides whether the caller may perform `operation` on `resource`.
-    pub fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
+    fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
         let mut record = self.recorder.edit();
         record.action = Some(operation.action());
         record.resource = Some(resource.to_string());
@@ -72,11 +142,6 @@ impl Call {
                 Err(self.not_authorized(operation, denial))
             }
         }
-    }
-
-    /// Whether the caller might perform `operation`; nothing is recorded.
-    pub fn may(&self, operation: Operation, resource: Resource) -> bool {
-        self.decide(operation, resource).is_ok()
     }
 
     fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
@@ -100,19 +165,19 @@ impl Call {
     }
 
     /// Waits for Glacier's answer and notes it in the record.
-    pub async fn forward<T>(
+    async fn forward<T>(
         &self,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
-    ) -> Result<Reply<T>, Problem> {
+    ) -> Result<T, Problem> {
         let started = Instant::now();
         let result = answer.await;
         let mut record = self.recorder.edit();
         record.upstream_time = Some(started.elapsed());
         match result {
             Ok(reply) => {
-                record.upstream_request_id.clone_from(&reply.request_id);
+                record.upstream_request_id = reply.request_id;
                 record.upstream_result = Some("ok");
-                Ok(reply)
+                Ok(reply.value)
             }
             Err(error) => {
                 record.upstream_request_id.clone_from(&error.request_id);
@@ -130,13 +195,13 @@ impl Call {
     }
 
     /// Notes what became of the request.
-    pub fn outcome(&self, outcome: &'static str) {
+    fn outcome(&self, outcome: &'static str) {
         self.recorder.edit().outcome = Some(outcome);
     }
 
     /// Notes the upload that is spoken of.
-    pub fn upload(&self, upload_id: &str) {
-        self.recorder.edit().upload_id = Some(upload_id.to_owned());
+    fn upload(&self, upload: &UploadId) {
+        self.recorder.edit().upload_id = Some(upload.to_string());
     }
 }
 
@@ -152,8 +217,12 @@ fn context(request: &HttpRequest) -> Context {
     }
 }
 
+fn not_set_up() -> Problem {
+    Problem::new(Code::InternalError, "The gateway is not set up.")
+}
+
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
-fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+pub fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let missing = || {
         Problem::new(

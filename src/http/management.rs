@@ -24,7 +24,15 @@ async fn livez() -> HttpResponse {
 /// The gateway can serve callers.
 #[get("/readyz")]
 async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
-    probe(gateway.readiness())
+    let policies = gateway.policies.status();
+    match (gateway.readiness(), policies.errors.first()) {
+        // Broken new policies do not stop the old ones from serving.
+        (Ok(()), Some(error)) => HttpResponse::Ok().body(format!(
+            "ok, with the policies of {}: the new ones are refused ({error})\n",
+            policies.loaded_at
+        )),
+        (readiness, _) => probe(readiness),
+    }
 }
 
 /// The gateway has started; from then on the other probes count.

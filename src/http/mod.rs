@@ -1,12 +1,12 @@
 //! The REST door: routes, and what surrounds every request. The routes without
 //! a [`call::Call`] are the public ones: the document and Swagger UI.
 
-mod call;
+pub(crate) mod call;
 pub mod management;
 mod openapi;
-mod parameters;
+pub(crate) mod parameters;
 pub mod problem;
-mod record;
+pub(crate) mod record;
 mod uploads;
 mod vaults;
 
@@ -27,10 +27,11 @@ use self::{
     problem::{Code, Problem},
     record::Recorder,
 };
-use crate::gateway::Gateway;
+use crate::{door, gateway::Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// Under which AWS returns a request's ID.
+pub(crate) const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 /// The API's operations. A new one is added here and nowhere else.
 fn operations(config: &mut ServiceConfig<'_>) {
@@ -93,7 +94,8 @@ pub fn app(
         .into_utoipa_app()
         .configure(operations)
         .split_for_parts();
-    app.service(openapi::json)
+    app.configure(door::routes)
+        .service(openapi::json)
         .service(openapi::yaml)
         .service(web::redirect("/docs", "/docs/"))
         .service(

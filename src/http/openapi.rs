@@ -33,21 +33,23 @@ use super::problem::{Code, ProblemDetails};
     ),
     security(("bearer" = [])),
     components(schemas(ProblemDetails)),
-    modifiers(&Bearer),
+    modifiers(&SharedComponents),
 )]
 pub struct Document;
 
-struct Bearer;
+/// What all operations refer to: the security scheme and the error replies.
+struct SharedComponents;
 
-impl Modify for Bearer {
+impl Modify for SharedComponents {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let mut bearer = Http::new(HttpAuthScheme::Bearer);
         bearer.bearer_format = Some("JWT".to_owned());
         bearer.description = Some("A token of a configured issuer.".to_owned());
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        for (name, codes) in REPLIES {
+            components.responses.insert(name.to_owned(), reply(codes).into());
+        }
     }
 }
 
@@ -140,7 +142,7 @@ pub(super) struct UploadPath {
 #[allow(dead_code)]
 pub(super) struct Region {
     /// An AWS region that the gateway serves; the configured one by default.
-    #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32, example = "eu-central-1")]
+    #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32)]
     region: Option<String>,
 }
 
@@ -170,30 +172,49 @@ pub(super) struct VaultPageParameters {
     marker: Option<String>,
 }
 
-/// What any forwarding operation may answer instead of success.
-const COMMON: &[Code] = &[
-    Code::InvalidParameter,
-    Code::MissingParameter,
-    Code::UnknownParameter,
-    Code::DuplicateParameter,
-    Code::MalformedRequest,
-    Code::TokenMissing,
-    Code::TokenInvalid,
-    Code::TokenExpired,
-    Code::TokenNotYetValid,
-    Code::TokenWithoutTeam,
-    Code::NotAuthorized,
-    Code::AccountNotServed,
-    Code::RegionNotServed,
-    Code::UpstreamThrottled,
-    Code::InternalError,
-    Code::GatewayNotAuthorizedUpstream,
-    Code::GlacierNotAvailableForAccount,
-    Code::GlacierUnreachable,
-    Code::GlacierInvalidResponse,
-    Code::GlacierUnavailable,
-    Code::IssuerUnavailable,
-    Code::GlacierTimeout,
+/// The error replies that operations share: name, and the codes it may carry, all
+/// of one status.
+const REPLIES: [(&str, &[Code]); 11] = [
+    (
+        "BadRequest",
+        &[
+            Code::InvalidParameter,
+            Code::MissingParameter,
+            Code::UnknownParameter,
+            Code::DuplicateParameter,
+            Code::MalformedRequest,
+        ],
+    ),
+    (
+        "Unauthorized",
+        &[
+            Code::TokenMissing,
+            Code::TokenInvalid,
+            Code::TokenExpired,
+            Code::TokenNotYetValid,
+            Code::TokenWithoutTeam,
+        ],
+    ),
+    ("Forbidden", &[Code::NotAuthorized]),
+    ("AccountNotFound", &[Code::AccountNotServed, Code::RegionNotServed]),
+    ("VaultNotFound", &[Code::VaultNotFound, Code::AccountNotServed, Code::RegionNotServed]),
+    (
+        "UploadNotFound",
+        &[Code::UploadNotFound, Code::VaultNotFound, Code::AccountNotServed, Code::RegionNotServed],
+    ),
+    ("TooManyRequests", &[Code::UpstreamThrottled]),
+    ("InternalError", &[Code::InternalError]),
+    (
+        "BadGateway",
+        &[
+            Code::GatewayNotAuthorizedUpstream,
+            Code::GlacierNotAvailableForAccount,
+            Code::GlacierUnreachable,
+            Code::GlacierInvalidResponse,
+        ],
+    ),
+    ("Unavailable", &[Code::GlacierUnavailable, Code::IssuerUnavailable]),
+    ("Timeout", &[Code::GlacierTimeout]),
 ];
 
 /// Problems of an operation on an account.
@@ -205,59 +226,65 @@ pub(super) struct UploadProblems;
 
 impl IntoResponses for AccountProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[])
+        problems("AccountNotFound")
     }
 }
 
 impl IntoResponses for VaultProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[Code::VaultNotFound])
+        problems("VaultNotFound")
     }
 }
 
 impl IntoResponses for UploadProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[Code::VaultNotFound, Code::UploadNotFound])
+        problems("UploadNotFound")
     }
 }
 
-/// A response for each status, with an example for each code.
-fn problems(further: &[Code]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<StatusCode, Vec<Code>> = BTreeMap::new();
-    for code in COMMON.iter().chain(further) {
-        by_status.entry(code.status()).or_default().push(*code);
-    }
-    let response = |(status, codes): (StatusCode, Vec<Code>)| {
-        let titles: Vec<&str> = codes.iter().map(|code| code.title()).collect();
-        let examples = codes.iter().map(|code| {
-            let example = serde_json::json!({
-                "type": format!("urn:glacier-gateway:problem:{}", code.as_str()),
-                "title": code.title(),
-                "status": status.as_u16(),
-                "detail": "What happened this time and what to do.",
-                "instance": "/v1/accounts/-/vaults/photos",
-                "code": code.as_str(),
-                "requestId": "019aae2e-1f5d-7c3e-9d56-0f8d1f6f2b1a",
-            });
-            (code.as_str(), ExampleBuilder::new().value(Some(example)).build())
+/// All shared replies, of those for 404 only `not_found`.
+fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
+    REPLIES
+        .iter()
+        .filter_map(|(name, codes)| {
+            let status = codes.first()?.status();
+            let wanted = status != StatusCode::NOT_FOUND || *name == not_found;
+            wanted.then(|| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))
+        })
+        .collect()
+}
+
+/// The reply that an operation refers to, with an example for each code.
+fn reply(codes: &[Code]) -> Response {
+    let titles: Vec<&str> = codes.iter().map(|code| code.title()).collect();
+    let examples = codes.iter().map(|code| {
+        let example = serde_json::json!({
+            "type": format!("urn:glacier-gateway:problem:{}", code.as_str()),
+            "title": code.title(),
+            "status": code.status().as_u16(),
+            "detail": "What happened this time and what to do.",
+            "instance": "/v1/accounts/-/vaults/photos",
+            "code": code.as_str(),
+            "requestId": "019aae2e-1f5d-7c3e-9d56-0f8d1f6f2b1a",
         });
-        let content = ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("ProblemDetails")))
-            .examples_from_iter(examples)
-            .build();
-        let mut response = ResponseBuilder::new()
-            .description(format!("{}.", titles.join("; ")))
-            .content("application/problem+json", content)
-            .header("X-Request-Id", header("The request's ID in the gateway's log."));
-        if status == StatusCode::UNAUTHORIZED {
-            response = response.header("WWW-Authenticate", header("RFC 6750, section 3."));
-        }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response = response.header("Retry-After", header("Seconds to wait."));
-        }
-        (status.as_str().to_owned(), response.build().into())
-    };
-    by_status.into_iter().map(response).collect()
+        (code.as_str(), ExampleBuilder::new().value(Some(example)).build())
+    });
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("ProblemDetails")))
+        .examples_from_iter(examples)
+        .build();
+    let mut response = ResponseBuilder::new()
+        .description(format!("{}.", titles.join("; ")))
+        .content("application/problem+json", content)
+        .header("X-Request-Id", header("The request's ID in the gateway's log."));
+    let status = codes.first().map(|code| code.status());
+    if status == Some(StatusCode::UNAUTHORIZED) {
+        response = response.header("WWW-Authenticate", header("RFC 6750, section 3."));
+    }
+    if matches!(status, Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)) {
+        response = response.header("Retry-After", header("Seconds to wait."));
+    }
+    response.build()
 }
 
 fn header(description: &str) -> utoipa::openapi::Header {

@@ -15,6 +15,10 @@ use crate::{
     glacier::{AccountId, InvalidId, Page, Region, UploadId, VaultArn, VaultName},
 };
 
+/// Glacier's most for a page of vaults.
+pub const VAULTS_PAGE: i32 = 10;
+/// Glacier's most for a page of uploads or parts.
+pub const UPLOADS_PAGE: i32 = 50;
 /// The longest marker that is forwarded, in bytes.
 const MAX_MARKER: usize = 1024;
 
@@ -22,6 +26,8 @@ const MAX_MARKER: usize = 1024;
 pub struct Parameters {
     path: BTreeMap<String, String>,
     query: BTreeMap<String, String>,
+    /// The region, where not the query but a signature names it.
+    region: Option<Region>,
 }
 
 impl FromRequest for Parameters {
@@ -29,16 +35,17 @@ impl FromRequest for Parameters {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::read(request))
+        let path = request.match_info().iter();
+        let path = path.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        ready(Self::new(path, request.query_string()))
     }
 }
 
 impl Parameters {
-    fn read(request: &HttpRequest) -> Result<Self, Problem> {
-        let path = request.match_info().iter();
-        let path = path.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    /// The parameters of a path, once decoded, and of a query as it was sent.
+    pub fn new(path: BTreeMap<String, String>, query_string: &str) -> Result<Self, Problem> {
         let mut query = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(query_string.as_bytes()) {
             if query.insert(name.to_string(), value.into_owned()).is_some() {
                 return Err(Problem::new(
                     Code::DuplicateParameter,
@@ -46,7 +53,12 @@ impl Parameters {
                 ));
             }
         }
-        Ok(Self { path, query })
+        Ok(Self { path, query, region: None })
+    }
+
+    /// The same, for the region that the request was signed for, if it was signed.
+    pub fn in_region(self, region: Option<Region>) -> Self {
+        Self { region, ..self }
     }
 
     /// Refuses query parameters beside `known`.
@@ -83,11 +95,12 @@ impl Parameters {
                 "Write \"-\" for the account that this gateway serves.",
             )
         })?;
-        let requested = self.query.get("region").map(String::as_str);
-        if let Some(Err(error)) = requested.map(Region::from_str) {
-            return Err(invalid("region", &error));
-        }
-        let region = gateway.region(requested).ok_or_else(|| {
+        let requested = match (&self.region, self.query.get("region")) {
+            (Some(signed), _) => Some(signed.clone()),
+            (None, Some(text)) => Some(text.parse().map_err(|error| invalid("region", &error))?),
+            (None, None) => None,
+        };
+        let region = gateway.region(requested.as_ref()).ok_or_else(|| {
             let served: Vec<_> = gateway.upstream.regions().map(Region::as_str).collect();
             Problem::new(
                 Code::RegionNotServed,

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::{
     authn::TokenError,
     glacier::{UpstreamError, UpstreamErrorKind},
-    policy::Denial,
+    policy::{Denial, NearMiss, StatementId},
 };
 
 /// Seconds after which a throttled or failed request may be tried again.
@@ -24,8 +24,9 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// The stable code of a problem: what a program should look at.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[serde(rename_all = "kebab-case")]
         pub enum Code {
-            $($(#[$doc])* #[serde(rename = $code)] $variant,)*
+            $($(#[$doc])* $variant,)*
         }
 
         impl Code {
@@ -140,10 +141,18 @@ pub struct ProblemDetails<'a> {
     code: Code,
     /// The request's ID, as in `X-Request-Id` and in the gateway's log.
     request_id: &'a str,
-    /// Only with `not-authorized`: why.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    #[schema(inline)]
-    denial: Option<&'a Denial>,
+    /// With `not-authorized`: `explicitDeny`, `implicitDeny` or `uploadUnknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    /// With `explicitDeny`: the statement that denies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    statement: Option<&'a StatementId>,
+    /// With `implicitDeny`: a policy allows the request, but no guardrail does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited_by_guardrails: Option<bool>,
+    /// With `implicitDeny`: statements that would have allowed it but for one thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    near_misses: Option<&'a [NearMiss]>,
 }
 
 impl Problem {
@@ -166,6 +175,13 @@ impl Problem {
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
         }
+        let denial = self.denial.as_deref();
+        let (limited_by_guardrails, near_misses) = match denial {
+            Some(Denial::ImplicitDeny { limited_by_guardrails, near_misses }) => {
+                (Some(*limited_by_guardrails), Some(near_misses.as_slice()))
+            }
+            _ => (None, None),
+        };
         response.json(ProblemDetails {
             r#type: format!("urn:glacier-gateway:problem:{}", self.code.as_str()),
             title: self.code.title(),
@@ -174,7 +190,10 @@ impl Problem {
             instance: path,
             code: self.code,
             request_id,
-            denial: self.denial.as_deref(),
+            reason: denial.map(Denial::reason),
+            statement: denial.and_then(Denial::statement),
+            limited_by_guardrails,
+            near_misses,
         })
     }
 
@@ -275,5 +294,17 @@ impl From<&UpstreamError> for Problem {
             ),
         };
         Self::new(code, detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    #[test]
+    fn a_code_reads_the_same_in_replies_and_in_the_log() {
+        for code in Code::ALL {
+            assert_eq!(serde_json::to_value(code).ok(), Some(code.as_str().into()));
+        }
     }
 }

@@ -31,6 +31,8 @@ pub struct Record {
     pub source_ip: String,
     /// The caller's subject and teams, once proven.
     pub principal: Option<(String, Vec<String>)>,
+    /// The gateway key that signed the request.
+    pub access_key_id: Option<String>,
     /// The IAM action asked for.
     pub action: Option<&'static str>,
     /// The ARN asked for.
@@ -42,7 +44,7 @@ pub struct Record {
     /// The policy and statement that decided.
     pub statement: Option<String>,
     /// What became of it: `aborted`, `already-gone`, `unknown`, `ok`, or the
-    /// problem's code.
+    /// problem's or Glacier's code.
     pub outcome: Option<&'static str>,
     /// AWS's ID of the forwarded request.
     pub upstream_request_id: Option<String>,
@@ -72,6 +74,7 @@ impl Recorder {
             route: String::new(),
             source_ip: request.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default(),
             principal: None,
+            access_key_id: None,
             action: None,
             resource: None,
             upload_id: None,
@@ -145,6 +148,7 @@ impl Drop for Record {
             source_ip = self.source_ip,
             subject,
             teams,
+            access_key_id = self.access_key_id,
             action = self.action,
             resource = self.resource,
             upload_id = self.upload_id,

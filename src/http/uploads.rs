@@ -5,16 +5,10 @@ use actix_web::{HttpResponse, delete, get, web::Json};
 use super::{
     call::Call,
     openapi::{PageParameters, Region, UploadPath, UploadProblems, VaultPath, VaultProblems},
-    parameters::Parameters,
+    parameters::{Parameters, UPLOADS_PAGE},
     problem::Problem,
 };
-use crate::{
-    glacier::{Operation, PartPage, UploadPage},
-    policy::Resource,
-};
-
-/// Glacier's most for a page of uploads or parts.
-const MOST: i32 = 50;
+use crate::glacier::{PartPage, UploadPage};
 
 /// Abort a multipart upload
 ///
@@ -40,10 +34,7 @@ pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResp
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
     let upload = parameters.upload()?;
-    call.upload(upload.as_str());
-    let permit = call.authorize(Operation::AbortMultipartUpload, Resource::vault(vault))?;
-    call.forward(call.gateway.upstream.abort_multipart_upload(&permit, &upload)).await?;
-    call.outcome("aborted");
+    call.abort_multipart_upload(vault, &upload).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -60,10 +51,8 @@ pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResp
 pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<UploadPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;
-    let page = parameters.page(MOST)?;
-    let permit = call.authorize(Operation::ListMultipartUploads, Resource::vault(vault))?;
-    let reply = call.forward(call.gateway.upstream.list_multipart_uploads(&permit, page)).await?;
-    Ok(Json(reply.value))
+    let page = parameters.page(UPLOADS_PAGE)?;
+    Ok(Json(call.list_multipart_uploads(vault, page).await?))
 }
 
 /// Look into a multipart upload: its facts and the parts it has received
@@ -83,9 +72,6 @@ pub(super) async fn parts(call: Call, parameters: Parameters) -> Result<Json<Par
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;
     let upload = parameters.upload()?;
-    let page = parameters.page(MOST)?;
-    call.upload(upload.as_str());
-    let permit = call.authorize(Operation::ListParts, Resource::vault(vault))?;
-    let reply = call.forward(call.gateway.upstream.list_parts(&permit, &upload, page)).await?;
-    Ok(Json(reply.value))
+    let page = parameters.page(UPLOADS_PAGE)?;
+    Ok(Json(call.list_parts(vault, &upload, page).await?))
 }

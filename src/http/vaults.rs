@@ -7,16 +7,10 @@ use super::{
     openapi::{
         AccountPath, AccountProblems, Region, VaultPageParameters, VaultPath, VaultProblems,
     },
-    parameters::Parameters,
+    parameters::{Parameters, VAULTS_PAGE},
     problem::Problem,
 };
-use crate::{
-    glacier::{Operation, Vault, VaultArn, VaultPage},
-    policy::Resource,
-};
-
-/// Glacier's most for a page of vaults.
-const MOST: i32 = 10;
+use crate::glacier::{Vault, VaultPage};
 
 /// List an account's vaults
 ///
@@ -35,18 +29,8 @@ const MOST: i32 = 10;
 pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<VaultPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let (region, account) = parameters.account(&call.gateway)?;
-    let page = parameters.page(MOST)?;
-    let resource = Resource::account(region.clone(), account.clone());
-    let permit = call.authorize(Operation::ListVaults, resource)?;
-    let reply = call.forward(call.gateway.upstream.list_vaults(&permit, page)).await?;
-    let mut page = reply.value;
-    page.vaults.retain(|listed| {
-        listed.vault_name.parse().is_ok_and(|vault| {
-            let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
-            call.may(Operation::DescribeVault, Resource::vault(arn))
-        })
-    });
-    Ok(Json(page))
+    let page = parameters.page(VAULTS_PAGE)?;
+    Ok(Json(call.list_vaults(region, account, page).await?))
 }
 
 /// Describe a vault
@@ -62,7 +46,5 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Vaul
 pub(super) async fn describe(call: Call, parameters: Parameters) -> Result<Json<Vault>, Problem> {
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
-    let permit = call.authorize(Operation::DescribeVault, Resource::vault(vault))?;
-    let reply = call.forward(call.gateway.upstream.describe_vault(&permit)).await?;
-    Ok(Json(reply.value))
+    Ok(Json(call.describe_vault(vault).await?))
 }

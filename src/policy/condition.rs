@@ -273,6 +273,41 @@ impl Condition {
         }
     }
 
+    /// The only values that can fulfil the condition, where they can be listed.
+    pub fn only_values(&self) -> Option<Vec<String>> {
+        if self.operator.negated || self.operator.if_exists {
+            return None;
+        }
+        match (&self.values, self.operator.kind) {
+            (Expected::Text(patterns), Kind::String) => {
+                patterns.iter().map(|pattern| Some(pattern.literal()?.to_owned())).collect()
+            }
+            (Expected::Bool(_), Kind::Bool) => Some(vec!["true".to_owned(), "false".to_owned()]),
+            // Presence: only the absent key can fulfil Null.
+            (Expected::Bool(values), Kind::Null) if !values.contains(&Some(false)) => Some(vec![]),
+            (Expected::Number(numbers), Kind::Numeric(Comparison::Equals)) => {
+                Some(numbers.iter().flatten().map(Decimal::to_string).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// The bounds of a comparison of numbers or dates, and values just beside
+    /// them. `None` for other conditions.
+    pub fn around_bounds(&self) -> Option<Vec<String>> {
+        match &self.values {
+            Expected::Number(numbers) => {
+                let step = Decimal::new(1, 9);
+                let around = |n: &Decimal| [*n, n - step, n + step].map(|n| n.to_string());
+                Some(numbers.iter().flatten().flat_map(around).collect())
+            }
+            Expected::Date(dates) => {
+                Some(dates.iter().flatten().flat_map(|date| date.around()).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// The operator.
     pub fn operator(&self) -> Operator {
         self.operator

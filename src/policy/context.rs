@@ -76,6 +76,7 @@ pub struct Context {
     epoch_time: String,
     dry_run: bool,
     upload: Option<Upload>,
+    given: Option<GivenKeys>,
 }
 
 /// Facts about one multipart upload, looked up only for policies that ask.
@@ -99,6 +100,7 @@ impl Context {
             epoch_time: now.unix_timestamp().to_string(),
             dry_run: false,
             upload: None,
+            given: None,
         }
     }
 
@@ -121,9 +123,16 @@ impl Context {
         self
     }
 
-    /// Whether the upload's facts are there.
-    pub(super) fn has_upload(&self) -> bool {
-        self.upload.is_some()
+    /// Makes this the context of a simulation: the given keys go before what
+    /// the gateway would fill in, and facts about the upload may be missing.
+    pub fn simulate(mut self, keys: serde_json::Map<String, Value>) -> Self {
+        self.given = Some(GivenKeys::new(keys));
+        self
+    }
+
+    /// Whether a policy may be asked that reads facts about the upload.
+    pub(super) fn knows_upload(&self) -> bool {
+        self.upload.is_some() || self.given.is_some()
     }
 
     /// Sets `gateway:UploadAgeInDays` (whole days from `created` to the
@@ -164,6 +173,9 @@ impl Facts for Request<'_> {
 
     fn get(&self, key: &str) -> Option<Values<'_>> {
         let Self { principal, team, resource, context, .. } = self;
+        if let Some(given) = context.given.as_ref().and_then(|given| given.get(key)) {
+            return Some(given);
+        }
         if let Some(tag) = key.strip_prefix("aws:principaltag/") {
             if tag == "team" {
                 return Values::one(team);
@@ -209,27 +221,34 @@ fn lowers_to(name: &str, lower: &str) -> bool {
     name.chars().flat_map(char::to_lowercase).eq(lower.chars())
 }
 
-/// A caller and a context given as JSON, for simulations: `{"key": string |
-/// number | bool | [string, …]}`.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    caller: String,
-    context: BTreeMap<String, Value>,
-}
+/// Context keys given as JSON: `{"key": string | number | bool | [string, …]}`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GivenKeys(BTreeMap<String, Value>);
 
-impl Given {
-    pub fn new(caller: String, context: serde_json::Map<String, Value>) -> Self {
-        let lower = |(key, value): (String, Value)| (key.to_lowercase(), value);
-        Self { caller, context: context.into_iter().map(lower).collect() }
+impl GivenKeys {
+    pub fn new(keys: serde_json::Map<String, Value>) -> Self {
+        Self(keys.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect())
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        self.0.get(key).and_then(Values::json)
     }
 }
 
-impl Facts for Given {
+/// The facts of a simulation that stands for itself: a caller and given keys,
+/// nothing else.
+#[derive(Debug)]
+pub(crate) struct Simulated {
+    pub caller: String,
+    pub keys: GivenKeys,
+}
+
+impl Facts for Simulated {
     fn caller(&self) -> &str {
         &self.caller
     }
 
     fn get(&self, key: &str) -> Option<Values<'_>> {
-        self.context.get(key).and_then(Values::json)
+        self.keys.get(key)
     }
 }

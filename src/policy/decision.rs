@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::document::DocumentKind;
 use super::resource::Resource;
 use crate::glacier::Operation;
 
@@ -19,6 +20,16 @@ pub enum Layer {
     Guardrails,
     /// Policies of vaults, with a `Principal` (resource-based).
     VaultPolicies,
+}
+
+impl Layer {
+    /// Whether documents of the layer name principals.
+    pub(super) fn kind(self) -> DocumentKind {
+        match self {
+            Layer::Policies | Layer::Guardrails => DocumentKind::Identity,
+            Layer::VaultPolicies => DocumentKind::Resource,
+        }
+    }
 }
 
 /// A statement's place in the policy set.

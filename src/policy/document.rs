@@ -24,6 +24,7 @@ pub(crate) struct Spanned<T> {
 /// A policy document.
 #[derive(Debug)]
 pub(crate) struct Document {
+    pub has_version: bool,
     /// Whether the version has policy variables: 2012-10-17 does, 2008-10-17
     /// and none at all do not.
     pub variables: bool,
@@ -176,8 +177,9 @@ impl Reader {
         let nodes = self.one_or_more("Statement", statement);
         let statements: Vec<_> = nodes.iter().filter_map(|node| self.statement(node)).collect();
         self.check_sids(&statements);
+        let has_version = version.is_some();
         let variables = version.is_some_and(|version| version.value == VERSIONS[0]);
-        Some(Document { variables, statements })
+        Some(Document { has_version, variables, statements })
     }
 
     fn check_sids(&mut self, statements: &[StatementNode]) {

@@ -40,6 +40,14 @@ impl Instant {
     }
 }
 
+impl Instant {
+    /// This second and its neighbours, as seconds since 1970.
+    pub fn around(self) -> [String; 3] {
+        let second = self.0.div_euclid(1_000_000_000);
+        [second, second - 1, second + 1].map(|second| second.to_string())
+    }
+}
+
 /// `hh:mm[:ss[.s…]]` with `Z` or `±hh:mm`.
 fn time_of_day(text: &str) -> Option<(Time, UtcOffset)> {
     let at = text.find(['Z', '+', '-'])?;

@@ -8,12 +8,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::check;
 use super::decision::{Layer, StatementId};
 use super::diagnostic::{Diagnostic, Problem, Severity};
-use super::document::{self, DocumentKind};
+use super::document;
+use super::lint;
 use super::set::{PolicySet, Stored};
 use super::statement::Statement;
 
@@ -26,6 +29,14 @@ struct Source {
     text: Arc<str>,
 }
 
+/// A compiled statement and where it stands.
+struct Placed<'a> {
+    source: &'a Source,
+    index: usize,
+    span: Range<usize>,
+    statement: Statement,
+}
+
 impl PolicySet {
     /// Reads and compiles a policy folder; gives the warnings too.
     ///
@@ -35,49 +46,100 @@ impl PolicySet {
     pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
         let sources = read_folder(folder, &mut diagnostics);
-        let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
-        let (mut guardrails, mut vaults) = (None, Vec::new());
+        let mut placed = Vec::new();
         for source in &sources {
-            let statements = compile(source, &mut diagnostics);
-            match (source.layer, &source.team) {
-                (Layer::Policies, team) => {
-                    teams.entry(team.clone().unwrap_or_default()).or_default().extend(statements);
-                }
-                (Layer::Guardrails, _) => {
-                    guardrails.get_or_insert_with(Vec::new).extend(statements);
-                }
-                (Layer::VaultPolicies, _) => vaults.extend(statements),
-            }
+            let mut problems = Vec::new();
+            let statements = examine(&source.text, source.layer, &mut problems);
+            let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
+            diagnostics.extend(problems.into_iter().map(diagnose));
+            placed.extend(
+                statements.into_iter().enumerate().map(|(index, (span, statement))| Placed {
+                    source,
+                    index,
+                    span,
+                    statement,
+                }),
+            );
         }
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
+        }
+        report_shadowed(&placed, &mut diagnostics);
+        let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+        let has_guardrails = sources.iter().any(|source| source.layer == Layer::Guardrails);
+        let mut guardrails = has_guardrails.then(Vec::new);
+        let mut vaults = Vec::new();
+        for placed in placed {
+            let Source { layer, team, .. } = placed.source;
+            let stored = placed.store();
+            match layer {
+                Layer::Policies => {
+                    teams.entry(team.clone().unwrap_or_default()).or_default().push(stored);
+                }
+                Layer::Guardrails => guardrails.get_or_insert_default().push(stored),
+                Layer::VaultPolicies => vaults.push(stored),
+            }
         }
         Ok((Self::new(teams, guardrails, vaults), diagnostics))
     }
 }
 
-fn compile(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Vec<Stored> {
-    let kind = match source.layer {
-        Layer::VaultPolicies => DocumentKind::Resource,
-        Layer::Policies | Layer::Guardrails => DocumentKind::Identity,
+impl Placed<'_> {
+    fn store(self) -> Stored {
+        let id = Arc::new(StatementId {
+            layer: self.source.layer,
+            policy: self.source.path.display().to_string(),
+            statement: self.index,
+            sid: self.statement.sid.as_deref().map(str::to_owned),
+        });
+        Stored { statement: self.statement, id }
+    }
+}
+
+/// Warns of Allows of which a Deny that also applies to the team leaves nothing.
+fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
+    for allow in placed.iter().filter(|p| p.source.layer == Layer::Policies) {
+        let same_team = |deny: &&Placed<'_>| {
+            deny.source.layer != Layer::Policies || deny.source.team == allow.source.team
+        };
+        let shadow = placed
+            .iter()
+            .filter(same_team)
+            .find(|deny| lint::shadows(&deny.statement, &allow.statement));
+        if let Some(deny) = shadow {
+            let message =
+                format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
+            let problem = Problem::warning("shadowed-allow", allow.span.clone(), message);
+            diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, problem));
+        }
+    }
+}
+
+/// Compiles a document with all that the gateway asks of it; reports errors and
+/// warnings in the order of the text. With an error there may be no statements.
+fn examine(
+    text: &str,
+    layer: Layer,
+    problems: &mut Vec<Problem>,
+) -> Vec<(Range<usize>, Statement)> {
+    let document = match document::parse(text, layer.kind()) {
+        Ok(document) => document,
+        Err(errors) => {
+            problems.extend(errors);
+            return Vec::new();
+        }
     };
-    let statements =
-        document::parse(&source.text, kind).and_then(|document| Statement::compile(&document));
-    let statements = statements.unwrap_or_else(|problems| {
-        let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
-        diagnostics.extend(problems.into_iter().map(diagnose));
+    check::check(&document, layer, problems);
+    let statements = Statement::compile(&document).unwrap_or_else(|errors| {
+        problems.extend(errors);
         Vec::new()
     });
-    let store = |(index, statement): (usize, Statement)| {
-        let id = Arc::new(StatementId {
-            layer: source.layer,
-            policy: source.path.display().to_string(),
-            statement: index,
-            sid: statement.sid.as_deref().map(str::to_owned),
-        });
-        Stored { statement, id }
-    };
-    statements.into_iter().enumerate().map(store).collect()
+    if problems.is_empty() {
+        lint::lint(text, &document, &statements, layer, problems);
+    }
+    problems.sort_by_key(|problem| problem.span.start);
+    let spans = document.statements.into_iter().map(|node| node.span);
+    spans.zip(statements).collect()
 }
 
 /// Finds the policy files. Names that begin with a dot are passed over: among

@@ -138,6 +138,29 @@ impl Pattern {
         }
     }
 
+    /// Whether this matches every text that `other` matches. May be false where
+    /// it is so in a roundabout way; never true where it is not.
+    pub fn contains(&self, other: &Self) -> bool {
+        // The other's wildcards stand as characters that no ARN has; only a `*`
+        // of this one may match them.
+        let stand_in = |piece: &Piece| match piece {
+            Piece::Text(text) => text.to_string(),
+            _ => "\u{0}".to_owned(),
+        };
+        self == other
+            || (!self.pieces.contains(&Piece::One)
+                && glob(&self.pieces, &other.pieces.iter().map(stand_in).collect::<String>(), 0))
+    }
+
+    /// The whole text, if the pattern has neither wildcards nor variables.
+    pub fn literal(&self) -> Option<&str> {
+        match &*self.pieces {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// The literal text before the first wildcard or variable.
     pub fn literal_prefix(&self) -> &str {
         match self.pieces.first() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Missed, NearMiss, Permit, StatementId};
 use super::resource::Resource;
+use super::rule::{self, Found, Verdict};
 use super::statement::{Effect, Statement};
 use crate::authn::Principal;
 use crate::glacier::Operation;
@@ -16,19 +17,9 @@ const NEAR_MISSES: usize = 5;
 /// All policies of a gateway, compiled: immutable, and cheap to share in an
 /// [`Arc`].
 ///
-/// # The rule
-/// For each of the caller's teams, with that team's facts:
-/// 1. a Deny that applies in any layer denies (`explicitDeny`);
-/// 2. otherwise an Allow must apply in the team's policies *or* in a vault
-///    policy, as for identity-based and resource-based policies within one
-///    account;
-/// 3. and, where there are guardrails, an Allow must apply in those too, as for
-///    service control policies;
-/// 4. otherwise the request is denied (`implicitDeny`).
-///
-/// (IAM User Guide, "Policy evaluation logic", "How AWS enforcement code logic
-/// evaluates requests to allow or deny access".) A Deny for one of the teams is
-/// a Deny for the caller; otherwise one team's Allow suffices.
+/// Each of the caller's teams is judged with that team's facts, by the
+/// [rule](super::rule::judge) of the layers. A Deny for one of the teams is a
+/// Deny for the caller; otherwise one team's Allow suffices.
 #[derive(Debug, Default)]
 pub struct PolicySet {
     teams: HashMap<String, Statements>,
@@ -80,15 +71,6 @@ impl Index {
     }
 }
 
-/// The statements of one layer that apply to a request: a Deny if there is one,
-/// else an Allow.
-#[derive(Clone, Copy, Debug)]
-enum Found<'s> {
-    Deny(&'s Stored),
-    Allow(&'s Stored),
-    Nothing,
-}
-
 impl Statements {
     fn new(all: Vec<Stored>) -> Self {
         let by_operation = Operation::ALL.map(|operation| {
@@ -105,7 +87,7 @@ impl Statements {
         index.candidates(resource).map(|position| &self.all[position])
     }
 
-    fn find(&self, operation: Operation, resource: &str, facts: &dyn Facts) -> Found<'_> {
+    fn find(&self, operation: Operation, resource: &str, facts: &dyn Facts) -> Found<&Stored> {
         let mut found = Found::Nothing;
         for stored in self.candidates(operation, resource) {
             match stored.statement.effect {
@@ -172,7 +154,9 @@ impl PolicySet {
         resource: Resource,
         context: &Context,
     ) -> Result<Permit, Denial> {
-        if !context.has_upload() && self.needs_upload(principal, operation, &resource, context) {
+        if !context.knows_upload()
+            && self.reads_upload(principal, operation, &resource, context).is_some()
+        {
             return Err(Denial::UploadUnknown);
         }
         let mut permit = None;
@@ -195,31 +179,46 @@ impl PolicySet {
         }
     }
 
-    /// Whether a policy that could apply reads facts about the upload
-    /// (`gateway:UploadAgeInDays`, `gateway:UploadDescription`). They cost a
-    /// look-up, so ask this first; without them such a request is denied.
-    /// Always false for operations that are not about one upload.
-    pub fn needs_upload(
+    /// A permit to look up the upload's facts (with ListParts), if a policy that
+    /// could apply to the request reads them: `gateway:UploadAgeInDays`,
+    /// `gateway:UploadDescription`. Ask this before deciding; such a request is
+    /// denied without the facts. They are for the policies, not for the caller.
+    pub fn upload_lookup(
         &self,
         principal: &Principal,
         operation: Operation,
         resource: &Resource,
         context: &Context,
-    ) -> bool {
+    ) -> Option<Permit> {
+        let (team, asking) = self.reads_upload(principal, operation, resource, context)?;
+        let id = Arc::clone(&asking.id);
+        Some(Permit::new(Operation::ListParts, resource.clone(), team, id))
+    }
+
+    /// A statement that could apply and reads the upload's facts, and the index
+    /// of the team for which it does. Only for operations on one upload.
+    fn reads_upload(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        resource: &Resource,
+        context: &Context,
+    ) -> Option<(usize, &Stored)> {
         if !matches!(operation, Operation::AbortMultipartUpload | Operation::ListParts) {
-            return false;
+            return None;
         }
-        principal.teams.iter().any(|team| {
+        principal.teams.iter().enumerate().find_map(|(index, team)| {
             let facts = Request::new(principal, team, resource, context);
-            self.layers(team).filter(|statements| statements.reads_upload).any(|statements| {
-                statements.candidates(operation, resource.as_str()).any(
-                    |Stored { statement, .. }| {
-                        reads_upload(statement)
-                            && statement.covers_resource(resource.as_str(), &facts)
-                            && statement.covers_principal(&facts)
-                    },
-                )
-            })
+            let asks = |stored: &&Stored| {
+                let statement = &stored.statement;
+                reads_upload(statement)
+                    && statement.covers_resource(resource.as_str(), &facts)
+                    && statement.covers_principal(&facts)
+            };
+            let layers = self.layers(team).filter(|statements| statements.reads_upload);
+            let mut candidates =
+                layers.flat_map(|layer| layer.candidates(operation, resource.as_str()));
+            Some((index, candidates.find(asks)?))
         })
     }
 
@@ -227,32 +226,19 @@ impl PolicySet {
         self.teams.get(team).into_iter().chain(&self.guardrails).chain([&self.vaults])
     }
 
-    /// Applies the rule (see [`PolicySet`]) for one team.
     fn judge<'s>(
         &'s self,
         team: &str,
         operation: Operation,
         resource: &str,
         facts: &dyn Facts,
-    ) -> Verdict<'s> {
-        let find = |layer: Option<&'s Statements>| {
-            layer.map_or(Found::Nothing, |layer| layer.find(operation, resource, facts))
-        };
-        let own = find(self.teams.get(team));
-        let guardrails = find(self.guardrails.as_ref());
-        let vaults = find(Some(&self.vaults));
-        match (own, guardrails, vaults) {
-            (Found::Deny(stored), ..) | (_, Found::Deny(stored), _) | (.., Found::Deny(stored)) => {
-                Verdict::Deny(stored)
-            }
-            (Found::Allow(stored), limit, _) | (_, limit, Found::Allow(stored)) => {
-                match (limit, &self.guardrails) {
-                    (Found::Nothing, Some(_)) => Verdict::Limited,
-                    _ => Verdict::Allow(stored),
-                }
-            }
-            _ => Verdict::Nothing,
-        }
+    ) -> Verdict<&'s Stored> {
+        let find = |layer: &'s Statements| layer.find(operation, resource, facts);
+        rule::judge(
+            self.teams.get(team).map_or(Found::Nothing, find),
+            self.guardrails.as_ref().map(find),
+            find(&self.vaults),
+        )
     }
 
     fn implicit_denial(
@@ -277,13 +263,4 @@ impl PolicySet {
         near_misses.truncate(NEAR_MISSES);
         Denial::ImplicitDeny { limited_by_guardrails, near_misses }
     }
-}
-
-/// What the layers together say for one team.
-enum Verdict<'s> {
-    Deny(&'s Stored),
-    Allow(&'s Stored),
-    /// Allowed, but not by the guardrails.
-    Limited,
-    Nothing,
 }

@@ -4,7 +4,7 @@ use super::condition::Condition;
 use super::context::Facts;
 use super::diagnostic::Problem;
 use super::document::{Document, Element, PrincipalId, StatementNode};
-use super::pattern::{Matched, Pattern, Syntax};
+use super::pattern::{Matched, Pattern, Syntax, VariableError};
 
 /// What a statement that applies results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Statement {
             node.actions.values.iter().map(|a| Pattern::wildcards(&a.value.to_ascii_lowercase()));
         let mut resources = Vec::new();
         for resource in &node.resources.values {
-            match Pattern::parse(&resource.value, Syntax { wildcards: true, variables }) {
+            match resource_pattern(&resource.value, variables) {
                 Ok(pattern) => resources.push(pattern),
                 Err(error) => problems.push(Problem::variable(resource, &error)),
             }
@@ -132,11 +132,50 @@ impl Statement {
         }
     }
 
+    /// Whether this is a Deny that leaves nothing of an Allow: one without
+    /// conditions, for everyone, on all of the Allow's resources and on those of
+    /// its `actions` that the gateway performs.
+    pub fn shadows(&self, allow: &Statement, actions: &[String]) -> bool {
+        let denies_all = self.effect == Effect::Deny
+            && self.conditions.is_empty()
+            && self
+                .principal
+                .as_ref()
+                .is_none_or(|p| !p.not && p.ids.contains(&PrincipalId::Everyone));
+        let resources = |allowed: &Pattern| {
+            self.resources.patterns.iter().any(|denied| denied.contains(allowed))
+        };
+        denies_all
+            && allow.effect == Effect::Allow
+            && !(self.resources.not || allow.resources.not)
+            && allow.resources.patterns.iter().all(resources)
+            && actions.iter().all(|a| !allow.covers_action(a) || self.covers_action(a))
+    }
+
     /// The context keys that the statement reads, in lower case.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         let resources = self.resources.patterns.iter().flat_map(Pattern::variable_keys);
         resources.chain(self.conditions.iter().flat_map(Condition::keys))
     }
+}
+
+/// Compiles a resource. Fields that an ARN lacks count as `*` (IAM User Guide,
+/// "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
+/// User Guide, "IAM policy elements: Variables and tags", "Resource element").
+fn resource_pattern(text: &str, variables: bool) -> Result<Pattern, VariableError> {
+    let syntax = Syntax { wildcards: true, variables };
+    let missing = match text.starts_with("arn:") {
+        true => 5_usize.saturating_sub(text.matches(':').count()),
+        false => 0,
+    };
+    let pattern = Pattern::parse(&(text.to_owned() + &":*".repeat(missing)), syntax)?;
+    let first = text.find("${").unwrap_or(text.len());
+    if pattern.variable_keys().next().is_some() && text[..first].matches(':').count() < 5 {
+        let end = text[first..].find('}').map_or(text.len(), |end| first + end + 1);
+        let message = "a policy variable may stand only after the fifth colon of an ARN";
+        return Err(VariableError { at: first..end, message });
+    }
+    Ok(pattern)
 }
 
 /// How an identifier in `Principal` fits a caller.

@@ -14,12 +14,12 @@ use super::{
     faults::Effect,
     operation::{Operation, Target},
     reply::{Reply, spoil},
-    signature::{self, Caller, Signed},
+    signature::{self, Caller},
     tree_hash::{Hash, Hasher, Payload},
     uploads::{Part, Upload},
     vaults::{Vault, Vaults},
 };
-use crate::glacier::VaultArn;
+use crate::{authn::sigv4::SignedRequest, glacier::VaultArn};
 
 const VERSION: &str = "2012-06-01";
 /// The largest page of uploads and of parts, which is also the default.
@@ -100,11 +100,13 @@ impl Call<'_> {
         simulator: &Simulator,
     ) -> Result<Reply> {
         let mut state = simulator.state();
-        let signed = Signed {
+        let headers: Vec<(&str, &[u8])> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let signed = SignedRequest {
             method: request.method().as_str(),
             target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
-            headers: self.headers,
-            payload_sha256: hex::encode(self.payload.sha256),
+            headers: &headers,
+            payload_sha256: &hex::encode(self.payload.sha256),
         };
         let caller = signature::verify(&signed, &simulator.config.accounts, state.clock.wall())?;
         let target = target.ok_or_else(|| {

@@ -8,7 +8,7 @@ use super::operation::{Operation, Target};
 
 /// One way in which requests go wrong, and which of them. As JSON:
 /// `{"effect": "throttle", "operation": "AbortMultipartUpload", "times": 2}`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// What happens instead of the genuine reply.

@@ -19,11 +19,12 @@ KEY_ID = "AKIAIOSFODNN7EXAMPLE"
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 
-class Simulator:
-    """A `glacier-gateway simulator` process on free ports."""
+class Process:
+    """A subcommand that prints one line of JSON once it listens; the line's
+    members become attributes."""
 
-    def __init__(self, *flags):
-        command = [BINARY, "simulator", *flags]
+    def __init__(self, *arguments):
+        command = [BINARY, *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         ready = self.process.stdout.readline()
         assert ready, f"{command} ended with {self.process.wait()}"
@@ -33,6 +34,27 @@ class Simulator:
         self.process.terminate()
         assert self.process.wait(timeout=10) == 0
         self.process.stdout.close()
+
+
+class Gateway(Process):
+    """`glacier-gateway dev` on free ports: gateway, simulator, issuer."""
+
+    def __init__(self):
+        super().__init__("dev", "--json", "--port=0")
+
+    def uploads(self, vault):
+        """The IDs of a vault's uploads in progress, as the simulator sees them."""
+        with urllib.request.urlopen(self.simulator["control"] + "/state", timeout=10) as reply:
+            vaults = json.load(reply)["vaults"]
+        uploads = next(v["uploads"] for v in vaults if v["vaultName"] == vault)
+        return {u["MultipartUploadId"] for u in uploads if u["status"] == "in-progress"}
+
+
+class Simulator(Process):
+    """A `glacier-gateway simulator` process on free ports."""
+
+    def __init__(self, *flags):
+        super().__init__("simulator", *flags)
 
     def client(self, key_id=KEY_ID, secret=SECRET, token=None, region=REGION, **config):
         """A boto3 client. `config` goes to botocore, e.g. `retries`, `read_timeout`."""
@@ -89,3 +111,10 @@ def start_simulator():
 @pytest.fixture
 def simulator(start_simulator):
     return start_simulator()
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    yield gateway
+    gateway.stop()

@@ -12,6 +12,7 @@ mod management;
 mod openapi;
 mod parameters;
 mod shutdown;
+mod simulator;
 mod support;
 mod tokens;
 mod uploads;

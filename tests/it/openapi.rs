@@ -27,7 +27,8 @@ async fn json_and_yaml_are_served_and_documented_statuses_cover_every_code() {
     for (path, operations) in document["paths"].as_object().unwrap() {
         for operation in operations.as_object().unwrap().values() {
             for status in ["400", "401", "403", "404", "429", "500", "502", "503", "504"] {
-                let reply = &operation["responses"][status];
+                let name = operation["responses"][status]["$ref"].as_str().unwrap();
+                let reply = document.pointer(name.trim_start_matches('#')).unwrap();
                 let content = &reply["content"]["application/problem+json"];
                 assert!(content["schema"].is_object(), "{path} {status}");
                 assert!(!content["examples"].as_object().unwrap().is_empty(), "{path} {status}");

@@ -1,0 +1,237 @@
+//! Gateway keys: access keys of the gateway's own, for callers that sign with
+//! Signature Version 4. A key's secret is derived from its ID with a master key,
+//! so that nothing is stored and every replica can verify.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::{hmac, rand};
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use secrecy::{SecretString, zeroize::Zeroizing};
+use time::OffsetDateTime;
+
+use super::{
+    AccessKey, Principal,
+    access_key::InvalidAccessKey,
+    revocations::Revocations,
+    sigv4::{Authorization, SignatureError, SignedRequest},
+};
+use crate::{config, glacier::Region};
+
+/// The issuer that principals of gateway keys have.
+pub const GATEWAY_KEYS: &str = "gateway-keys";
+/// The shortest master key, in bytes.
+const MIN_MASTER_KEY: usize = 32;
+/// How often the revocation file is looked at.
+const REVOCATION_CHECK: Duration = Duration::from_secs(2);
+
+/// Makes and verifies gateway keys.
+pub struct GatewayKeys {
+    /// By number.
+    master_keys: BTreeMap<u8, hmac::Key>,
+    clock_skew: time::Duration,
+    revocation_file: Option<PathBuf>,
+    revocations: ArcSwap<Revocations>,
+}
+
+/// Why a signed request proves no caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The signature itself.
+    #[error("{0}")]
+    Signature(#[from] SignatureError),
+    /// The access key ID is no gateway key's, or its master key is gone.
+    #[error(
+        "The access key ID is not a gateway key's. Use a key that this gateway's operators made; \
+         AWS's own credentials are not for this endpoint."
+    )]
+    Unknown,
+    /// A session token, which gateway keys do not have.
+    #[error("A gateway key has no session token; remove it from your credentials.")]
+    SessionToken,
+    /// The key has expired.
+    #[error("The gateway key has expired; ask the gateway's operators for a new one.")]
+    Expired,
+    /// The key is revoked.
+    #[error("The gateway key is revoked; ask the gateway's operators for a new one.")]
+    Revoked,
+}
+
+/// A file of the keys' settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", path.display())]
+pub struct UnusableKeys {
+    path: PathBuf,
+    problem: String,
+}
+
+/// A signed request's caller.
+#[derive(Debug)]
+pub struct SignedBy {
+    /// Who signed it.
+    pub principal: Principal,
+    /// With which key.
+    pub access_key_id: String,
+    /// For which region.
+    pub region: Region,
+}
+
+impl GatewayKeys {
+    /// Reads the master keys and the revocation file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used.
+    pub fn load(settings: &config::Keys) -> Result<Self, UnusableKeys> {
+        let mut master_keys = BTreeMap::new();
+        for (number, path) in &settings.master_key_files {
+            let key = Zeroizing::new(readable(path, fs::read(path))?);
+            let key = key.trim_ascii();
+            if key.len() < MIN_MASTER_KEY {
+                let problem = format!(
+                    "a master key has at least {MIN_MASTER_KEY} bytes; make one with \
+                     \"openssl rand -base64 48\""
+                );
+                return Err(UnusableKeys { path: path.clone(), problem });
+            }
+            master_keys.insert(number.0, hmac::Key::new(hmac::HMAC_SHA256, key));
+        }
+        let revocations = match &settings.revocation_file {
+            None => Revocations::default(),
+            Some(path) => Revocations::parse(&readable(path, fs::read_to_string(path))?)
+                .map_err(|problem| UnusableKeys { path: path.clone(), problem })?,
+        };
+        Ok(Self {
+            master_keys,
+            clock_skew: settings.clock_skew.try_into().unwrap_or(time::Duration::ZERO),
+            revocation_file: settings.revocation_file.clone(),
+            revocations: ArcSwap::from_pointee(revocations),
+        })
+    }
+
+    /// Makes a key with the newest master key: its ID and its secret. Without a
+    /// subject, the key is called after its random part.
+    ///
+    /// # Errors
+    /// Names that an ID cannot hold; see [`AccessKey::id`].
+    pub fn create(
+        &self,
+        team: &str,
+        subject: Option<&str>,
+        lifetime: Duration,
+    ) -> Result<(String, SecretString), KeyCreationError> {
+        let Some((number, master_key)) = self.master_keys.last_key_value() else {
+            return Err(KeyCreationError::NoMasterKey);
+        };
+        let mut nonce = [0; 4];
+        rand::fill(&mut nonce).map_err(|_| KeyCreationError::NoRandomness)?;
+        let issued = OffsetDateTime::now_utc();
+        let key = AccessKey {
+            master_key: *number,
+            team: team.to_owned(),
+            subject: match subject {
+                Some(subject) => subject.to_owned(),
+                None => format!("key-{:08x}", u32::from_be_bytes(nonce)),
+            },
+            issued,
+            expires: issued.saturating_add(lifetime.try_into().unwrap_or(time::Duration::MAX)),
+            nonce,
+        };
+        let id = key.id()?;
+        let secret = secret(master_key, &id);
+        Ok((id, secret))
+    }
+
+    /// The caller that signed `request`.
+    ///
+    /// # Errors
+    /// See [`KeyError`]. That a key has expired or is revoked is told only to
+    /// those who have its secret.
+    pub fn verify(
+        &self,
+        request: &SignedRequest<'_>,
+        now: OffsetDateTime,
+    ) -> Result<SignedBy, KeyError> {
+        let authorization = Authorization::of(request)?;
+        let id = authorization.access_key_id();
+        let key: AccessKey = id.parse().map_err(|_| KeyError::Unknown)?;
+        let master_key = self.master_keys.get(&key.master_key).ok_or(KeyError::Unknown)?;
+        let region =
+            authorization.verify(request, &secret(master_key, id), now, self.clock_skew)?;
+        if request.header("x-amz-security-token")?.is_some() {
+            return Err(KeyError::SessionToken);
+        }
+        if now >= key.expires {
+            return Err(KeyError::Expired);
+        }
+        if self.revocations.load().revoke(id, &key) {
+            return Err(KeyError::Revoked);
+        }
+        let principal = Principal {
+            issuer: GATEWAY_KEYS.to_owned(),
+            subject: key.subject,
+            teams: vec![key.team],
+            tags: BTreeMap::new(),
+            claims: serde_json::Map::new(),
+        };
+        Ok(SignedBy { principal, access_key_id: id.to_owned(), region })
+    }
+
+    /// Reads the revocation file again and again, until dropped. What cannot be
+    /// read leaves the revocations that were there.
+    ///
+    /// The file is read rather than watched, because it may be replaced in ways
+    /// that leave no event, such as a ConfigMap's or on a network file system.
+    pub async fn keep_revocations_fresh(&self) {
+        let Some(path) = &self.revocation_file else { return };
+        let mut last = None;
+        loop {
+            tokio::time::sleep(REVOCATION_CHECK).await;
+            let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
+            if last.as_ref() == Some(&text) {
+                continue;
+            }
+            match text.as_deref().map_err(Clone::clone).and_then(Revocations::parse) {
+                Ok(new) if new == **self.revocations.load() => {}
+                Ok(new) => {
+                    self.revocations.store(new.into());
+                    tracing::info!(file = %path.display(), "gateway keys' revocations reloaded");
+                }
+                Err(problem) => tracing::error!(
+                    file = %path.display(),
+                    problem,
+                    "the revocation file cannot be used; the revocations before it stay in force"
+                ),
+            }
+            last = Some(text);
+        }
+    }
+}
+
+/// Why no key can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyCreationError {
+    /// Nothing to derive a secret from.
+    #[error("there is no master key; name its file in keys.master_key_files")]
+    NoMasterKey,
+    /// The team or the subject.
+    #[error("{0}")]
+    Names(#[from] InvalidAccessKey),
+    /// The system's random numbers.
+    #[error("the system has no random numbers")]
+    NoRandomness,
+}
+
+/// The secret that belongs to `id`. An altered ID has another secret, which only
+/// the holder of the master key knows.
+fn secret(master_key: &hmac::Key, id: &str) -> SecretString {
+    BASE64_STANDARD_NO_PAD.encode(hmac::sign(master_key, id.as_bytes())).into()
+}
+
+fn readable<T>(path: &Path, read: io::Result<T>) -> Result<T, UnusableKeys> {
+    read.map_err(|error| UnusableKeys { path: path.to_owned(), problem: error.to_string() })
+}

@@ -1,0 +1,269 @@
+//! What the gateway refuses at load beyond IAM's grammar: statements that
+//! cannot mean what their author meant. IAM takes most of these and lets them
+//! match nothing, which for a Deny is dangerous.
+
+use super::condition::{self, Kind};
+use super::decision::Layer;
+use super::diagnostic::{Problem, nearest};
+use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
+use super::instant::Instant;
+use super::keys::{self, Fitness, Known};
+use super::pattern::{Pattern, Syntax};
+use crate::glacier::{AccountId, Region};
+
+/// All actions of Amazon Glacier (Service Authorization Reference, "Actions
+/// defined by Amazon S3 Glacier").
+pub(super) const GLACIER_ACTIONS: [&str; 33] = [
+    "AbortMultipartUpload",
+    "AbortVaultLock",
+    "AddTagsToVault",
+    "CompleteMultipartUpload",
+    "CompleteVaultLock",
+    "CreateVault",
+    "DeleteArchive",
+    "DeleteVault",
+    "DeleteVaultAccessPolicy",
+    "DeleteVaultNotifications",
+    "DescribeJob",
+    "DescribeVault",
+    "GetDataRetrievalPolicy",
+    "GetJobOutput",
+    "GetVaultAccessPolicy",
+    "GetVaultLock",
+    "GetVaultNotifications",
+    "InitiateJob",
+    "InitiateMultipartUpload",
+    "InitiateVaultLock",
+    "ListJobs",
+    "ListMultipartUploads",
+    "ListParts",
+    "ListProvisionedCapacity",
+    "ListTagsForVault",
+    "ListVaults",
+    "PurchaseProvisionedCapacity",
+    "RemoveTagsFromVault",
+    "SetDataRetrievalPolicy",
+    "SetVaultAccessPolicy",
+    "SetVaultNotifications",
+    "UploadArchive",
+    "UploadMultipartPart",
+];
+
+/// The gateway's own actions.
+pub(super) const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
+
+/// Reports the errors of a document that IAM's grammar accepts.
+pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
+    for statement in &document.statements {
+        let mut check = Check { statement, variables: document.variables, problems };
+        check.sid(layer);
+        statement.actions.values.iter().for_each(|action| check.action(action));
+        statement.resources.values.iter().for_each(|resource| check.resource(resource));
+        statement.conditions.iter().for_each(|condition| check.condition(condition));
+        check.principals();
+    }
+}
+
+struct Check<'a> {
+    statement: &'a StatementNode,
+    variables: bool,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn error<T>(&mut self, code: &'static str, at: &Spanned<T>, message: String) {
+        self.suggest(code, at, message, None);
+    }
+
+    /// Reports an error with the right spelling, if there is one near.
+    fn suggest<T>(
+        &mut self,
+        code: &'static str,
+        at: &Spanned<T>,
+        message: String,
+        nearest: Option<String>,
+    ) {
+        let problem = Problem::error(code, at.span.clone(), message);
+        self.problems.push(problem.help_maybe(nearest));
+    }
+
+    /// IAM wants Sids of identity-based policies alphanumeric ("IAM JSON policy
+    /// elements: Sid").
+    fn sid(&mut self, layer: Layer) {
+        if let Some(sid) = &self.statement.sid
+            && layer != Layer::VaultPolicies
+            && !sid.value.bytes().all(|b| b.is_ascii_alphanumeric())
+        {
+            let message = format!("the Sid {:?} may hold only letters and digits", sid.value);
+            self.error("invalid-sid", sid, message);
+        }
+    }
+
+    fn action(&mut self, action: &Spanned<String>) {
+        let Some((service, name)) = action.value.split_once(':') else { return };
+        let known: &[&str] = match service.to_ascii_lowercase().as_str() {
+            "glacier" => &GLACIER_ACTIONS,
+            "gateway" => &GATEWAY_ACTIONS,
+            other => {
+                if let Some(near) = nearest(other, &["glacier", "gateway"]) {
+                    let message = format!("there is no service {service:?}");
+                    let help = Some(format!("{near}:{name}"));
+                    self.suggest("unknown-service", action, message, help);
+                }
+                return;
+            }
+        };
+        let pattern = Pattern::wildcards(&name.to_ascii_lowercase());
+        if known.iter().any(|known| pattern.matches_text(&known.to_ascii_lowercase())) {
+            return;
+        }
+        if name.contains(['*', '?']) {
+            let message = format!("{:?} matches no action of {service}", action.value);
+            self.error("unknown-action", action, message);
+        } else {
+            let message = format!("{service} has no action {name:?}");
+            let help = nearest(name, known).map(|near| format!("{service}:{near}"));
+            self.suggest("unknown-action", action, message, help);
+        }
+    }
+
+    fn resource(&mut self, resource: &Spanned<String>) {
+        let text = resource.value.as_str();
+        if text == "*" {
+            return;
+        }
+        self.variables(resource);
+        let fields: Vec<&str> = text.splitn(6, ':').collect();
+        let wild = |field: &str| field.contains(['*', '?']);
+        // A field that ends in `*` may reach over the colons that are missing.
+        let at = |index: usize| fields.get(index).copied().filter(|field| !wild(field));
+        if let Some(partition) = at(1)
+            && !["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b"].contains(&partition)
+        {
+            let message = format!("there is no partition {partition:?}: most often it is \"aws\"");
+            self.error("impossible-arn", resource, message);
+        }
+        match at(2) {
+            Some("glacier") => {}
+            // The gateway's own resources: teams, for gateway:SimulateAccess.
+            Some("glacier-gateway") => return,
+            Some(service) => return self.foreign_resource(service, resource),
+            None => return,
+        }
+        if let Some(region) = at(3)
+            && region.parse::<Region>().is_err()
+        {
+            let message = format!("{region:?} is no region: write its code, or \"*\"");
+            self.error("impossible-arn", resource, message);
+        }
+        if let Some(account) = at(4)
+            && !account.is_empty()
+            && account.parse::<AccountId>().is_err()
+        {
+            let message = format!("{account:?} is no account: write its 12 digits, or \"*\"");
+            self.error("impossible-arn", resource, message);
+        }
+        if let Some(name) = fields.get(5) {
+            let literal = name.split(['*', '?']).next().unwrap_or_default();
+            let literal = literal.split("${").next().unwrap_or_default();
+            if !"vaults/".starts_with(literal) && !literal.starts_with("vaults/") {
+                let message = format!(
+                    "{name:?} names no vault, and Glacier's policies know nothing else: write \
+                     \"vaults/NAME\""
+                );
+                self.error("impossible-arn", resource, message);
+            }
+        }
+    }
+
+    /// A statement pasted for several services may name their resources; one
+    /// that is about Glacier's actions alone may not.
+    fn foreign_resource(&mut self, service: &str, resource: &Spanned<String>) {
+        let actions = &self.statement.actions;
+        let about_glacier =
+            |action: &Spanned<String>| action.value.to_ascii_lowercase().starts_with("glacier:");
+        if !actions.not && actions.values.iter().all(about_glacier) {
+            let message = format!("Glacier's actions have no resources of the service {service:?}");
+            self.error("impossible-arn", resource, message);
+        }
+    }
+
+    fn condition(&mut self, node: &ConditionNode) {
+        self.key(&node.key, "no condition key");
+        let operator = node.operator.value;
+        if let Known::Key(key) = keys::look_up(&node.key.value)
+            && keys::fitness(operator, key.kind) == Fitness::Never
+        {
+            let message =
+                format!("this operator does not fit {}, of type {:?}", key.name, key.kind);
+            self.error("type-mismatch", &node.operator, message);
+        }
+        let variables = self.variables && operator.takes_variables();
+        for value in &node.values {
+            if operator.takes_variables() {
+                self.variables(value);
+            }
+            if let Some(what) = unreadable(operator.kind, &value.value, variables) {
+                let message = if value.value.contains("${") {
+                    format!("{:?} is not {what}, and this operator takes no variables", value.value)
+                } else {
+                    format!("{:?} is not {what}", value.value)
+                };
+                self.error("wrong-value", value, message);
+            }
+        }
+    }
+
+    /// The keys of the variables in a text.
+    fn variables(&mut self, text: &Spanned<String>) {
+        let syntax = Syntax { wildcards: true, variables: self.variables };
+        let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
+        let keys: Vec<String> = pattern.variable_keys().map(str::to_owned).collect();
+        for key in keys {
+            self.key(&Spanned { value: key, span: text.span.clone() }, "no variable");
+        }
+    }
+
+    fn key(&mut self, key: &Spanned<String>, what: &str) {
+        if let Known::Misspelt { nearest } = keys::look_up(&key.value) {
+            let message = format!("there is {what} {:?}", key.value);
+            self.suggest("unknown-key", key, message, nearest);
+        }
+    }
+
+    fn principals(&mut self) {
+        for id in self.statement.principal.iter().flat_map(|element| &element.values) {
+            let PrincipalId::Aws(text) = &id.value else { continue };
+            let message = if text.contains(['*', '?']) {
+                "a principal is named in full: a wildcard may not stand for a part of it"
+            } else if text.starts_with("arn:") && text.splitn(6, ':').count() == 6 {
+                continue;
+            } else if text.parse::<AccountId>().is_ok() {
+                continue;
+            } else {
+                "this is no principal: write an ARN such as \
+                 \"arn:aws:glacier-gateway:::team/TEAM\", or \"*\""
+            };
+            self.error("invalid-principal", id, message.to_owned());
+        }
+    }
+}
+
+/// What a value should be and is not.
+fn unreadable(kind: Kind, value: &str, variables: bool) -> Option<&'static str> {
+    let (readable, what) = match kind {
+        Kind::String | Kind::StringIgnoreCase | Kind::StringLike => return None,
+        Kind::Numeric(_) => (condition::number(value).is_some(), "a number"),
+        Kind::Date(_) => {
+            (Instant::parse(value).is_some(), "a date such as \"2026-11-23T10:00:00Z\"")
+        }
+        Kind::Bool | Kind::Null => (condition::boolean(value).is_some(), "\"true\" or \"false\""),
+        Kind::Binary => (condition::binary(value).is_some(), "base64"),
+        Kind::IpAddress => (condition::network(value).is_some(), "an address or a CIDR block"),
+        Kind::Arn => {
+            let arn = value.starts_with("arn:") && value.splitn(6, ':').count() == 6;
+            (arn || (variables && value.contains("${")), "an ARN with all six fields")
+        }
+    };
+    (!readable).then_some(what)
+}

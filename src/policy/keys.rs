@@ -1,0 +1,166 @@
+//! The context keys: those the gateway fills, and those AWS defines that it
+//! never can.
+
+use super::condition::{Kind, Operator};
+
+/// The type of a context key's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyType {
+    Arn,
+    Bool,
+    Date,
+    IpAddress,
+    Numeric,
+    String,
+    /// Whatever a token's claim holds.
+    Claim,
+}
+
+/// A context key, or a family of them that ends in `/` or `:`.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub name: &'static str,
+    pub kind: KeyType,
+    /// Whether a request may have several values; `None` where that depends.
+    pub multivalued: Option<bool>,
+    /// Whether the gateway ever fills it.
+    pub filled: bool,
+}
+
+const fn filled(name: &'static str, kind: KeyType) -> Key {
+    Key { name, kind, multivalued: Some(false), filled: true }
+}
+
+const fn absent(name: &'static str, kind: KeyType) -> Key {
+    Key { name, kind, multivalued: Some(false), filled: false }
+}
+
+const fn absent_list(name: &'static str) -> Key {
+    Key { name, kind: KeyType::String, multivalued: Some(true), filled: false }
+}
+
+/// Every key of the prefixes `aws:`, `glacier:`, `gateway:` and `jwt:` (IAM User
+/// Guide, "AWS global condition context keys"; Service Authorization Reference,
+/// "Condition keys for Amazon S3 Glacier").
+const KEYS: &[Key] = &[
+    filled("aws:PrincipalTag/", KeyType::String),
+    filled("aws:PrincipalArn", KeyType::Arn),
+    filled("aws:PrincipalType", KeyType::String),
+    filled("aws:userid", KeyType::String),
+    filled("aws:username", KeyType::String),
+    filled("aws:RequestedRegion", KeyType::String),
+    filled("aws:ResourceAccount", KeyType::String),
+    filled("aws:SourceIp", KeyType::IpAddress),
+    filled("aws:SecureTransport", KeyType::Bool),
+    filled("aws:CurrentTime", KeyType::Date),
+    filled("aws:EpochTime", KeyType::Date),
+    filled("aws:UserAgent", KeyType::String),
+    Key { name: "jwt:", kind: KeyType::Claim, multivalued: None, filled: true },
+    filled("gateway:UploadAgeInDays", KeyType::Numeric),
+    filled("gateway:UploadDescription", KeyType::String),
+    filled("gateway:DryRun", KeyType::Bool),
+    absent("glacier:ArchiveAgeInDays", KeyType::Numeric),
+    absent("glacier:ResourceTag/", KeyType::String),
+    absent("aws:AssumedRoot", KeyType::Bool),
+    absent_list("aws:CalledVia"),
+    absent("aws:CalledViaFirst", KeyType::String),
+    absent("aws:CalledViaLast", KeyType::String),
+    absent("aws:ChatbotSourceArn", KeyType::Arn),
+    absent("aws:Ec2InstanceSourcePrivateIPv4", KeyType::IpAddress),
+    absent("aws:Ec2InstanceSourceVpc", KeyType::String),
+    absent("aws:FederatedProvider", KeyType::String),
+    absent("aws:MultiFactorAuthAge", KeyType::Numeric),
+    absent("aws:MultiFactorAuthPresent", KeyType::Bool),
+    absent("aws:PrincipalAccount", KeyType::String),
+    absent("aws:PrincipalIsAWSService", KeyType::Bool),
+    absent("aws:PrincipalOrgID", KeyType::String),
+    absent_list("aws:PrincipalOrgPaths"),
+    absent("aws:PrincipalServiceName", KeyType::String),
+    absent_list("aws:PrincipalServiceNamesList"),
+    absent("aws:Referer", KeyType::String),
+    absent("aws:RequestTag/", KeyType::String),
+    absent("aws:ResourceOrgID", KeyType::String),
+    absent_list("aws:ResourceOrgPaths"),
+    absent("aws:ResourceTag/", KeyType::String),
+    absent("aws:SourceAccount", KeyType::String),
+    absent("aws:SourceArn", KeyType::Arn),
+    absent("aws:SourceIdentity", KeyType::String),
+    absent("aws:SourceOrgID", KeyType::String),
+    absent_list("aws:SourceOrgPaths"),
+    absent("aws:SourceVpc", KeyType::String),
+    absent("aws:SourceVpcArn", KeyType::Arn),
+    absent("aws:SourceVpce", KeyType::String),
+    absent_list("aws:TagKeys"),
+    absent("aws:TokenIssueTime", KeyType::Date),
+    absent("aws:ViaAWSService", KeyType::Bool),
+    absent("aws:VpcSourceIp", KeyType::IpAddress),
+];
+
+/// What is known of a key by its name.
+pub(crate) enum Known {
+    Key(&'static Key),
+    /// A key of a prefix that is known, which has no such key.
+    Misspelt {
+        nearest: Option<String>,
+    },
+    /// A key of another service, which is never filled here.
+    Foreign,
+}
+
+/// Looks a key up; names are not case-sensitive.
+pub(crate) fn look_up(name: &str) -> Known {
+    let lower = name.to_lowercase();
+    let found = KEYS.iter().find(|key| {
+        let known = key.name.to_lowercase();
+        match key.name.ends_with(['/', ':']) {
+            true => lower.strip_prefix(&known).is_some_and(|rest| !rest.is_empty()),
+            false => lower == known,
+        }
+    });
+    if let Some(key) = found {
+        return Known::Key(key);
+    }
+    let prefix = lower.split(':').next().unwrap_or_default();
+    let own = ["aws", "glacier", "gateway", "jwt"];
+    let misspelt_prefix = super::diagnostic::nearest(prefix, &own).is_some();
+    if !own.contains(&prefix) && lower.contains(':') && !misspelt_prefix {
+        return Known::Foreign;
+    }
+    // The family's part is compared without what follows it, which is kept.
+    let (family, rest) = match name.split_once('/') {
+        Some((family, rest)) => (format!("{family}/"), rest),
+        None => (name.to_owned(), ""),
+    };
+    let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+    let nearest = super::diagnostic::nearest(&family, &names);
+    Known::Misspelt { nearest: nearest.map(|nearest| nearest + rest) }
+}
+
+/// Whether an operator fits a type of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fitness {
+    Fits,
+    /// Compares text with text, which is hardly meant.
+    Doubtful,
+    Never,
+}
+
+/// Whether an operator fits a key's type.
+pub(crate) fn fitness(operator: Operator, kind: KeyType) -> Fitness {
+    let text = matches!(operator.kind, Kind::String | Kind::StringIgnoreCase | Kind::StringLike);
+    match (operator.kind, kind) {
+        (Kind::Null, _) | (_, KeyType::Claim) => Fitness::Fits,
+        (Kind::Arn, KeyType::Arn) | (Kind::Bool, KeyType::Bool) => Fitness::Fits,
+        (Kind::IpAddress, KeyType::IpAddress) => Fitness::Fits,
+        // aws:EpochTime is a number of seconds, too.
+        (Kind::Date(_) | Kind::Numeric(_), KeyType::Date) => Fitness::Fits,
+        (Kind::Numeric(_), KeyType::Numeric) => Fitness::Fits,
+        (_, KeyType::String | KeyType::Arn) if text => Fitness::Fits,
+        // A tag may well hold a number, a date or base64.
+        (Kind::Numeric(_) | Kind::Date(_) | Kind::Binary | Kind::Bool, KeyType::String) => {
+            Fitness::Doubtful
+        }
+        _ if text => Fitness::Doubtful,
+        _ => Fitness::Never,
+    }
+}

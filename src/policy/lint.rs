@@ -1,0 +1,312 @@
+//! Warnings: what is legal in a policy but surely not meant.
+
+use std::collections::BTreeSet;
+
+use super::check::GATEWAY_ACTIONS;
+use super::condition::{Condition, Kind, Set};
+use super::context::{Facts, Values};
+use super::decision::Layer;
+use super::diagnostic::Problem;
+use super::document::{ConditionNode, Document, PrincipalId, StatementNode};
+use super::keys::{self, Fitness, Known};
+use super::pattern::Pattern;
+use super::statement::{Effect, Statement};
+use crate::glacier::Operation;
+
+/// AWS's limit on a managed policy, in characters that are no white space.
+const MANAGED_POLICY_SIZE: usize = 6144;
+/// Glacier's limit on a vault access policy, in bytes.
+const VAULT_POLICY_SIZE: usize = 20 * 1024;
+
+/// Reports the warnings of a document.
+pub(super) fn lint(
+    text: &str,
+    document: &Document,
+    statements: &[Statement],
+    layer: Layer,
+    problems: &mut Vec<Problem>,
+) {
+    size(text, layer, problems);
+    let empty = 0..text.len().min(1);
+    if !document.has_version {
+        let message = "without Version this is the language of 2008-10-17, without variables";
+        let problem = Problem::warning("no-version", empty, message);
+        problems.push(problem.help("write \"Version\": \"2012-10-17\""));
+    }
+    for (node, statement) in document.statements.iter().zip(statements) {
+        let variables = document.variables;
+        let mut lint = Lint { node, statement, variables, layer, problems };
+        lint.actions();
+        lint.resources();
+        lint.breadth();
+        lint.principals();
+        node.conditions.iter().for_each(|condition| lint.condition(condition));
+        lint.contradictions();
+    }
+}
+
+fn size(text: &str, layer: Layer, problems: &mut Vec<Problem>) {
+    let (size, limit) = match layer {
+        Layer::VaultPolicies => (text.len(), VAULT_POLICY_SIZE),
+        _ => (text.chars().filter(|c| !c.is_whitespace()).count(), MANAGED_POLICY_SIZE),
+    };
+    if size > limit {
+        let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
+        problems.push(Problem::warning("too-big", 0..text.len().min(1), message));
+    }
+}
+
+struct Lint<'a> {
+    node: &'a StatementNode,
+    statement: &'a Statement,
+    /// Whether the document's version has policy variables.
+    variables: bool,
+    layer: Layer,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Lint<'_> {
+    fn warn(
+        &mut self,
+        code: &'static str,
+        at: &std::ops::Range<usize>,
+        message: impl Into<String>,
+    ) {
+        self.problems.push(Problem::warning(code, at.clone(), message));
+    }
+
+    /// Actions that the gateway never performs, and statements without any other.
+    fn actions(&mut self) {
+        let about = |action: &String| self.statement.covers_action(action);
+        let performed: Vec<String> = performed().filter(about).collect();
+        let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
+        if performed == [list_vaults]
+            && !self.node.resources.not
+            && !self.node.resources.values.iter().any(|resource| resource.value == "*")
+        {
+            let message = "this never matches: ListVaults takes no resource, so write \"*\"";
+            self.warn("never-matches", &self.node.resources.values[0].span, message);
+            return;
+        }
+        if performed.is_empty() {
+            let message = "this statement never matches: the gateway performs none of its actions";
+            self.warn("never-matches", &self.node.span, message);
+            return;
+        }
+        for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
+            let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
+            if !performed.iter().any(|known| pattern.matches_text(known)) {
+                let message = format!("the gateway never performs {}", action.value);
+                self.warn("action-never-performed", &action.span, message);
+            }
+        }
+    }
+
+    fn resources(&mut self) {
+        for resource in &self.node.resources.values {
+            let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
+            if fields.len() < 6 && resource.value != "*" && !resource.value.ends_with('*') {
+                let message = "this ARN is incomplete: what is missing counts as \"*\"";
+                self.warn("incomplete-arn", &resource.span, message);
+            }
+            if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
+                let message = "this ARN has no account and so matches no vault: write the 12 \
+                               digits, or \"*\"";
+                self.warn("arn-without-account", &resource.span, message);
+            }
+            let foreign = fields
+                .get(2)
+                .is_some_and(|service| !["glacier", "glacier-gateway", "*"].contains(service));
+            if foreign {
+                let message = "the gateway has no resources of this service";
+                self.warn("foreign-resource", &resource.span, message);
+            }
+            if !self.variables && resource.value.contains("${") {
+                self.literal_variable(&resource.span);
+            }
+        }
+    }
+
+    fn literal_variable(&mut self, at: &std::ops::Range<usize>) {
+        let message = "this is literal text: only Version 2012-10-17 has policy variables";
+        self.warn("literal-variable", at, message);
+    }
+
+    /// Allows that give more than their author is likely to see.
+    fn breadth(&mut self) {
+        let node = self.node;
+        if node.effect != Effect::Allow || self.layer == Layer::Guardrails {
+            return;
+        }
+        if node.actions.not {
+            let message = "Allow with NotAction allows every action that it does not name";
+            self.warn("allow-not-action", &node.actions.values[0].span, message);
+        }
+        if node.resources.not {
+            let message = "Allow with NotResource allows every vault that it does not name";
+            self.warn("allow-not-resource", &node.resources.values[0].span, message);
+        }
+        let all = |value: &str| value == "*";
+        let all_actions = node.actions.values.iter().any(|a| all(&a.value) || a.value == "*:*");
+        if !node.actions.not
+            && all_actions
+            && node.resources.values.iter().any(|resource| all(&resource.value))
+            && node.conditions.is_empty()
+        {
+            self.warn("allow-all", &node.span, "this allows everything on every vault");
+        }
+    }
+
+    fn principals(&mut self) {
+        let Some(principal) = &self.node.principal else { return };
+        if principal.not && self.node.effect == Effect::Allow {
+            let message = "Allow with NotPrincipal allows everyone whom it does not name";
+            self.warn("allow-not-principal", &principal.values[0].span, message);
+        }
+        for id in &principal.values {
+            match &id.value {
+                PrincipalId::Everyone => {
+                    if !principal.not
+                        && self.node.effect == Effect::Allow
+                        && self.node.conditions.is_empty()
+                    {
+                        self.warn("allow-everyone", &id.span, "this allows every team");
+                    }
+                }
+                PrincipalId::Aws(arn) if arn.starts_with("arn:aws:glacier-gateway:::team/") => {}
+                _ => {
+                    let message = "no caller of the gateway is this principal: teams are \
+                                   arn:aws:glacier-gateway:::team/TEAM";
+                    self.warn("foreign-principal", &id.span, message);
+                }
+            }
+        }
+    }
+
+    fn condition(&mut self, condition: &ConditionNode) {
+        let operator = condition.operator.value;
+        let name = &condition.key.value;
+        let at = &condition.key.span;
+        if operator.takes_variables() && !self.variables {
+            for value in condition.values.iter().filter(|value| value.value.contains("${")) {
+                self.literal_variable(&value.span);
+            }
+        }
+        if condition.values.is_empty() {
+            self.warn("no-values", at, "this condition compares with no value at all");
+        }
+        let multivalued = match keys::look_up(name) {
+            Known::Key(key) => {
+                if !key.filled && operator.kind != Kind::Null {
+                    let message = format!("the gateway never fills {name}");
+                    self.warn("key-never-filled", at, message);
+                }
+                if keys::fitness(operator, key.kind) == Fitness::Doubtful {
+                    let message = format!(
+                        "{name} is of type {:?}, which this operator does not fit",
+                        key.kind
+                    );
+                    self.warn("doubtful-operator", &condition.operator.span, message);
+                }
+                key.multivalued
+            }
+            Known::Foreign => {
+                self.warn("key-never-filled", at, format!("the gateway never fills {name}"));
+                None
+            }
+            Known::Misspelt { .. } => None,
+        };
+        match (operator.set, multivalued) {
+            (Set::Single, Some(true)) if operator.kind != Kind::Null => {
+                let message =
+                    format!("{name} may have several values: use ForAllValues or ForAnyValue");
+                self.warn("multivalued-key", at, message);
+            }
+            (Set::ForAllValues | Set::ForAnyValue, Some(false)) => {
+                let message = format!("{name} has one value only and needs no set operator");
+                self.warn("single-valued-key", &condition.operator.span, message);
+            }
+            _ => {}
+        }
+        if operator.set == Set::ForAllValues && self.node.effect == Effect::Allow {
+            let guarded = self.node.conditions.iter().any(|other| {
+                other.operator.value.kind == Kind::Null
+                    && other.key.value.eq_ignore_ascii_case(name)
+                    && other.values.iter().all(|value| value.value.eq_ignore_ascii_case("false"))
+            });
+            if !guarded {
+                let message = format!(
+                    "ForAllValues also holds when {name} is absent: add \"Null\": {{\"{name}\": \
+                     \"false\"}}"
+                );
+                self.warn("unguarded-for-all-values", &condition.operator.span, message);
+            }
+        }
+    }
+
+    /// Conditions on one key that no value of it fulfils together.
+    fn contradictions(&mut self) {
+        let conditions = &self.statement.conditions;
+        let keys: BTreeSet<&str> = conditions.iter().map(|condition| &*condition.key).collect();
+        for key in keys {
+            let own: Vec<&Condition> = conditions.iter().filter(|c| &*c.key == key).collect();
+            let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
+            let own: Vec<&Condition> = own.iter().filter(simple).copied().collect();
+            let Some(witnesses) = witnesses(&own) else { continue };
+            let fulfilled = |value: Option<&str>| {
+                let facts = Single { key, value };
+                own.iter().all(|condition| condition.holds(&facts, self.statement.effect))
+            };
+            if !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value))) {
+                let nodes = self.node.conditions.iter();
+                let node = nodes.filter(|node| node.key.value.to_lowercase() == key).next_back();
+                let at = node.map_or(self.node.span.clone(), |node| node.key.span.clone());
+                let message = format!("no value of {key} fulfils all conditions on it");
+                self.warn("contradicting-conditions", &at, message);
+            }
+        }
+    }
+}
+
+/// Values of which one fulfils the conditions if any value does; `None` where no
+/// such list is known.
+fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
+    if conditions.len() < 2 {
+        return None;
+    }
+    let listed = conditions.iter().find_map(|condition| condition.only_values());
+    // Among bounds alone, each interval between two of them has a value near one.
+    let near_bounds = || -> Option<Vec<_>> {
+        let bounds: Option<Vec<_>> = conditions.iter().map(|c| c.around_bounds()).collect();
+        Some(bounds?.concat())
+    };
+    listed.or_else(near_bounds)
+}
+
+/// Whether a Deny leaves nothing of an Allow.
+pub(super) fn shadows(deny: &Statement, allow: &Statement) -> bool {
+    deny.shadows(allow, &performed().collect::<Vec<_>>())
+}
+
+/// The facts of a request of which only one key is known.
+struct Single<'a> {
+    key: &'a str,
+    value: Option<&'a str>,
+}
+
+impl Facts for Single<'_> {
+    fn caller(&self) -> &str {
+        ""
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        self.value.filter(|_| key == self.key).map(|value| Values::One(value.into()))
+    }
+}
+
+/// The actions that the gateway performs or asks for, in lower case.
+fn performed() -> impl Iterator<Item = String> {
+    let glacier = Operation::ALL.map(|operation| operation.action().to_ascii_lowercase());
+    let own = GATEWAY_ACTIONS.map(|name| format!("gateway:{}", name.to_ascii_lowercase()));
+    glacier.into_iter().chain(own)
+}

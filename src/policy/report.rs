@@ -1,0 +1,97 @@
+//! Diagnostics as text with the line shown, as JSON, and as SARIF.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use super::diagnostic::{Diagnostic, Severity};
+
+/// How diagnostics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people: each with its line.
+    Human,
+    /// A JSON array.
+    Json,
+    /// SARIF 2.1.0, for code hosts.
+    Sarif,
+}
+
+/// Writes diagnostics in a format.
+pub fn render(diagnostics: &[Diagnostic], format: Format) -> String {
+    match format {
+        Format::Human => human(diagnostics),
+        Format::Json => pretty(&json!(diagnostics)),
+        Format::Sarif => pretty(&sarif(diagnostics)),
+    }
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}\n")
+}
+
+fn human(diagnostics: &[Diagnostic]) -> String {
+    let renderer = Renderer::plain();
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let Diagnostic { severity, code, file, message, help, span, source, .. } = diagnostic;
+        let level = match severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let path = file.display().to_string();
+        let first_line = source[span.start..].find('\n').map_or(source.len(), |n| span.start + n);
+        let annotation = AnnotationKind::Primary.span(span.start..span.end.min(first_line));
+        let annotation = match help {
+            Some(help) => annotation.label(help.as_str()),
+            None => annotation,
+        };
+        let snippet = Snippet::source(&**source).path(path).annotation(annotation);
+        let group = level.primary_title(message.as_str()).id(*code).element(snippet);
+        text += &renderer.render(&[group]);
+        text += "\n\n";
+    }
+    let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{errors} errors, {warnings} warnings");
+    text
+}
+
+fn sarif(diagnostics: &[Diagnostic]) -> Value {
+    let rules: BTreeSet<&str> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+    let rules: Vec<Value> = rules.into_iter().map(|id| json!({ "id": id })).collect();
+    let results: Vec<Value> = diagnostics.iter().map(sarif_result).collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "glacier-gateway policy lint",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules,
+            }},
+            "columnKind": "unicodeCodePoints",
+            "results": results,
+        }],
+    })
+}
+
+fn sarif_result(diagnostic: &Diagnostic) -> Value {
+    let Diagnostic { severity, code, file, line, column, message, help, .. } = diagnostic;
+    let text = match help {
+        Some(help) => format!("{message}; {help}"),
+        None => message.clone(),
+    };
+    json!({
+        "ruleId": code,
+        "level": severity,
+        "message": { "text": text },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": file },
+            "region": { "startLine": line, "startColumn": column },
+        }}],
+    })
+}
