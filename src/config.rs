@@ -17,6 +17,7 @@ use figment::{
     providers::{Env, Format, Toml},
     value::{Dict, Value},
 };
+use ipnet::IpNet;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use url::Url;
@@ -59,6 +60,8 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Address of the probes.
     pub management_listen: SocketAddr,
+    /// Proxies that are believed about whom they forward for.
+    pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; 0 means one for each processor.
     pub workers: usize,
     /// How long requests in flight may take after SIGTERM.

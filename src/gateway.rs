@@ -9,7 +9,7 @@ use std::sync::{
 use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
-    glacier::{AccountId, Region, Upstream},
+    glacier::{AccountId, Region, UploadLookup, Upstream},
     metrics::Metrics,
     policy::LivePolicies,
 };
@@ -24,6 +24,8 @@ pub struct Gateway {
     pub policies: Arc<LivePolicies>,
     /// Forwards.
     pub upstream: Upstream,
+    /// Tells policies about uploads.
+    pub uploads: UploadLookup,
     /// Counts what it does.
     pub metrics: Arc<Metrics>,
     /// The settings it was built from.
@@ -46,6 +48,7 @@ impl Gateway {
             keys,
             policies: Arc::new(policies),
             upstream,
+            uploads: UploadLookup::default(),
             metrics: Arc::default(),
             settings,
             draining: AtomicBool::new(false),

@@ -5,9 +5,11 @@
 mod error;
 mod ids;
 mod operation;
+mod uploads;
 mod upstream;
 
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use ids::{AccountId, InvalidId, Region, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
+pub use uploads::{UploadFacts, UploadLookup};
 pub use upstream::{Page, Part, PartPage, Reply, Upload, UploadPage, Upstream, Vault, VaultPage};

@@ -1,7 +1,7 @@
 //! An authenticated request on its way through the core. Whatever the door, only
 //! a [`Call`] leads to a permit and to Glacier.
 
-use std::{future::Future, pin::Pin, time::Instant};
+use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -13,6 +13,7 @@ use actix_web::{
 use time::OffsetDateTime;
 
 use super::{
+    peer::Peer,
     problem::{Code, Problem},
     record::Recorder,
 };
@@ -60,8 +61,10 @@ impl Call {
         principal: Principal,
     ) -> Result<Self, Problem> {
         let recorder = Recorder::of(request).ok_or_else(not_set_up)?;
-        recorder.edit().principal = Some((principal.subject.clone(), principal.teams.clone()));
-        let context = context(request);
+        let mut record = recorder.edit();
+        record.principal = Some((principal.subject.clone(), principal.teams.clone()));
+        let context = context(request, record.peer);
+        drop(record);
         Ok(Self { gateway, principal, recorder, context })
     }
 
@@ -71,8 +74,7 @@ impl Call {
         vault: VaultArn,
         upload: &UploadId,
     ) -> Result<(), Problem> {
-        self.upload(upload);
-        let permit = self.authorize(Operation::AbortMultipartUpload, Resource::vault(vault))?;
+        let permit = self.authorize_upload(Operation::AbortMultipartUpload, vault, upload).await?;
         self.forward(self.gateway.upstream.abort_multipart_upload(&permit, upload)).await?;
         self.outcome("aborted");
         Ok(())
@@ -95,8 +97,7 @@ impl Call {
         upload: &UploadId,
         page: Page,
     ) -> Result<PartPage, Problem> {
-        self.upload(upload);
-        let permit = self.authorize(Operation::ListParts, Resource::vault(vault))?;
+        let permit = self.authorize_upload(Operation::ListParts, vault, upload).await?;
         self.forward(self.gateway.upstream.list_parts(&permit, upload, page)).await
     }
 
@@ -127,10 +128,55 @@ impl Call {
 
     /// Decides whether the caller may perform `operation` on `resource`.
     fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
+        let arn = resource.to_string();
+        self.note(operation, arn, self.decide(operation, resource))
+    }
+
+    /// The same for an upload, whose age and description policies may ask for.
+    async fn authorize_upload(
+        &self,
+        operation: Operation,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<Permit, Problem> {
+        self.recorder.edit().upload_id = Some(upload.to_string());
+        let Self { gateway, principal, context, .. } = self;
+        let resource = Resource::vault(vault);
+        let arn = resource.to_string();
+        let policies = Arc::clone(&gateway.policies.load());
+        let decision = match policies.upload_lookup(principal, operation, &resource, context) {
+            None => policies.decide(principal, operation, resource, context),
+            Some(permit) => {
+                let context = match gateway.uploads.facts(&gateway.upstream, &permit, upload).await
+                {
+                    Some(facts) => context.clone().upload(
+                        OffsetDateTime::now_utc() - facts.created,
+                        facts.description.as_deref(),
+                    ),
+                    None => context.clone(),
+                };
+                policies.decide(principal, operation, resource, &context)
+            }
+        };
+        self.note(operation, arn, decision)
+    }
+
+    fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
+        let policies = self.gateway.policies.load();
+        policies.decide(&self.principal, operation, resource, &self.context)
+    }
+
+    /// Notes the decision in the record; a denial becomes the caller's problem.
+    fn note(
+        &self,
+        operation: Operation,
+        arn: String,
+        decision: Result<Permit, Denial>,
+    ) -> Result<Permit, Problem> {
         let mut record = self.recorder.edit();
         record.action = Some(operation.action());
-        record.resource = Some(resource.to_string());
-        match self.decide(operation, resource) {
+        record.resource = Some(arn);
+        match decision {
             Ok(permit) => {
                 record.decision = Some("allowed");
                 record.statement = Some(permit.statement().to_string());
@@ -142,11 +188,6 @@ impl Call {
                 Err(self.not_authorized(operation, denial))
             }
         }
-    }
-
-    fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
-        let policies = self.gateway.policies.load();
-        policies.decide(&self.principal, operation, resource, &self.context)
     }
 
     /// Tells the caller as much of the reason as is configured.
@@ -198,18 +239,14 @@ impl Call {
     fn outcome(&self, outcome: &'static str) {
         self.recorder.edit().outcome = Some(outcome);
     }
-
-    /// Notes the upload that is spoken of.
-    fn upload(&self, upload: &UploadId) {
-        self.recorder.edit().upload_id = Some(upload.to_string());
-    }
 }
 
 /// What policies can ask about the request itself.
-fn context(request: &HttpRequest) -> Context {
-    let mut context = Context::new(OffsetDateTime::now_utc(), request.app_config().secure());
-    if let Some(address) = request.peer_addr() {
-        context = context.source_ip(address.ip());
+fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
+    let secure = peer.is_some_and(|peer| peer.secure);
+    let mut context = Context::new(OffsetDateTime::now_utc(), secure);
+    if let Some(peer) = peer {
+        context = context.source_ip(peer.address);
     }
     match request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()) {
         Some(user_agent) => context.user_agent(user_agent),

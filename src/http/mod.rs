@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub mod management;
 mod openapi;
 pub(crate) mod parameters;
+mod peer;
 pub mod problem;
 pub(crate) mod record;
 mod uploads;

@@ -10,6 +10,7 @@ use std::{
 
 use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, web::Data};
 
+use super::peer::Peer;
 use crate::{
     gateway::Gateway,
     metrics::{Metrics, Route},
@@ -27,8 +28,8 @@ pub struct Record {
     pub method: String,
     /// The route's pattern; never the raw path, which may hold anything.
     pub route: String,
-    /// The peer's address.
-    pub source_ip: String,
+    /// The caller's side of the connection.
+    pub peer: Option<Peer>,
     /// The caller's subject and teams, once proven.
     pub principal: Option<(String, Vec<String>)>,
     /// The gateway key that signed the request.
@@ -67,12 +68,18 @@ pub struct Recorder(Rc<RefCell<Record>>);
 impl Recorder {
     /// Begins the record of `request`.
     pub fn begin(request: &ServiceRequest, request_id: String) -> Self {
+        let gateway = request.app_data::<Data<Gateway>>();
+        let peer = request.peer_addr().map(|connected| {
+            let proxies = gateway.map_or(&[][..], |g| &g.settings.server.trusted_proxies);
+            let tls = request.app_config().secure();
+            Peer::new(connected.ip(), tls, request.headers(), proxies)
+        });
         let record = Record {
             request_id,
             door: "rest",
             method: request.method().to_string(),
             route: String::new(),
-            source_ip: request.peer_addr().map(|a| a.ip().to_string()).unwrap_or_default(),
+            peer,
             principal: None,
             access_key_id: None,
             action: None,
@@ -87,7 +94,7 @@ impl Recorder {
             upstream_time: None,
             status: None,
             started: Instant::now(),
-            metrics: request.app_data::<Data<Gateway>>().map(|gateway| gateway.metrics.clone()),
+            metrics: gateway.map(|gateway| gateway.metrics.clone()),
         };
         let recorder = Self(Rc::new(RefCell::new(record)));
         request.extensions_mut().insert(recorder.clone());
@@ -145,7 +152,7 @@ impl Drop for Record {
             request_id = self.request_id,
             method = self.method,
             route = self.route,
-            source_ip = self.source_ip,
+            source_ip = self.peer.map(|peer| tracing::field::display(peer.address)),
             subject,
             teams,
             access_key_id = self.access_key_id,

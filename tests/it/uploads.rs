@@ -139,3 +139,69 @@ async fn uploads_and_parts_are_listed_page_by_page() {
     assert_eq!(page["parts"][0]["rangeInBytes"], "1048576-2097151");
     assert_eq!(page["marker"], Value::Null);
 }
+
+#[tokio::test]
+async fn a_policy_may_ask_for_an_uploads_age_and_description() {
+    let gateway = Gateway::start();
+    let policy = r#"{"Version": "2012-10-17", "Statement": {"Sid": "OldTests", "Effect": "Allow",
+        "Action": "glacier:AbortMultipartUpload", "Resource": "*", "Condition": {
+            "NumericGreaterThanEquals": {"gateway:UploadAgeInDays": "7"},
+            "StringLike": {"gateway:UploadDescription": "test *"}}}}"#;
+    std::fs::write(gateway.directory.path().join("policies/teams/tidy.json"), policy).unwrap();
+    let gateway = gateway.restarted();
+    let day = 86_400;
+    let seed = json!({"accountId": "111122223333", "region": "eu-central-1", "vaultName": "own-a",
+    "uploads": [
+        {"archiveDescription": "test run", "ageSeconds": 8 * day},
+        {"archiveDescription": "test run", "ageSeconds": 6 * day},
+        {"archiveDescription": "the crown jewels", "ageSeconds": 8 * day},
+    ]});
+    let reply = gateway.simulator.order(Method::POST, "/vaults", &seed).await;
+    let ids = reply.json::<Value>().await.unwrap()["uploadIds"].clone();
+    let abort = async |id: &Value| {
+        let path = format!("{}/{}", uploads("own-a"), id.as_str().unwrap());
+        gateway.call("tidy", Method::DELETE, &path).await
+    };
+
+    assert_eq!(abort(&ids[0]).await.status(), 204);
+    for id in [&ids[1], &ids[2]] {
+        let (status, body) = problem(abort(id).await).await;
+        assert_eq!((status, &body["reason"]), (403, &json!("implicitDeny")), "{body}");
+    }
+    // What cannot be known is denied, and the upload is not touched.
+    let (status, body) = problem(abort(&json!("no-such-upload")).await).await;
+    assert_eq!((status, &body["reason"]), (403, &json!("uploadUnknown")), "{body}");
+    // A team whose policies do not ask costs Glacier no look-up.
+    let before = gateway.simulator.requests().await.len();
+    gateway.call("owner", Method::DELETE, &format!("{}/x", uploads("own-a"))).await;
+    assert_eq!(gateway.simulator.requests().await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn a_policy_sees_the_callers_address_as_trusted_proxies_tell_it() {
+    let gateway = Gateway::start();
+    let policy = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+        "Action": "glacier:ListVaults", "Resource": "*", "Condition": {
+            "IpAddress": {"aws:SourceIp": "198.51.100.0/24"},
+            "Bool": {"aws:SecureTransport": "true"}}}}"#;
+    std::fs::write(gateway.directory.path().join("policies/teams/office.json"), policy).unwrap();
+    let call = async |gateway: &Gateway, from: &str| {
+        crate::support::client()
+            .get(format!("{}/v1/accounts/-/vaults", gateway.rest))
+            .bearer_auth(gateway.key.token("office"))
+            .header("x-forwarded-for", from)
+            .header("x-forwarded-proto", "https")
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    let gateway = gateway.restarted();
+    assert_eq!(call(&gateway, "198.51.100.7").await, 403, "nobody is trusted by default");
+    let gateway =
+        gateway.with_environment(&[("GATEWAY__SERVER__TRUSTED_PROXIES", "[\"127.0.0.0/8\"]")]);
+    assert_eq!(call(&gateway, "198.51.100.7").await, 200);
+    assert_eq!(call(&gateway, "198.51.100.7, 203.0.113.1").await, 403);
+    gateway.process.event(|event| event["source_ip"] == "203.0.113.1");
+}

@@ -1,0 +1,63 @@
+//! What policies may ask of an upload: its age and description.
+
+use std::time::Duration;
+
+use moka::sync::Cache;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Page, UploadId, Upstream};
+use crate::policy::Permit;
+
+/// How long an upload's facts are remembered. They never change; this only bounds
+/// for how long one that is gone still counts as there.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many uploads' facts are remembered.
+const MOST: u64 = 10_000;
+
+/// The facts of one upload.
+#[derive(Clone, Debug)]
+pub struct UploadFacts {
+    /// When it was initiated.
+    pub created: OffsetDateTime,
+    /// What its uploader wrote about the archive.
+    pub description: Option<String>,
+}
+
+/// Looks uploads up and remembers what it found for a minute.
+#[derive(Debug)]
+pub struct UploadLookup(Cache<(String, UploadId), UploadFacts>);
+
+impl Default for UploadLookup {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MOST).time_to_live(REMEMBERED).build())
+    }
+}
+
+impl UploadLookup {
+    /// The facts of an upload, if Glacier tells them.
+    pub async fn facts(
+        &self,
+        upstream: &Upstream,
+        permit: &Permit,
+        upload: &UploadId,
+    ) -> Option<UploadFacts> {
+        let key = (permit.resource().to_string(), upload.clone());
+        if let Some(known) = self.0.get(&key) {
+            return Some(known);
+        }
+        let page = Page { marker: None, limit: Some(1) };
+        let found = match upstream.list_parts(permit, upload, page).await {
+            Ok(reply) => reply.value.upload,
+            Err(error) => {
+                tracing::info!(%error, "cannot look up an upload that a policy asks about");
+                return None;
+            }
+        };
+        let facts = UploadFacts {
+            created: OffsetDateTime::parse(&found.creation_date, &Rfc3339).ok()?,
+            description: found.archive_description,
+        };
+        self.0.insert(key, facts.clone());
+        Some(facts)
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a request comes from, seen through the proxies in front.
+
+use std::net::IpAddr;
+
+use actix_web::http::header::{HeaderMap, X_FORWARDED_FOR, X_FORWARDED_PROTO};
+use ipnet::IpNet;
+
+/// The caller's side of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The caller's address.
+    pub address: IpAddr,
+    /// Whether the caller speaks TLS.
+    pub secure: bool,
+}
+
+impl Peer {
+    /// What `headers` say of the caller, as far as they are to be believed.
+    ///
+    /// A proxy appends the address it saw, so `X-Forwarded-For` is read from its
+    /// end and only as long as trusted proxies wrote it: whatever the caller itself
+    /// put there is never reached.
+    pub fn new(connected: IpAddr, tls: bool, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
+        let connected = connected.to_canonical();
+        let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+        if !is_trusted(&connected) {
+            return Self { address: connected, secure: tls };
+        }
+        let hops: Vec<&str> = headers
+            .get_all(X_FORWARDED_FOR)
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .collect();
+        let mut address = connected;
+        for hop in hops.into_iter().rev() {
+            // What is no address cannot be looked behind.
+            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
+            address = hop.to_canonical();
+            if !is_trusted(&address) {
+                break;
+            }
+        }
+        let protocol = headers.get_all(X_FORWARDED_PROTO).last();
+        let protocol =
+            protocol.and_then(|value| value.to_str().ok()).and_then(|v| v.rsplit(',').next());
+        let secure = protocol.map_or(tls, |protocol| protocol.trim().eq_ignore_ascii_case("https"));
+        Self { address, secure }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn peer(connected: &str, forwarded: &[&str]) -> String {
+        let mut request = TestRequest::default();
+        for value in forwarded {
+            request = request.append_header((X_FORWARDED_FOR, *value));
+        }
+        let request = request.to_http_request();
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        Peer::new(connected.parse().unwrap(), false, request.headers(), &trusted)
+            .address
+            .to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        for (connected, forwarded, expected) in [
+            ("203.0.113.9", &["198.51.100.1"][..], "203.0.113.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            // The caller wrote the first; the proxy appended the second.
+            ("10.0.0.1", &["10.9.9.9, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["192.0.2.7", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, nonsense"], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
+            ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+        ] {
+            assert_eq!(peer(connected, forwarded), expected, "{connected} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn the_protocol_is_the_last_proxys_word() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let request = TestRequest::default()
+            .append_header((X_FORWARDED_PROTO, "https, http"))
+            .to_http_request();
+        let secure =
+            |from: &str| Peer::new(from.parse().unwrap(), true, request.headers(), &trusted).secure;
+        assert!(!secure("10.0.0.1"));
+        assert!(secure("203.0.113.9"), "a stranger's header changes nothing");
+    }
+}
