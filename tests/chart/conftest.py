@@ -11,7 +11,15 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/glacier-gateway"
 TOOLS = ROOT / ".cache/chart/bin"
 BINARY = os.environ.get("GATEWAY_BIN", str(ROOT / "target/debug/glacier-gateway"))
+FOLDER = "/etc/glacier-gateway"
 VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
+
+# Contents of the Secrets that the value sets refer to.
+SECRETS = {
+    "ci-issuer": {"jwks.json": '{"keys": []}'},
+    "master-key": {"key": "c2l4dHktZm91ciBieXRlcyBvZiBhIG1hc3RlciBrZXkgdGhhdCBub2JvZHkgdXNlcw==\n"},
+    "revoked-keys": {"revoked-keys.json": "{}"},
+}
 
 
 def run(*command, check=True, **options):
@@ -47,32 +55,35 @@ def of_kind(rendered, kind):
     return found
 
 
-def pod_files(rendered, folder):
-    """Writes the Deployment's ConfigMap volumes below `folder` as a kubelet does,
-    with the symlinks by which it replaces them, and returns the paths of the
-    settings and of the policies."""
+def pod_files(rendered, root, secrets=SECRETS):
+    """Writes the volumes of the Deployment's pod below `root`, each where the
+    container mounts it, as a kubelet does: with the symlinks by which it replaces
+    a volume's files. Returns the folder that the gateway knows as FOLDER."""
     pod = of_kind(rendered, "Deployment")["spec"]["template"]["spec"]
-    [container] = pod["containers"]
-    for volume in pod["volumes"]:
-        if "configMap" not in volume:
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    for mount in pod["containers"][0]["volumeMounts"]:
+        volume = volumes[mount["name"]]
+        if source := volume.get("configMap"):
+            data = rendered["ConfigMap", source["name"]].get("data") or {}
+        else:
+            source = volume["secret"]
+            data = secrets[source["secretName"]]
+        target = root / mount["mountPath"].removeprefix("/")
+        if "subPath" in mount:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(data[mount["subPath"]])
             continue
-        source = volume["configMap"]
-        data = rendered["ConfigMap", source["name"]].get("data") or {}
-        items = source.get("items") or [{"key": key, "path": key} for key in data]
-        version = folder / volume["name"] / "..2026_11_23"
+        version = target / "..2026_11_23"
         version.mkdir(parents=True)
-        (version.parent / "..data").symlink_to(version.name)
-        for item in items:
+        (target / "..data").symlink_to(version.name)
+        for item in source.get("items") or [{"key": key, "path": key} for key in data]:
             file = version / item["path"]
             file.parent.mkdir(exist_ok=True)
             file.write_text(data[item["key"]])
-            top = version.parent / Path(item["path"]).parts[0]
-            if not top.is_symlink():
-                top.symlink_to(Path("..data") / top.name)
-    mounts = {m["name"]: m for m in container["volumeMounts"]}
-    assert mounts["settings"]["mountPath"] == container["args"][2]
-    settings = folder / "settings" / mounts["settings"]["subPath"]
-    return settings, folder / "policies"
+            top = Path(item["path"]).parts[0]
+            if not (target / top).is_symlink():
+                (target / top).symlink_to(Path("..data") / top)
+    return root / FOLDER.removeprefix("/")
 
 
 @pytest.fixture(params=VALUE_SETS, ids=lambda path: path.stem)
