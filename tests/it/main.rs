@@ -5,6 +5,7 @@
 mod access;
 mod architecture;
 mod cli;
+mod deploy;
 mod dev;
 mod door;
 mod errors;
