@@ -285,11 +285,6 @@ fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
     listed.or_else(near_bounds)
 }
 
-/// Whether a Deny leaves nothing of an Allow.
-pub(super) fn shadows(deny: &Statement, allow: &Statement) -> bool {
-    deny.shadows(allow, &performed().collect::<Vec<_>>())
-}
-
 /// The facts of a request of which only one key is known.
 struct Single<'a> {
     key: &'a str,
@@ -307,7 +302,7 @@ impl Facts for Single<'_> {
 }
 
 /// The actions that the gateway performs or asks for, in lower case.
-fn performed() -> impl Iterator<Item = String> {
+pub(super) fn performed() -> impl Iterator<Item = String> {
     let glacier = Operation::ALL.map(|operation| operation.action().to_ascii_lowercase());
     let own = GATEWAY_ACTIONS.map(|name| format!("gateway:{}", name.to_ascii_lowercase()));
     glacier.into_iter().chain(own)

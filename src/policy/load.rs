@@ -18,7 +18,7 @@ use super::diagnostic::{Diagnostic, Problem, Severity};
 use super::document;
 use super::lint;
 use super::set::{PolicySet, Stored};
-use super::statement::Statement;
+use super::statement::{Effect, Statement};
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -105,14 +105,15 @@ pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
 
 /// Warns of Allows of which a Deny that also applies to the team leaves nothing.
 fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
-    for allow in placed.iter().filter(|p| p.source.layer == Layer::Policies) {
-        let same_team = |deny: &&Placed<'_>| {
+    let actions: Vec<String> = lint::performed().collect();
+    let (denies, allows): (Vec<_>, Vec<_>) =
+        placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
+    for allow in allows.into_iter().filter(|allow| allow.source.layer == Layer::Policies) {
+        let concerns = |deny: &&&Placed<'_>| {
             deny.source.layer != Layer::Policies || deny.source.team == allow.source.team
         };
-        let shadow = placed
-            .iter()
-            .filter(same_team)
-            .find(|deny| lint::shadows(&deny.statement, &allow.statement));
+        let mut denies = denies.iter().filter(concerns);
+        let shadow = denies.find(|deny| deny.statement.shadows(&allow.statement, &actions));
         if let Some(deny) = shadow {
             let message =
                 format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());

@@ -225,6 +225,7 @@ fn string_operators_compare_text() {
     for (operator, value) in [
         ("StringEquals", json!("füße/1")),
         ("StringEquals", json!("F*")),
+        ("StringEquals", json!("F??e/1")),
         ("StringLike", json!("f*")),
         ("StringLike", json!("F?e/1")),
         ("StringLike", json!("${*}")),
@@ -266,12 +267,17 @@ fn numeric_operators_compare_decimal_numbers_exactly() {
     ] {
         does_not_apply(operator, days(operator, value), context.clone());
     }
+    applies(
+        "without a leading zero",
+        days("NumericEquals", json!(".5")),
+        json!({ "gateway:UploadAgeInDays": 0.5 }),
+    );
     does_not_apply(
         "beyond a float's digits",
         days("NumericEquals", json!("9007199254740993")),
         json!({ "gateway:UploadAgeInDays": "9007199254740992" }),
     );
-    for nonsense in ["abc", "", "1_0", "0x10", "inf", "NaN", "1 0", ".", "-"] {
+    for nonsense in ["abc", "", "1_0", "0x10", "inf", "NaN", "1 0", ".", "-", "1_0e1", "_1e1"] {
         let context = json!({ "gateway:UploadAgeInDays": nonsense });
         does_not_apply(nonsense, days("NumericLessThan", json!("99")), context.clone());
         fails_closed(nonsense, days("NumericNotEquals", json!("99")), context);
@@ -313,6 +319,8 @@ fn date_operators_read_w3c_dates_and_seconds() {
         ("DateLessThan", json!("2027-01-01T10Z")),
         ("DateLessThan", json!("2027-01-01T10:00:00.Z")),
         ("DateLessThan", json!("2027-01-01T10:00:00+0100")),
+        ("DateLessThan", json!("2027-01-01T10:00:00+01:60")),
+        ("DateLessThan", json!("2027-01-01T10:00:00.0000000001Z")),
         ("DateLessThan", json!("tomorrow")),
         ("DateLessThan", json!("2026-11-23T10:00:00Z")),
         ("DateGreaterThan", json!("2026-11-23T10:00:00Z")),
@@ -321,6 +329,9 @@ fn date_operators_read_w3c_dates_and_seconds() {
         let ours = both(now(operator, value.clone()), context.clone());
         assert_eq!(ours, [NOTHING, ALLOWED], "{operator} {value}");
     }
+    let half = json!({ "aws:CurrentTime": "2026-11-23T10:00:00.5Z" });
+    applies("a fraction", now("DateEquals", json!("2026-11-23T10:00:00.500Z")), half.clone());
+    does_not_apply("another", now("DateEquals", json!("2026-11-23T10:00:00.05Z")), half);
     applies(
         "seconds in the request",
         condition("DateLessThan", "aws:EpochTime", json!("2030-01-01T00:00:00Z")),

@@ -236,6 +236,13 @@ fn a_policy_about_uploads_denies_until_their_facts_are_known() {
     let set = load(files.path());
     let ann = member(&["photos"]);
     let abort = Operation::AbortMultipartUpload;
+    let described = json!({ "StringLike": { "aws:username": "${gateway:UploadDescription}" } });
+    let by_name = folder([(
+        "teams/photos.json",
+        policy(&with(allow("glacier:Abort*", "photos"), "Condition", described)),
+    )]);
+    let by_name = load(by_name.path());
+    assert!(by_name.upload_lookup(&ann, abort, &vault("photos"), &context()).is_some());
     let lookup = set.upload_lookup(&ann, abort, &vault("photos"), &context()).unwrap();
     assert_eq!((lookup.operation(), lookup.resource()), (Operation::ListParts, &vault("photos")));
     assert!(set.upload_lookup(&ann, abort, &vault("video"), &context()).is_none());

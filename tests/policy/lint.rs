@@ -15,8 +15,7 @@ fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
 }
 
 fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
-    let document = json!({ "Version": "2012-10-17", "Statement": statements });
-    lint(file, &document.to_string()).into_iter().map(|diagnostic| diagnostic.code).collect()
+    lint(file, &policy_of(statements)).into_iter().map(|diagnostic| diagnostic.code).collect()
 }
 
 const PHOTOS: &str = "arn:aws:glacier:us-east-1:123456789012:vaults/photos";
@@ -146,6 +145,19 @@ fn warnings_have_stable_codes() {
     assert_eq!(codes("vaults/a.json", &user), ["foreign-principal"]);
     let all = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
     assert_eq!(codes("guardrails/a.json", &all), [""; 0]);
+}
+
+#[test]
+fn a_malformed_variable_is_shown_where_it_stands() {
+    let resource = "arn:aws:glacier:us-east-1:123456789012:vaults/a-${b";
+    let document = policy_of(&statement(&json!({ "Resource": resource })));
+    let found = lint("teams/a.json", &document);
+    assert_eq!(found[0].code, "invalid-variable");
+    assert_eq!(found[0].column, document.find("${b").unwrap() + 1);
+}
+
+fn policy_of(statements: &Value) -> String {
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }
 
 #[test]
