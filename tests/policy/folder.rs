@@ -265,7 +265,8 @@ fn a_denial_tells_what_came_near_and_how_it_reads() {
         policy(&json!([
             with(allow("glacier:Abort*", "video"), "Sid", json!("Video")),
             with(allow("glacier:Abort*", "photos"), "Condition", tagged),
-            allow("glacier:ListParts", "photos"),
+            allow("glacier:ListParts", "video"),
+            deny("glacier:Abort*", "video"),
         ])),
     )]);
     let denial = abort(&load(files.path()), &["photos"], "photos").unwrap_err();
@@ -295,6 +296,36 @@ fn a_denial_tells_what_came_near_and_how_it_reads() {
             ],
         })
     );
+}
+
+#[test]
+fn the_gateways_own_actions_are_allowed_and_denied_by_policies() {
+    let simulate = |effect: &str, team: &str| {
+        json!({
+            "Effect": effect,
+            "Action": "gateway:SimulateAccess",
+            "Resource": format!("arn:aws:glacier-gateway:::team/{team}"),
+        })
+    };
+    let files = folder([
+        (
+            "teams/auditors.json",
+            policy(&json!([simulate("Allow", "*"), simulate("Deny", "secret")])),
+        ),
+        (
+            "teams/photos.json",
+            policy(&json!([allow("glacier:*", "*"), simulate("Allow", "video")])),
+        ),
+    ]);
+    let set = load(files.path());
+    let may = |teams: &[&str], team: &str| {
+        let resource = format!("arn:aws:glacier-gateway:::team/{team}");
+        set.allows_own(&member(teams), "SimulateAccess", &resource, &context())
+    };
+    assert!(may(&["auditors"], "photos") && may(&["photos"], "video"));
+    assert!(may(&["photos", "auditors"], "finance"));
+    assert!(!may(&["auditors"], "secret") && !may(&["photos", "auditors"], "secret"));
+    assert!(!may(&["photos"], "finance") && !may(&["other"], "video"));
 }
 
 #[test]
