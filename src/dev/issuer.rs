@@ -67,6 +67,8 @@ impl Issuer {
             "iss": self.url,
             "sub": format!("{team}-developer"),
             "aud": super::AUDIENCE,
+            "client_id": "glacier-gateway-dev",
+            "jti": uuid::Uuid::now_v7().to_string(),
             "iat": now,
             "exp": now + super::LIFETIME.as_secs(),
             "team": team,

@@ -1,6 +1,6 @@
 //! Who stands at the door: a signature's or a token's proof.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest,
@@ -31,7 +31,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proven caller.
 pub(super) struct Proven {
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     /// The gateway key that signed the request.
     pub(super) access_key_id: Option<String>,
     /// The region that the request was signed for; a token has none.
@@ -85,7 +85,7 @@ pub(super) async fn prove(
         .keys
         .verify(&SignedRequest { payload_sha256, ..unread }, OffsetDateTime::now_utc())?;
     Ok(Proven {
-        principal: signed_by.principal,
+        principal: Arc::new(signed_by.principal),
         access_key_id: Some(signed_by.access_key_id),
         region: Some(signed_by.region),
         has_body: is_some(&body),

@@ -32,7 +32,7 @@ use crate::{
 pub struct Call {
     /// The gateway that serves it.
     pub gateway: Data<Gateway>,
-    principal: Principal,
+    principal: Arc<Principal>,
     recorder: Recorder,
     context: Context,
 }
@@ -61,7 +61,7 @@ impl Call {
         request: &HttpRequest,
         gateway: Data<Gateway>,
         recorder: Recorder,
-        principal: Principal,
+        principal: Arc<Principal>,
     ) -> Self {
         let mut record = recorder.edit();
         record.principal = Some((principal.subject.clone(), principal.teams.clone()));

@@ -5,6 +5,7 @@
 mod access;
 mod architecture;
 mod cli;
+mod deploy;
 mod dev;
 mod door;
 mod errors;
@@ -18,5 +19,7 @@ mod signed;
 mod simulator;
 mod support;
 mod tokens;
+mod tokens_attacks;
+mod tokens_issuer;
 mod uploads;
 mod vaults;
