@@ -6,6 +6,7 @@
 //! every time.
 
 mod access_key;
+mod certificate;
 mod claims;
 mod issuer;
 mod jwks;
@@ -24,6 +25,7 @@ mod token_cache;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use access_key::AccessKey;
+pub use certificate::{CLIENT_CERTIFICATES, CertificateNames};
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
@@ -35,7 +37,7 @@ use self::{
     revoked_tokens::RevokedTokens,
     token_cache::TokenCache,
 };
-use crate::config;
+use crate::config::Settings;
 
 /// Verifies bearer tokens of the configured issuers.
 pub struct Authenticator {
@@ -43,6 +45,8 @@ pub struct Authenticator {
     issuers: BTreeMap<String, Arc<Issuer>>,
     remembered: TokenCache,
     revocations: RevokedTokens,
+    /// Teams by names in certificates.
+    certificates: BTreeMap<String, Vec<String>>,
 }
 
 impl Authenticator {
@@ -51,17 +55,24 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the revocations cannot be used.
-    pub fn start(
-        issuers: &BTreeMap<String, config::Issuer>,
-        tokens: &config::Tokens,
-    ) -> Result<Self, UnusableRevocations> {
-        let names = issuers.keys().cloned().collect();
+    pub fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
+        let Settings { issuers, tokens, .. } = settings;
+        let names = issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]).collect();
         let revocations = RevokedTokens::start(tokens.revocation_file.clone(), names)?;
         let issuers = issuers.iter().map(|(name, settings)| {
             (settings.issuer.clone(), Arc::new(Issuer::start(name, settings)))
         });
         let remembered = TokenCache::new(tokens.cache_size);
-        Ok(Self { issuers: issuers.collect(), remembered, revocations })
+        let tls = settings.server.tls.as_ref();
+        let certificates = tls.map(|tls| tls.client_teams.clone()).unwrap_or_default();
+        Ok(Self { issuers: issuers.collect(), remembered, revocations, certificates })
+    }
+
+    /// The caller that a certificate's names belong to, if they do to any. The
+    /// handshake has verified the certificate.
+    pub fn identify(&self, names: &CertificateNames) -> Option<Arc<Principal>> {
+        let principal = names.principal(&self.certificates)?;
+        (!self.revocations.cover(&principal)).then(|| Arc::new(principal))
     }
 
     /// The caller that a bearer token proves.

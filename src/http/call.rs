@@ -18,7 +18,7 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::Principal,
+    authn::{CertificateNames, Principal},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
@@ -47,7 +47,10 @@ impl FromRequest for Call {
             let Some(gateway) = request.app_data::<Data<Gateway>>().cloned() else {
                 return Err(not_set_up());
             };
-            let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
+            let principal = match certified(&request, &gateway) {
+                Some(principal) => principal,
+                None => gateway.authenticator.authenticate(bearer(&request)?).await?,
+            };
             Self::new(&request, gateway, principal)
         })
     }
@@ -256,6 +259,14 @@ fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
 
 fn not_set_up() -> Problem {
     Problem::new(Code::InternalError, "The gateway is not set up.")
+}
+
+/// The caller by its certificate, where no token says who is calling.
+fn certified(request: &HttpRequest, gateway: &Gateway) -> Option<Arc<Principal>> {
+    if request.headers().contains_key(AUTHORIZATION) {
+        return None;
+    }
+    gateway.authenticator.identify(request.conn_data::<CertificateNames>()?)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

@@ -14,6 +14,7 @@ mod parameters;
 mod shutdown;
 mod simulator;
 mod support;
+mod tls;
 mod tokens;
 mod tokens_attacks;
 mod tokens_issuer;
