@@ -3,6 +3,7 @@
 ARG BUILDER_IMAGE=docker.io/library/rust:1.95-slim-trixie
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 
+# checkov:skip=CKV_DOCKER_7:The arguments above have tags.
 # hadolint ignore=DL3006
 FROM ${BUILDER_IMAGE} AS builder
 WORKDIR /build

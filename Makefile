@@ -13,6 +13,25 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
 	node --test --test-timeout=300000 tests/clients/*.test.mjs
+	$(MAKE) chart
+
+chart: ## Check the Helm chart, the Dockerfile and one pod (UPDATE_SNAPSHOT=1 renews)
+	tests/chart/setup.sh
+	cargo build --locked
+	.cache/chart/bin/pytest tests/chart
+
+IMAGE ?= localhost/glacier-gateway:0.1.0
+
+image: ## Build the image on base images made here of Debian packages, and run it
+	tests/chart/setup.sh
+	deploy/debian-bases.sh
+	buildah build --isolation chroot --pull-never --layers --format docker \
+	    --build-arg BUILDER_IMAGE=localhost/glacier-gateway-builder:trixie \
+	    --build-arg RUNTIME_IMAGE=localhost/glacier-gateway-runtime:trixie \
+	    --build-arg VERSION=0.1.0 --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+	buildah images $(IMAGE)
+	cargo build --locked
+	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
@@ -22,4 +41,4 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-.PHONY: help setup test openapi lint
+.PHONY: help setup test chart image openapi lint

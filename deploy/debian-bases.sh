@@ -4,7 +4,7 @@
 # packages and this machine's Rust toolchain. Like the originals, the runtime has a
 # C library, certificates and a user 65532, and neither shell nor package manager.
 #
-# Needs root, buildah, mmdebstrap and Debian's package mirror. Makes
+# Needs root and Debian's package mirror. Makes
 # localhost/glacier-gateway-{builder,runtime}:SUITE in buildah's storage; what is
 # there already is kept.
 set -euo pipefail
@@ -13,6 +13,9 @@ suite=trixie
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 builder=localhost/glacier-gateway-builder:$suite
 runtime=localhost/glacier-gateway-runtime:$suite
+
+{ command -v buildah && command -v mmdebstrap; } >/dev/null ||
+    { apt-get update --quiet && apt-get install --quiet --yes buildah mmdebstrap; }
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

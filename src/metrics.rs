@@ -35,7 +35,7 @@ pub struct Metrics {
 /// What a request asked for, as its method and URL name it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Route {
-    /// Through which door it came: `rest`.
+    /// Through which door it came: `rest` or `glacier`.
     pub door: &'static str,
     /// The HTTP method.
     pub method: &'static str,

@@ -1,7 +1,12 @@
 //! TLS for the REST API: the gateway's certificate and the CAs of its callers',
 //! read again when their files change.
 
-use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -153,8 +158,8 @@ async fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
     tokio::fs::read(path).await.map_err(|error| TlsError::Read { path: path.clone(), error })
 }
 
-fn certificates(pem: &[u8], path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let missing = || TlsError::Pem { path: path.clone(), wanted: "certificate" };
+fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let missing = || TlsError::Pem { path: path.to_owned(), wanted: "certificate" };
     let all: Vec<_> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| missing())?;
     if all.is_empty() { Err(missing()) } else { Ok(all) }

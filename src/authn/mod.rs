@@ -56,13 +56,11 @@ impl Authenticator {
     /// # Errors
     /// When the revocations cannot be used.
     pub fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
-        let Settings { issuers, tokens, .. } = settings;
-        let names = issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]).collect();
-        let revocations = RevokedTokens::start(tokens.revocation_file.clone(), names)?;
-        let issuers = issuers.iter().map(|(name, settings)| {
+        let revocations = revoked_tokens(settings)?;
+        let issuers = settings.issuers.iter().map(|(name, settings)| {
             (settings.issuer.clone(), Arc::new(Issuer::start(name, settings)))
         });
-        let remembered = TokenCache::new(tokens.cache_size);
+        let remembered = TokenCache::new(settings.tokens.cache_size);
         let tls = settings.server.tls.as_ref();
         let certificates = tls.map(|tls| tls.client_teams.clone()).unwrap_or_default();
         Ok(Self { issuers: issuers.collect(), remembered, revocations, certificates })
@@ -73,6 +71,15 @@ impl Authenticator {
     pub fn identify(&self, names: &CertificateNames) -> Option<Arc<Principal>> {
         let principal = names.principal(&self.certificates)?;
         (!self.revocations.cover(&principal)).then(|| Arc::new(principal))
+    }
+
+    /// Whether the files that `settings` name would let this start. Must run inside
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn check(settings: &Settings) -> Result<(), UnusableRevocations> {
+        revoked_tokens(settings).map(drop)
     }
 
     /// The caller that a bearer token proves.
@@ -115,4 +122,9 @@ impl Authenticator {
     pub fn has_keys(&self) -> bool {
         self.issuers.values().all(|issuer| issuer.keys.were_read())
     }
+}
+
+fn revoked_tokens(settings: &Settings) -> Result<RevokedTokens, UnusableRevocations> {
+    let names = settings.issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]);
+    RevokedTokens::start(settings.tokens.revocation_file.clone(), names.collect())
 }

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use super::Failure;
 use crate::{
-    app,
+    app::{self, StartError},
+    authn::{Authenticator, GatewayKeys},
     config::{Mistake, Settings},
     policy::PolicySet,
-    telemetry,
+    telemetry, tls,
 };
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
     telemetry::init(&settings.log);
     actix_web::rt::System::new().block_on(async {
         app::start(settings, None).await?.until_signalled().await?;
@@ -22,7 +23,9 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
 
 /// Reports every mistake of the configuration and of the policies.
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
+    GatewayKeys::load(&settings.keys).map_err(|error| Failure::configuration(error.to_string()))?;
+    actix_web::rt::System::new().block_on(check_files(&settings))?;
     match PolicySet::load(&settings.policy.directory) {
         Ok((_, warnings)) => {
             for warning in warnings {
@@ -37,8 +40,22 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
+/// Checks the files that are read again while the gateway runs.
+async fn check_files(settings: &Settings) -> Result<(), Failure> {
+    Authenticator::check(settings).map_err(StartError::from)?;
+    if let Some(tls) = &settings.server.tls {
+        tls::server_config(tls).await.map_err(StartError::from)?;
+    }
+    Ok(())
+}
+
+/// Reads the configuration.
+pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
+    Settings::load(file).map_err(|mistakes| unusable(&mistakes))
+}
+
 /// Reports `mistakes`, one a line.
-pub(super) fn unusable(mistakes: &[Mistake]) -> Failure {
+fn unusable(mistakes: &[Mistake]) -> Failure {
     let mut message = "The configuration cannot be used:".to_owned();
     for mistake in mistakes {
         message.push_str(&format!("\n  {mistake}"));

@@ -1,5 +1,5 @@
 //! The REST door: routes, and what surrounds every request. The routes without
-//! a [`call::Call`] are the public ones: the document and Swagger UI.
+//! a `call::Call` are the public ones: the document and Swagger UI.
 
 pub(crate) mod call;
 pub mod management;

@@ -22,7 +22,7 @@ use crate::{
 pub struct Record {
     /// The request's ID: the caller's `X-Request-Id` or one of ours.
     pub request_id: String,
-    /// Through which door it came: `rest`.
+    /// Through which door it came: `rest` or `glacier`.
     pub door: &'static str,
     /// The HTTP method.
     pub method: String,

@@ -5,13 +5,17 @@
 mod access;
 mod architecture;
 mod cli;
+mod deploy;
 mod dev;
+mod door;
 mod errors;
+mod keys;
 mod log;
 mod management;
 mod openapi;
 mod parameters;
 mod shutdown;
+mod signed;
 mod simulator;
 mod support;
 mod tls;

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Gateway, Key, claims, now};
+use crate::support::{BINARY, Gateway, Key, claims, now};
 
 const VAULTS: &str = "/v1/accounts/-/vaults";
 
@@ -255,4 +255,58 @@ async fn an_issuer_behind_a_private_ca_is_believed_with_that_ca_only() {
     assert_eq!(reply.status(), 503);
     let warning = unknowing.process.event(|event: &Value| event["level"] == "WARN");
     assert!(warning["error"].as_str().unwrap().contains("certificate"), "{warning}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_found_before_the_gateway_starts() {
+    let files = TempDir::new().unwrap();
+    let path = |name: &str| files.path().join(name);
+    std::fs::create_dir_all(path("policies/teams")).unwrap();
+    let config = |more: String| {
+        let text = format!(
+            "[aws]\nregion = \"eu-central-1\"\naccount_id = \"111122223333\"\n\
+             [policy]\ndirectory = {:?}\n[issuers.a]\nissuer = \"https://a.example\"\n\
+             audiences = [\"x\"]\n{more}",
+            path("policies"),
+        );
+        std::fs::write(path("gateway.toml"), text).unwrap();
+        let command = std::process::Command::new(BINARY)
+            .args(["check-config", "--config"])
+            .arg(path("gateway.toml"))
+            .output()
+            .unwrap();
+        (command.status.code(), String::from_utf8(command.stderr).unwrap())
+    };
+    let ca = Ca::new();
+    write(&files, &ca, &ca);
+    let (_, other_key) = ca.server();
+    std::fs::write(path("other.key"), other_key).unwrap();
+    std::fs::write(path("revoked.json"), r#"{"subjects":[{"issuer":"b","subject":"x"}]}"#).unwrap();
+    let tls = |certificate: &str, key: &str| {
+        format!(
+            "[server.tls]\ncertificate_file = {:?}\nprivate_key_file = {:?}\n",
+            path(certificate),
+            path(key)
+        )
+    };
+    for (more, expected) in [
+        (tls("tls.crt", "tls.key"), None),
+        (tls("tls.key", "tls.key"), Some("tls.key holds no certificate")),
+        (tls("tls.crt", "ca.crt"), Some("ca.crt holds no private key")),
+        (tls("tls.crt", "missing"), Some("cannot read")),
+        (tls("tls.crt", "other.key"), Some("cannot be used")),
+        (
+            format!("[tokens]\nrevocation_file = {:?}\n", path("revoked.json")),
+            Some("\"b\" is no configured issuer"),
+        ),
+    ] {
+        let (code, told) = config(more.clone());
+        match expected {
+            None => assert_eq!(code, Some(0), "{told}"),
+            Some(text) => {
+                assert_eq!(code, Some(64), "{more}");
+                assert!(told.contains(text), "{told}");
+            }
+        }
+    }
 }

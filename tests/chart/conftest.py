@@ -1,0 +1,93 @@
+"""Fixtures of the chart's tests: real helm, and what it renders."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm/glacier-gateway"
+TOOLS = ROOT / ".cache/chart/bin"
+BINARY = os.environ.get("GATEWAY_BIN", str(ROOT / "target/debug/glacier-gateway"))
+FOLDER = "/etc/glacier-gateway"
+VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
+
+# Contents of the Secrets that the value sets refer to.
+SECRETS = {
+    "ci-issuer": {"jwks.json": '{"keys": []}'},
+    "master-key": {"key": "c2l4dHktZm91ciBieXRlcyBvZiBhIG1hc3RlciBrZXkgdGhhdCBub2JvZHkgdXNlcw==\n"},
+    "revoked-keys": {"revoked-keys.json": "{}"},
+}
+
+
+def run(*command, check=True, **options):
+    """Runs a command; its output is in the failure's message."""
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=120, **options
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def helm(*arguments, **options):
+    return run(TOOLS / "helm", *arguments, **options)
+
+
+def template(*arguments, values=CHART / "ci/default-values.yaml", **options):
+    """The chart as text, for release `gateway` in namespace `platform`."""
+    return helm(
+        "template", "gateway", CHART, "--namespace", "platform", "--values", values,
+        *arguments, **options,
+    )  # fmt: skip
+
+
+def objects(*arguments, **options):
+    """The rendered objects by kind and name."""
+    documents = yaml.safe_load_all(template(*arguments, **options).stdout)
+    return {(o["kind"], o["metadata"]["name"]): o for o in documents}
+
+
+def of_kind(rendered, kind):
+    """The one object of a kind."""
+    [found] = [o for (k, _), o in rendered.items() if k == kind]
+    return found
+
+
+def pod_files(rendered, root, secrets=SECRETS):
+    """Writes the volumes of the Deployment's pod below `root`, each where the
+    container mounts it, as a kubelet does: with the symlinks by which it replaces
+    a volume's files. Returns the folder that the gateway knows as FOLDER."""
+    pod = of_kind(rendered, "Deployment")["spec"]["template"]["spec"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    for mount in pod["containers"][0]["volumeMounts"]:
+        volume = volumes[mount["name"]]
+        if source := volume.get("configMap"):
+            data = rendered["ConfigMap", source["name"]].get("data") or {}
+        else:
+            source = volume["secret"]
+            data = secrets[source["secretName"]]
+        target = root / mount["mountPath"].removeprefix("/")
+        if "subPath" in mount:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(data[mount["subPath"]])
+            continue
+        version = target / "..2026_11_23"
+        version.mkdir(parents=True)
+        (target / "..data").symlink_to(version.name)
+        for item in source.get("items") or [{"key": key, "path": key} for key in data]:
+            file = version / item["path"]
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(data[item["key"]])
+            top = Path(item["path"]).parts[0]
+            if not (target / top).is_symlink():
+                (target / top).symlink_to(Path("..data") / top)
+    return root / FOLDER.removeprefix("/")
+
+
+@pytest.fixture(params=VALUE_SETS, ids=lambda path: path.stem)
+def values(request):
+    return request.param
+
+

@@ -1,0 +1,317 @@
+"""The chart, by the tools that would meet it on its way to a cluster."""
+
+import json
+import os
+import re
+import shutil
+import tomllib
+
+import kubernetes_validate
+import pytest
+import yaml
+from conftest import BINARY, CHART, FOLDER, ROOT, TOOLS, helm, objects, of_kind, pod_files, run, template
+
+CUSTOM = ("HTTPRoute", "ServiceMonitor")
+OLDEST_KUBERNETES = "1.30"
+SNAPSHOT = ROOT / "tests/chart/default.yaml"
+
+
+def test_helm_lints_every_value_set(values):
+    helm("lint", "--strict", CHART, "--values", values)
+
+
+def test_every_object_keeps_to_kubernetes_schema(values):
+    for version in (OLDEST_KUBERNETES, kubernetes_validate.latest_version()):
+        for (kind, _), document in objects(values=values).items():
+            if kind not in CUSTOM:
+                kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_custom_resources_keep_to_their_published_models(values):
+    custom = [o for (kind, _), o in objects(values=values).items() if kind in CUSTOM]
+    run("node", ROOT / "tests/chart/models.mjs", input=json.dumps(custom))
+
+
+def test_the_full_value_set_renders_every_kind():
+    kinds = {kind for kind, _ in objects(values=CHART / "ci/full-values.yaml")}
+    assert kinds == {
+        "ConfigMap", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
+        "NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount",
+        "ServiceMonitor",
+    }  # fmt: skip
+
+
+def check_config(rendered, root):
+    """Lets the gateway check what a pod would be given."""
+    folder = pod_files(rendered, root)
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace(FOLDER, str(folder)))
+    done = run(BINARY, "check-config", "--config", config, check=False)
+    if done.returncode == 0:
+        lint = (BINARY, "policy", "lint", folder / "policies", "--deny-warnings")
+        done = run(*lint, check=False)
+    return done
+
+
+def test_the_gateway_accepts_the_settings_and_policies_of_every_value_set(values, tmp_path):
+    done = check_config(objects(values=values), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "document, said",
+    [
+        ('{"Version": "2012-10-17", "Statement": [{"Effect": "Alow"}]}', "Alow"),
+        ('{"Version": "2012-10-17", "Statement": [}', "teams/media.json"),
+    ],
+)
+def test_a_chart_with_a_policy_that_the_gateway_refuses_fails(document, said, tmp_path):
+    policy = tmp_path / "media.json"
+    policy.write_text(document)
+    rendered = objects("--set-file", f"policies.teams.media={policy}")
+    done = check_config(rendered, tmp_path / "pod")
+    assert done.returncode == 64 and said in done.stderr, done.stderr
+
+
+def test_settings_reach_the_gateway_as_they_were_written(tmp_path):
+    folder = pod_files(objects(values=CHART / "ci/full-values.yaml"), tmp_path)
+    rendered = tomllib.loads((folder / "config.toml").read_text())
+    given = yaml.safe_load((CHART / "ci/full-values.yaml").read_text())["settings"]
+    given["server"] |= {
+        "listen": "0.0.0.0:8080",
+        "management_listen": "0.0.0.0:8081",
+        "shutdown_timeout": "45s",
+    }
+    given["policy"]["directory"] = f"{FOLDER}/policies"
+    assert rendered == given
+
+
+def documented_settings():
+    """The keys in config/default.toml, those in comments too, as `section.key`."""
+    section, keys = "", set()
+    for line in (ROOT / "config/default.toml").read_text().splitlines():
+        line = line.removeprefix("# ")
+        if table := re.fullmatch(r"\[([a-z_.]+)\]", line):
+            section = table[1].replace("issuers.corporate", "issuers.*")
+        elif key := re.match(r"([a-z_]+|[0-9]+) = ", line):
+            keys.add(f"{section}.{'*' if key[1].isdigit() else key[1]}")
+    return keys
+
+
+def schema_settings(schema, definitions, path=""):
+    schema = definitions.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    if schema.get("type") != "object":
+        return {path.removeprefix(".")}
+    named = dict(schema.get("properties", {}))
+    others = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
+    named |= {"*": other for other in others if other}
+    found = [schema_settings(s, definitions, f"{path}.{name}") for name, s in named.items()]
+    return set().union(*found)
+
+
+def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    known = schema_settings(schema["properties"]["settings"], schema["definitions"])
+    own = {"listen", "management_listen", "shutdown_timeout"}
+    assert known | {f"server.{key}" for key in own} | {"policy.directory"} == documented_settings()
+
+
+@pytest.mark.parametrize(
+    "wrong, path",
+    [
+        ("replicas=3", "replicas"),
+        ("settings.aws.acount_id=x", "acount_id"),
+        ("settings.server.listen=0.0.0.0:9", "listen"),
+        ("settings.aws.account_id=111122223333", "account_id"),
+        ("settings.aws.region=europe", "region"),
+        ("settings.issuers.corporate=null", "issuers"),
+        ("settings.issuers.corporate.jwks_url=http://login.example.com/jwks", "jwks_url"),
+        ("settings.issuers.corporate.algorithms={HS256}", "algorithms"),
+        ("replicaCount=two", "replicaCount"),
+        ("image.tag=1", "tag"),
+        ("image.digest=sha256:abc", "digest"),
+        ("serviceAccount.roleArn=glacier-gateway", "roleArn"),
+        ("service.type=ExternalName", "type"),
+        ("policies.teams.media=1", "media"),
+        ("policies.teams.a/b.Statement=x", "a/b"),
+        ("policies.team.media.Statement=x", "team"),
+        ("ingress.enabled=true", "host"),
+        ("httpRoute.enabled=true", "parentRefs"),
+        ("topologySpread[0].topologyKey=zone", "topologySpread"),
+        ("secrets={Not_A_Name}", "secrets"),
+        ("env[0].value=x", "env"),
+        ("podDisruptionBudget.maxUnavailable=some", "maxUnavailable"),
+        ("serviceMonitor.interval=30", "interval"),
+    ],
+)
+def test_the_schema_refuses(wrong, path):
+    done = template("--set", wrong, check=False)
+    assert done.returncode != 0
+    assert "values don't meet the specifications of the schema" in done.stderr, done.stderr
+    assert path in done.stderr, done.stderr
+
+
+def test_without_account_region_and_issuer_nothing_is_rendered():
+    done = helm("template", "gateway", CHART, check=False)
+    for key in ("account_id", "region", "issuers"):
+        assert key in done.stderr, done.stderr
+
+
+def test_gateway_keys_do_instead_of_an_issuer():
+    key = "/etc/glacier-gateway/secrets/master-key/key"
+    template("--set", "settings.issuers=null", "--set", f"settings.keys.master_key_files.1={key}")
+
+
+def test_a_change_of_settings_or_policies_restarts_the_pods():
+    def checksums(*arguments):
+        template = of_kind(objects(*arguments), "Deployment")["spec"]["template"]
+        return template["metadata"]["annotations"]
+
+    before = checksums()
+    settings = checksums("--set", "settings.aws.max_attempts=4")
+    policies = checksums("--set", "policies.teams.media.Statement=null,policies.teams.b.Statement=x")
+    assert before["checksum/settings"] != settings["checksum/settings"]
+    assert before["checksum/policies"] == settings["checksum/policies"]
+    assert before["checksum/policies"] != policies["checksum/policies"]
+
+
+def test_the_management_port_is_on_a_service_of_its_own():
+    rendered = objects(values=CHART / "ci/full-values.yaml")
+    ports = {
+        name: [port["targetPort"] for port in o["spec"]["ports"]]
+        for (kind, name), o in rendered.items()
+        if kind == "Service"
+    }
+    assert ports == {
+        "gateway-glacier-gateway": ["http"],
+        "gateway-glacier-gateway-management": ["management"],
+    }
+    for kind in ("Ingress", "HTTPRoute"):
+        assert "management" not in json.dumps(of_kind(rendered, kind)["spec"])
+
+
+def test_no_service_selects_the_pod_of_helm_test():
+    rendered = objects()
+    test = of_kind(rendered, "Pod")["metadata"]["labels"]
+    for (kind, name), o in rendered.items():
+        if kind == "Service":
+            assert not o["spec"]["selector"].items() <= test.items(), name
+
+
+def test_a_pod_has_time_for_its_delay_and_its_requests_before_it_is_killed():
+    pod = of_kind(objects(values=CHART / "ci/full-values.yaml"), "Deployment")["spec"]["template"]
+    pod = pod["spec"]
+    assert pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"] == 10
+    assert pod["terminationGracePeriodSeconds"] > 10 + 45
+
+
+def test_the_role_goes_to_the_service_account():
+    role = "arn:aws:iam::111122223333:role/glacier-gateway"
+    rendered = objects("--set", f"serviceAccount.roleArn={role}")
+    account = of_kind(rendered, "ServiceAccount")
+    assert account["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": role}
+
+
+def test_a_team_may_have_a_dot_and_json_text_stays_as_it_is(tmp_path):
+    policies = pod_files(objects(values=CHART / "ci/full-values.yaml"), tmp_path) / "policies"
+    assert (policies / "teams/data.science_2.json").exists()
+    given = yaml.safe_load((CHART / "ci/full-values.yaml").read_text())["policies"]
+    assert (policies / "teams/media.json").read_text() == given["teams"]["media"]
+
+
+def notes(*arguments):
+    arguments = ("--namespace", "platform", "--values", CHART / "ci/default-values.yaml", *arguments)
+    return helm("install", "gateway", CHART, "--dry-run=client", *arguments).stdout
+
+
+def test_the_notes_lead_to_the_first_call():
+    local = notes()
+    assert "port-forward service/gateway-glacier-gateway 8080:80" in local
+    assert "curl -i" in local and "multipart-uploads/UPLOAD_ID" in local
+    assert "EKS Pod Identity" in local
+    public = notes(
+        "--set", "ingress.enabled=true,ingress.host=glacier.example.com,ingress.tlsSecret=x",
+        "--set", "serviceAccount.roleArn=arn:aws:iam::111122223333:role/g",
+    )  # fmt: skip
+    assert "GATEWAY=https://glacier.example.com" in public
+    assert "EKS Pod Identity" not in public
+
+
+def test_the_default_rendering_is_the_committed_one():
+    rendered = template().stdout
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(rendered)
+    assert rendered == SNAPSHOT.read_text(), "if this is meant, run UPDATE_SNAPSHOT=1 make chart"
+
+
+def test_the_readmes_tables_are_made_of_the_values(tmp_path):
+    readme = shutil.copy(CHART / "README.md", tmp_path)
+    generator = ROOT / "tests/chart/node_modules/.bin/readme-generator"
+    run(generator, "--values", CHART / "values.yaml", "--readme", readme)
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        shutil.copy(readme, CHART / "README.md")
+    with open(readme) as file:
+        assert file.read() == (CHART / "README.md").read_text(), (
+            "if this is meant, run UPDATE_SNAPSHOT=1 make chart"
+        )
+
+
+def test_the_package_holds_the_chart_and_renders_the_same(tmp_path):
+    helm("package", CHART, "--destination", tmp_path)
+    [package] = tmp_path.iterdir()
+    assert package.name == "glacier-gateway-0.1.0.tgz"
+    rendered = helm(
+        "template", "gateway", package, "--namespace", "platform",
+        "--values", CHART / "ci/default-values.yaml",
+    )  # fmt: skip
+    assert rendered.stdout == template().stdout
+
+
+def test_chart_program_and_image_are_of_one_version():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    program = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
+    assert chart["appVersion"] == chart["version"] == program
+
+
+# What checkov finds in the objects and why it stays.
+EXPLAINED = {
+    ("CKV_K8S_11", "Deployment"): "a CPU limit would slow requests on an idle node; "
+    "the request guards the neighbours, and `resources.limits.cpu` sets one",
+    ("CKV_K8S_11", "Pod"): "the pod of `helm test` lives for a moment",
+    ("CKV_K8S_15", "Deployment"): "released tags do not move; `image.pullPolicy` is there",
+    ("CKV_K8S_15", "Pod"): "as the Deployment's",
+    ("CKV_K8S_43", "Deployment"): "only the operator knows the digest: `image.digest`",
+    ("CKV_K8S_43", "Pod"): "as the Deployment's",
+    ("CKV_K8S_35", "Deployment"): "the AWS SDK reads its own variables; IRSA needs none",
+    ("CKV_K8S_8", "Pod"): "the pod of `helm test` runs to its end",
+    ("CKV_K8S_9", "Pod"): "nobody calls the pod of `helm test`",
+    ("CKV2_K8S_6", "Pod"): "the pod of `helm test` listens to nothing; checkov also counts the "
+    "Deployment's as a pod where `networkPolicy.enabled` is false",
+}
+
+
+def test_checkov_finds_nothing_that_is_not_explained(tmp_path):
+    found = set()
+    for values in CHART.glob("ci/*-values.yaml"):
+        manifest = tmp_path / values.name
+        manifest.write_text(template(values=values).stdout)
+        results = checkov("--framework", "kubernetes", "--file", manifest)
+        assert results["summary"]["passed"] > 100
+        for check in results["results"]["failed_checks"]:
+            found.add((check["check_id"], check["resource"].partition(".")[0]))
+    assert found == set(EXPLAINED)
+
+
+def test_checkov_finds_nothing_in_the_dockerfile():
+    results = checkov("--framework", "dockerfile", "--file", ROOT / "Dockerfile")
+    assert results["summary"]["passed"] > 50
+    assert results["results"]["failed_checks"] == []
+
+
+def checkov(*arguments):
+    command = (TOOLS / "python", TOOLS / "checkov", "--skip-download", "--output", "json")
+    return json.loads(run(*command, *arguments, check=False).stdout)
+
+
+def test_hadolint_finds_nothing_in_the_dockerfile():
+    run(TOOLS / "hadolint", ROOT / "Dockerfile")
