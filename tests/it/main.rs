@@ -7,6 +7,7 @@ mod architecture;
 mod cli;
 mod deploy;
 mod dev;
+mod docs;
 mod door;
 mod errors;
 mod keys;
