@@ -37,7 +37,7 @@ use self::{
     revoked_tokens::RevokedTokens,
     token_cache::TokenCache,
 };
-use crate::config::Settings;
+use crate::config::{self, Settings};
 
 /// Verifies bearer tokens of the configured issuers.
 pub struct Authenticator {
@@ -127,4 +127,23 @@ impl Authenticator {
 fn revoked_tokens(settings: &Settings) -> Result<RevokedTokens, UnusableRevocations> {
     let names = settings.issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]);
     RevokedTokens::start(settings.tokens.revocation_file.clone(), names.collect())
+}
+
+/// The caller that a token proves by the keys of a JWK Set alone, under the
+/// settings of the issuer known as `name`. Nothing is read, remembered or revoked.
+///
+/// # Errors
+/// As [`Authenticator::authenticate`]; [`TokenError::KeysUnavailable`] if `jwks` is
+/// no JWK Set.
+pub fn verify(
+    token: &str,
+    jwks: &[u8],
+    name: &str,
+    settings: &config::Issuer,
+) -> Result<Principal, TokenError> {
+    let token = Token::read(token)?;
+    let keys = jwks::parse(jwks).map_err(|_| TokenError::KeysUnavailable)?;
+    let keys: Vec<Arc<jwks::Key>> = keys.into_iter().map(Arc::new).collect();
+    let (verified, _) = issuer::verify(&token, keys.iter(), settings)?;
+    claims::principal(name, settings, verified.claims)
 }
