@@ -12,7 +12,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo test --locked
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
-	node --test tests/clients/*.test.mjs
+	node --test --test-timeout=300000 tests/clients/*.test.mjs
 	$(MAKE) chart
 
 chart: ## Check the Helm chart, the Dockerfile and one pod (UPDATE_SNAPSHOT=1 renews)

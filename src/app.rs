@@ -8,18 +8,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    authn::{Authenticator, GatewayKeys, UnusableKeys},
+    authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
     http::{self, management},
     policy::{Diagnostic, LivePolicies},
 };
-
-/// How often issuers' keys are read again, so that a withdrawn key goes.
-const KEY_REFRESH: Duration = Duration::from_secs(300);
-/// How often it is tried while an issuer's keys are not known at all.
-const KEY_RETRY: Duration = Duration::from_secs(2);
 
 /// How often the policy folder is looked at for changes.
 const POLICY_INTERVAL: Duration = Duration::from_secs(2);
@@ -40,9 +35,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
-    /// The HTTP client for issuers' keys.
-    #[error("cannot set up fetching of issuers' keys: {0}")]
-    Keys(#[from] reqwest::Error),
+    /// Revocations that would not revoke.
+    #[error(transparent)]
+    Revocations(#[from] UnusableRevocations),
     /// Gateway keys.
     #[error("the gateway keys cannot be used: {0}")]
     GatewayKeys(#[from] UnusableKeys),
@@ -83,13 +78,12 @@ pub async fn start(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let authenticator = Authenticator::new(&settings.issuers)?;
+    let authenticator = Authenticator::start(&settings.issuers, &settings.tokens)?;
     let keys = GatewayKeys::load(&settings.keys)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
     let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
-    gateway.authenticator.refresh_keys().await;
-    rt::spawn(keep_keys_fresh(gateway.clone()));
+    gateway.authenticator.first_reading().await;
     rt::spawn(follow_policies(gateway.clone()));
     let revocable = gateway.clone();
     rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
@@ -171,15 +165,8 @@ impl Running {
 }
 
 async fn follow_policies(gateway: Data<Gateway>) {
-    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL).await {
+    let replaced = || gateway.authenticator.forget_tokens();
+    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL, replaced).await {
         tracing::error!(%error, "changes of the policies go unnoticed");
-    }
-}
-
-async fn keep_keys_fresh(gateway: Data<Gateway>) {
-    loop {
-        let pause = if gateway.authenticator.has_keys() { KEY_REFRESH } else { KEY_RETRY };
-        rt::time::sleep(pause).await;
-        gateway.authenticator.refresh_keys().await;
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! `config/default.toml`, built into the binary, documents every key.
 
+mod issuers;
+mod swagger_ui;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -18,10 +21,13 @@ use figment::{
     value::{Dict, Value},
 };
 use ipnet::IpNet;
-use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use url::Url;
 
+pub use self::{
+    issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    swagger_ui::SwaggerUi,
+};
 use crate::{
     authn,
     glacier::{AccountId, Region},
@@ -45,8 +51,12 @@ pub struct Settings {
     pub aws: Aws,
     /// The policies that decide.
     pub policy: Policy,
+    /// Every issuer's tokens.
+    pub tokens: Tokens,
     /// The gateway keys of callers that sign.
     pub keys: Keys,
+    /// How a person signs in from Swagger UI.
+    pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
     #[serde(default)]
     pub issuers: BTreeMap<String, Issuer>,
@@ -163,41 +173,6 @@ impl TryFrom<String> for KeyNumber {
     }
 }
 
-/// `[issuers.NAME]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Issuer {
-    /// The exact `iss` of its tokens.
-    pub issuer: String,
-    /// Accepted values of `aud`.
-    pub audiences: Vec<String>,
-    /// Where its JWK Set is served.
-    pub jwks_url: Option<Url>,
-    /// A file with its JWK Set.
-    pub jwks_file: Option<PathBuf>,
-    /// Accepted signature algorithms.
-    #[serde(default = "default_algorithms")]
-    pub algorithms: Vec<Algorithm>,
-    /// The claim that holds the caller's team or teams.
-    #[serde(default = "default_team_claim")]
-    pub team_claim: String,
-    /// Tolerated clock difference.
-    #[serde(default = "default_leeway", with = "humantime_serde")]
-    pub leeway: Duration,
-}
-
-fn default_algorithms() -> Vec<Algorithm> {
-    vec![Algorithm::ES256, Algorithm::RS256, Algorithm::EdDSA]
-}
-
-fn default_team_claim() -> String {
-    "team".to_owned()
-}
-
-fn default_leeway() -> Duration {
-    Duration::from_secs(30)
-}
-
 /// One thing wrong with the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -310,65 +285,18 @@ impl Settings {
         if self.issuers.is_empty() && self.keys.master_key_files.is_empty() {
             wrong(
                 "issuers".into(),
-                "without an issuer nobody can call; add a table [issuers.NAME] with issuer, audiences and jwks_url",
+                "without an issuer nobody can call; add a table [issuers.NAME] with issuer and audiences",
             );
         }
         if self.issuers.contains_key(authn::GATEWAY_KEYS) {
             let key = format!("issuers.{}", authn::GATEWAY_KEYS);
             wrong(key, "is the name that policies know gateway keys by; choose another");
         }
-        let mut seen = BTreeMap::new();
-        for (name, issuer) in &self.issuers {
-            let key = |leaf: &str| format!("issuers.{name}.{leaf}");
-            if issuer.issuer.is_empty() {
-                wrong(key("issuer"), "write the exact \"iss\" of the issuer's tokens");
-            }
-            if let Some(other) = seen.insert(&issuer.issuer, name) {
-                wrong(key("issuer"), &format!("is already the issuer of issuers.{other}"));
-            }
-            if issuer.audiences.iter().all(String::is_empty) {
-                wrong(key("audiences"), "name the \"aud\" that tokens for this gateway carry");
-            }
-            match (&issuer.jwks_url, &issuer.jwks_file) {
-                (None, None) => wrong(
-                    key("jwks_url"),
-                    "the issuer's keys are missing: write jwks_url or jwks_file",
-                ),
-                (Some(_), Some(_)) => {
-                    wrong(key("jwks_url"), "write either jwks_url or jwks_file, not both");
-                }
-                (Some(url), None) if !https_or_loopback(url) => wrong(
-                    key("jwks_url"),
-                    "keys must come over https:// (http:// is for loopback addresses only)",
-                ),
-                _ => {}
-            }
-            if issuer.algorithms.is_empty() {
-                wrong(key("algorithms"), "name at least one algorithm, such as \"ES256\"");
-            }
-            if issuer
-                .algorithms
-                .iter()
-                .any(|a| matches!(a, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512))
-            {
-                wrong(
-                    key("algorithms"),
-                    "HMAC algorithms share a secret with the issuer and are not accepted; use ES256, RS256 or EdDSA",
-                );
-            }
+        if let Some(swagger_ui) = &self.swagger_ui {
+            swagger_ui.check(&mut wrong);
         }
+        issuers::check(&self.issuers, wrong);
     }
-}
-
-/// Whether keys fetched from `url` can be trusted to be the issuer's.
-fn https_or_loopback(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
 }
 
 /// Where a value came from, for a person: `file.toml`, `GATEWAY__AWS__REGION`.

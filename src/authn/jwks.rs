@@ -1,175 +1,47 @@
-//! An issuer's public keys: a JWK Set (RFC 7517) from a file or a URL, kept in
-//! memory and read anew when a token names a key that is not in it.
+//! JWK Sets (RFC 7517): which keys verify tokens, and with which algorithms.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-use arc_swap::ArcSwapOption;
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
-use tokio::sync::Mutex;
-use url::Url;
-
-/// At most one reading in this time, however many unknown keys tokens name.
-const COOL_DOWN: Duration = Duration::from_secs(10);
-/// How long an issuer may take to answer.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// No honest JWK Set is larger, in bytes.
-const MAX_SIZE: usize = 512 * 1024;
-
-/// Where the set is.
-#[derive(Debug)]
-enum Source {
-    File(PathBuf),
-    Url(Url, reqwest::Client),
-}
 
 /// A key that may verify tokens, and with which algorithms: the key says so,
 /// never the token (RFC 8725, section 3.1).
 pub(super) struct Key {
-    id: Option<String>,
+    pub(super) id: Option<String>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) decoding: DecodingKey,
+    jwk: Jwk,
 }
 
-/// The cached set of one issuer.
-pub(super) struct Keys {
-    issuer: String,
-    source: Source,
-    current: ArcSwapOption<Vec<Arc<Key>>>,
-    /// When the source was last read; held while it is being read, so that
-    /// concurrent callers wait for one reading.
-    last_read: Mutex<Option<Instant>>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error("cannot read the file: {0}")]
-    File(#[from] std::io::Error),
-    #[error("cannot fetch: {0}")]
-    Fetch(#[from] reqwest::Error),
-    #[error("the answer is larger than {MAX_SIZE} bytes")]
-    TooLarge,
-    #[error("not a JWK Set: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("no key in the set can verify signatures with an accepted algorithm")]
-    NoKeys,
-}
-
-impl Keys {
-    pub(super) fn new(
-        issuer: &str,
-        file: Option<&PathBuf>,
-        url: Option<&Url>,
-    ) -> Result<Self, reqwest::Error> {
-        let source = match (url, file) {
-            (Some(url), _) => {
-                let client = reqwest::Client::builder()
-                    .timeout(FETCH_TIMEOUT)
-                    // A redirect could lead the gateway to any host.
-                    .redirect(reqwest::redirect::Policy::none())
-                    .user_agent(concat!("glacier-gateway/", env!("CARGO_PKG_VERSION")))
-                    .build()?;
-                Source::Url(url.clone(), client)
-            }
-            (None, file) => Source::File(file.cloned().unwrap_or_default()),
-        };
-        Ok(Self {
-            issuer: issuer.to_owned(),
-            source,
-            current: ArcSwapOption::empty(),
-            last_read: Mutex::new(None),
-        })
-    }
-
-    /// Whether the set was ever read.
-    pub(super) fn loaded(&self) -> bool {
-        self.current.load().is_some()
-    }
-
-    /// The key that `id` names; without a name, the only key for `algorithm`.
-    pub(super) async fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<Key>> {
-        if let Some(key) = self.known(id, algorithm) {
-            return Some(key);
-        }
-        self.read(COOL_DOWN).await;
-        self.known(id, algorithm)
-    }
-
-    /// Reads the source now, unless another caller just did.
-    pub(super) async fn refresh(&self) {
-        self.read(Duration::from_secs(1)).await;
-    }
-
-    fn known(&self, id: Option<&str>, algorithm: Algorithm) -> Option<Arc<Key>> {
-        let keys = self.current.load_full()?;
-        let mut fitting = keys.iter().filter(|key| match id {
-            Some(id) => key.id.as_deref() == Some(id),
-            None => key.algorithms.contains(&algorithm),
-        });
-        match (fitting.next(), fitting.next()) {
-            (Some(key), None) => Some(key.clone()),
-            _ => None,
-        }
-    }
-
-    async fn read(&self, at_most_every: Duration) {
-        let mut last_read = self.last_read.lock().await;
-        if last_read.is_some_and(|at| at.elapsed() < at_most_every) {
-            return;
-        }
-        *last_read = Some(Instant::now());
-        match self.load().await {
-            Ok(keys) => {
-                tracing::debug!(issuer = self.issuer, keys = keys.len(), "read the issuer's keys");
-                self.current.store(Some(Arc::new(keys)));
-            }
-            Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "cannot read the issuer's keys; keeping those known");
-            }
-        }
-    }
-
-    async fn load(&self) -> Result<Vec<Arc<Key>>, ReadError> {
-        let text = match &self.source {
-            Source::File(path) => tokio::fs::read(path).await?,
-            Source::Url(url, client) => fetch(client, url).await?,
-        };
-        // Keys of kinds unknown to us may stand beside ours: read one by one.
-        #[derive(serde::Deserialize)]
-        struct AnySet {
-            keys: Vec<serde_json::Value>,
-        }
-        let AnySet { keys } = serde_json::from_slice(&text)?;
-        let set = JwkSet {
-            keys: keys.into_iter().filter_map(|k| serde_json::from_value(k).ok()).collect(),
-        };
-        let keys: Vec<_> = set.keys.iter().filter_map(usable).map(Arc::new).collect();
-        if keys.is_empty() { Err(ReadError::NoKeys) } else { Ok(keys) }
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.jwk == other.jwk
     }
 }
 
-async fn fetch(client: &reqwest::Client, url: &Url) -> Result<Vec<u8>, ReadError> {
-    let mut response = client.get(url.clone()).send().await?.error_for_status()?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > MAX_SIZE {
-            return Err(ReadError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
+/// The keys of a JWK Set that can verify signatures. Others may stand beside
+/// them and are passed over (RFC 7517, section 5).
+///
+/// # Errors
+/// When `document` is no JWK Set.
+pub(super) fn parse(document: &[u8]) -> Result<Vec<Key>, serde_json::Error> {
+    #[derive(serde::Deserialize)]
+    struct AnySet {
+        keys: Vec<serde_json::Value>,
     }
-    Ok(body)
+    let AnySet { keys } = serde_json::from_slice(document)?;
+    let readable = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
+    Ok(readable.filter_map(usable).collect())
 }
 
 /// A public signature key, with the algorithms its type allows.
-fn usable(jwk: &Jwk) -> Option<Key> {
+fn usable(jwk: Jwk) -> Option<Key> {
     use Algorithm::*;
     if matches!(&jwk.common.public_key_use, Some(usage) if *usage != PublicKeyUse::Signature) {
+        return None;
+    }
+    if matches!(&jwk.common.key_operations, Some(all) if !all.contains(&KeyOperations::Verify)) {
         return None;
     }
     let by_type = match &jwk.algorithm {
@@ -187,11 +59,86 @@ fn usable(jwk: &Jwk) -> Option<Key> {
     };
     let algorithms = match jwk.common.key_algorithm {
         Some(named) => {
-            let named: Algorithm = named.to_string().parse().ok()?;
+            let named = Algorithm::try_from(named).ok()?;
             by_type.into_iter().filter(|a| *a == named).collect()
         }
         None => by_type,
     };
-    let decoding = DecodingKey::from_jwk(jwk).ok()?;
-    Some(Key { id: jwk.common.key_id.clone(), algorithms, decoding })
+    let decoding = DecodingKey::from_jwk(&jwk).ok()?;
+    Some(Key { id: jwk.common.key_id.clone(), algorithms, decoding, jwk })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    // RFC 7517, appendix A.1; RFC 8037, appendix A.2.
+    fn ec() -> Value {
+        json!({"kty": "EC", "crv": "P-256", "kid": "1",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+            "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"})
+    }
+
+    fn ed() -> Value {
+        json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    }
+
+    fn with(mut key: Value, name: &str, value: Value) -> Value {
+        key[name] = value;
+        key
+    }
+
+    fn algorithms(key: Value) -> Option<Vec<Algorithm>> {
+        let set = json!({"keys": [key]}).to_string();
+        parse(set.as_bytes()).unwrap().pop().map(|key| key.algorithms)
+    }
+
+    #[test]
+    fn the_key_says_which_algorithms_it_verifies() {
+        assert_eq!(algorithms(ec()), Some(vec![Algorithm::ES256]));
+        assert_eq!(algorithms(ed()), Some(vec![Algorithm::EdDSA]));
+        assert_eq!(algorithms(with(ec(), "alg", json!("ES256"))), Some(vec![Algorithm::ES256]));
+        // Its type and its "alg" contradict each other: it verifies nothing.
+        assert_eq!(algorithms(with(ec(), "alg", json!("RS256"))), Some(vec![]));
+        assert_eq!(algorithms(with(ec(), "alg", json!("HS256"))), Some(vec![]));
+    }
+
+    #[test]
+    fn keys_for_other_purposes_are_passed_over() {
+        for key in [
+            with(ec(), "use", json!("enc")),
+            with(ec(), "key_ops", json!(["sign", "encrypt"])),
+            with(ec(), "alg", json!("ECDH-ES")),
+            with(ec(), "crv", json!("P-521")),
+            with(ec(), "crv", json!("secp256k1")),
+            with(ec(), "x", json!("not base64!")),
+            with(ec(), "x", json!(7)),
+            with(ed(), "crv", json!("X25519")),
+            json!({"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}),
+            json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"}),
+            json!({}),
+            json!("x"),
+            json!(null),
+        ] {
+            assert_eq!(algorithms(key.clone()), None, "{key}");
+        }
+    }
+
+    #[test]
+    fn strange_keys_do_not_hide_the_others() {
+        let set = json!({"keys": [{"kty": "AKP"}, ec(), 7, ed()], "more": {}}).to_string();
+        assert_eq!(parse(set.as_bytes()).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_set_is_an_error() {
+        for text in ["", "<html>", "[]", "{}", "{\"keys\":{}}", "{\"keys\":null}", "{\"keys\":[]"] {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+        let nested = format!("{{\"keys\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse(nested.as_bytes()).is_err());
+    }
 }

@@ -1,12 +1,25 @@
 //! Who is calling: credentials in, a [`Principal`] out.
+//!
+//! A bearer token is looked up among those [remembered](token_cache); else it is
+//! [read](jwt) strictly, its `iss` chooses the [issuer], whose [keys](key_cache)
+//! verify it, and its [claims] are mapped. [Revocations](revoked_tokens) are asked
+//! every time.
 
 mod access_key;
+mod claims;
+mod issuer;
 mod jwks;
 mod jwt;
+mod key_cache;
 mod keys;
+mod object;
+mod pattern;
 mod principal;
 mod revocations;
+mod revoked_tokens;
 pub mod sigv4;
+mod source;
+mod token_cache;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,50 +27,81 @@ pub use access_key::AccessKey;
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
+pub use revoked_tokens::UnusableRevocations;
 
+use self::{
+    issuer::{Issuer, Proof},
+    jwt::Token,
+    revoked_tokens::RevokedTokens,
+    token_cache::TokenCache,
+};
 use crate::config;
 
 /// Verifies bearer tokens of the configured issuers.
 pub struct Authenticator {
     /// By `iss`.
-    issuers: BTreeMap<String, Arc<jwt::Issuer>>,
+    issuers: BTreeMap<String, Arc<Issuer>>,
+    remembered: TokenCache,
+    revocations: RevokedTokens,
 }
 
 impl Authenticator {
-    /// Prepares the configured issuers. Keys are fetched by [`Self::refresh_keys`].
+    /// Begins to read the keys of the configured issuers. Must run inside a tokio
+    /// runtime, which keeps reading them until this is dropped.
     ///
     /// # Errors
-    /// When the HTTP client for keys cannot be made.
-    pub fn new(issuers: &BTreeMap<String, config::Issuer>) -> Result<Self, reqwest::Error> {
-        let issuers = issuers
-            .iter()
-            .map(|(name, settings)| {
-                let issuer = jwt::Issuer::new(name, settings)?;
-                Ok((settings.issuer.clone(), Arc::new(issuer)))
-            })
-            .collect::<Result<_, reqwest::Error>>()?;
-        Ok(Self { issuers })
+    /// When the revocations cannot be used.
+    pub fn start(
+        issuers: &BTreeMap<String, config::Issuer>,
+        tokens: &config::Tokens,
+    ) -> Result<Self, UnusableRevocations> {
+        let names = issuers.keys().cloned().collect();
+        let revocations = RevokedTokens::start(tokens.revocation_file.clone(), names)?;
+        let issuers = issuers.iter().map(|(name, settings)| {
+            (settings.issuer.clone(), Arc::new(Issuer::start(name, settings)))
+        });
+        let remembered = TokenCache::new(tokens.cache_size);
+        Ok(Self { issuers: issuers.collect(), remembered, revocations })
     }
 
     /// The caller that a bearer token proves.
     ///
     /// # Errors
     /// See [`TokenError`]; nothing in it repeats the token.
-    pub async fn authenticate(&self, token: &str) -> Result<Principal, TokenError> {
-        let issuer = jwt::claimed_issuer(token)?;
-        self.issuers.get(&issuer).ok_or(TokenError::UnknownIssuer)?.verify(token).await
+    pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
+        let principal = match self.remembered.get(token) {
+            Some(principal) => principal,
+            None => self.verify(token).await?,
+        };
+        if self.revocations.cover(&principal) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(principal)
     }
 
-    /// Fetches every issuer's keys anew; failures are logged and leave the keys
-    /// that were there.
-    pub async fn refresh_keys(&self) {
+    async fn verify(&self, text: &str) -> Result<Arc<Principal>, TokenError> {
+        let token = Token::read(text)?;
+        let issuer = self.issuers.get(token.claimed_issuer()?).ok_or(TokenError::UnknownIssuer)?;
+        let Proof { principal, key, expires } = issuer.verify(&token).await?;
+        let principal = Arc::new(principal);
+        self.remembered.insert(text, issuer.clone(), key, expires, principal.clone());
+        Ok(principal)
+    }
+
+    /// Forgets the verified tokens, so that each is checked again.
+    pub fn forget_tokens(&self) {
+        self.remembered.clear();
+    }
+
+    /// Waits until every issuer's keys were read once, or could not be.
+    pub async fn first_reading(&self) {
         for issuer in self.issuers.values() {
-            issuer.refresh_keys().await;
+            issuer.keys.first_reading().await;
         }
     }
 
-    /// Whether the keys of every issuer are known.
+    /// Whether the keys of every issuer were ever read.
     pub fn has_keys(&self) -> bool {
-        self.issuers.values().all(|issuer| issuer.has_keys())
+        self.issuers.values().all(|issuer| issuer.keys.were_read())
     }
 }

@@ -94,7 +94,6 @@ mod tests {
         let id = key("media").id().unwrap();
         for text in [
             "",
-            "[]",
             r#"{"id": []}"#,
             r#"{"ids": ["GGK1TYPO"]}"#,
             &format!(r#"{{"ids": ["{} "]}}"#, id),

@@ -291,3 +291,7 @@ fn incomplete<T>(message: impl Into<String>) -> Result<T, SignatureError> {
 fn does_not_match<T>(message: impl Into<String>) -> Result<T, SignatureError> {
     Err(SignatureError::DoesNotMatch(message.into()))
 }
+
+#[cfg(test)]
+#[path = "sigv4_tests.rs"]
+mod tests;

@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{ConfigFile, Failure, serve};
-use crate::config::Settings;
 
 /// How long the gateway may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -30,8 +29,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let address = match &options.address {
         Some(address) => address.clone(),
         None => {
-            let settings = Settings::load(options.file.config.as_deref())
-                .map_err(|mistakes| serve::unusable(&mistakes))?;
+            let settings = serve::settings(options.file.config.as_deref())?;
             reachable(settings.server.management_listen).to_string()
         }
     };

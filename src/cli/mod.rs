@@ -3,6 +3,7 @@
 #[cfg(feature = "simulator")]
 mod dev;
 mod healthcheck;
+mod key;
 mod policy;
 mod serve;
 
@@ -28,6 +29,9 @@ enum Command {
     Serve(ConfigFile),
     /// Check configuration and policies, reporting every mistake at once.
     CheckConfig(ConfigFile),
+    /// Make and inspect gateway keys, which AWS SDKs sign with.
+    #[command(subcommand)]
+    Key(key::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, two teams and their tokens.
@@ -59,6 +63,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
+        Command::Key(chore) => key::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),

@@ -3,22 +3,30 @@
 use std::{
     io::{self, BufRead, Write},
     path::PathBuf,
+    str::FromStr,
 };
 
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+
 use super::Failure;
-use crate::policy::{self, Format, PolicySet};
+use crate::{
+    authn::Principal,
+    glacier::Operation,
+    policy::{self, Context, Decision, Format, PolicySet, Resource, Simulation},
+};
 
 /// Lint and simulate policies.
-#[derive(clap::Subcommand, Debug)]
+#[derive(clap::Subcommand)]
 pub enum PolicyCommand {
-    /// Report what is wrong in a policy folder; fails if there are errors.
+    /// Report what is wrong in a policy folder; fail if there are errors.
     Lint(LintArgs),
-    /// Decide cases read from standard input.
-    Simulate(SimulateArgs),
+    /// Say what a policy folder decides, or decide cases from standard input.
+    Simulate(Box<SimulateArgs>),
 }
 
 /// The arguments of `policy lint`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 pub struct LintArgs {
     /// The policy folder.
     #[arg(value_name = "DIR")]
@@ -32,27 +40,48 @@ pub struct LintArgs {
 }
 
 /// The arguments of `policy simulate`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args)]
 pub struct SimulateArgs {
     /// Read one JSON case a line and print one JSON answer a line, in order.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["folder", "team", "action", "resource"])]
     jsonl: bool,
+    /// The policy folder.
+    #[arg(value_name = "DIR", required_unless_present = "jsonl")]
+    folder: Option<PathBuf>,
+    /// A team of the caller; repeat it for several.
+    #[arg(long, required_unless_present = "jsonl")]
+    team: Vec<String>,
+    /// The caller's name.
+    #[arg(long, default_value = "someone")]
+    subject: String,
+    /// An action such as glacier:AbortMultipartUpload; all five by default.
+    #[arg(long, value_parser = operation)]
+    action: Vec<Operation>,
+    /// The vault's ARN.
+    #[arg(long, value_name = "ARN", required_unless_present = "jsonl")]
+    resource: Option<Resource>,
+    /// A context key and its value, which is JSON or plain text.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = context_key)]
+    context: Vec<(String, Value)>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 impl PolicyCommand {
     /// Runs the command.
-    pub fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self) -> Result<(), Failure> {
         match self {
             PolicyCommand::Lint(args) => args.run(),
-            PolicyCommand::Simulate(_) => jsonl().map_err(Failure::other),
+            PolicyCommand::Simulate(args) if args.jsonl => jsonl().map_err(Failure::other),
+            PolicyCommand::Simulate(args) => args.run(),
         }
     }
 }
 
 impl LintArgs {
     fn run(self) -> Result<(), Failure> {
-        let loaded = PolicySet::load(&self.folder);
-        let (usable, diagnostics) = match loaded {
+        let (usable, diagnostics) = match PolicySet::load(&self.folder) {
             Ok((_, warnings)) => (true, warnings),
             Err(diagnostics) => (false, diagnostics),
         };
@@ -65,6 +94,95 @@ impl LintArgs {
             Ok(())
         }
     }
+}
+
+impl SimulateArgs {
+    fn run(self) -> Result<(), Failure> {
+        let (Some(folder), Some(resource)) = (&self.folder, &self.resource) else {
+            return Err(Failure::other("name a policy folder and a resource"));
+        };
+        let (set, _) = PolicySet::load(folder).map_err(|diagnostics| {
+            Failure::configuration(policy::render(&diagnostics, Format::Human))
+        })?;
+        let principal = Principal {
+            issuer: "simulation".to_owned(),
+            subject: self.subject,
+            teams: self.team,
+            tags: Default::default(),
+            claims: Map::default(),
+        };
+        let context = Context::new(OffsetDateTime::now_utc(), true)
+            .simulate(self.context.into_iter().collect());
+        let operations = match self.action.is_empty() {
+            true => Operation::ALL.to_vec(),
+            false => self.action,
+        };
+        let simulations: Vec<Simulation> = operations
+            .into_iter()
+            .map(|operation| {
+                let resource = resource_of(operation, resource);
+                set.simulate(&principal, operation, resource, &context)
+            })
+            .collect();
+        if self.json {
+            println!("{:#}", serde_json::json!(simulations));
+        } else {
+            simulations.iter().for_each(print);
+        }
+        Ok(())
+    }
+}
+
+/// ListVaults is about the vault's account, not the vault.
+fn resource_of(operation: Operation, vault: &Resource) -> Resource {
+    match operation {
+        Operation::ListVaults => Resource::account(vault.region().clone(), vault.owner().clone()),
+        _ => vault.clone(),
+    }
+}
+
+fn print(simulation: &Simulation) {
+    let Simulation { action, decision, matched, missing_context_keys, .. } = simulation;
+    let decision = match decision {
+        Decision::Allowed => "allowed",
+        Decision::ExplicitDeny => "explicitDeny",
+        Decision::ImplicitDeny => "implicitDeny",
+    };
+    let by = matched.as_ref().map(|statement| format!(" by {statement}")).unwrap_or_default();
+    println!("{decision:12} {action}{by}");
+    if simulation.limited_by_guardrails {
+        println!("             a policy allows it, but no guardrail does");
+    }
+    for near in &simulation.near_misses {
+        match &near.missed {
+            policy::Missed::Resource => {
+                println!("             {} is about other resources", near.statement);
+            }
+            policy::Missed::Condition { key } => {
+                println!("             {}: its condition on {key} does not hold", near.statement);
+            }
+        }
+    }
+    if !missing_context_keys.is_empty() {
+        let keys: Vec<&str> = missing_context_keys.iter().map(String::as_str).collect();
+        println!("             without a value: {}", keys.join(", "));
+    }
+}
+
+/// Reads an action of the gateway, with or without its prefix.
+fn operation(text: &str) -> Result<Operation, String> {
+    let name = text.split_once(':').map_or(text, |(_, name)| name);
+    let named = |operation: &Operation| operation.name().eq_ignore_ascii_case(name);
+    Operation::ALL.into_iter().find(named).ok_or_else(|| {
+        let names = Operation::ALL.map(Operation::action).join(", ");
+        format!("the gateway performs {names}")
+    })
+}
+
+fn context_key(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    let value = Value::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
 }
 
 fn jsonl() -> io::Result<()> {

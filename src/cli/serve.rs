@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Failure;
 use crate::{
     app,
+    authn::GatewayKeys,
     config::{Mistake, Settings},
     policy::PolicySet,
     telemetry,
@@ -12,7 +13,7 @@ use crate::{
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
     telemetry::init(&settings.log);
     actix_web::rt::System::new().block_on(async {
         app::start(settings, None).await?.until_signalled().await?;
@@ -22,7 +23,8 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
 
 /// Reports every mistake of the configuration and of the policies.
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = Settings::load(file).map_err(|mistakes| unusable(&mistakes))?;
+    let settings = settings(file)?;
+    GatewayKeys::load(&settings.keys).map_err(|error| Failure::configuration(error.to_string()))?;
     match PolicySet::load(&settings.policy.directory) {
         Ok((_, warnings)) => {
             for warning in warnings {
@@ -37,8 +39,13 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     }
 }
 
+/// Reads the configuration.
+pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
+    Settings::load(file).map_err(|mistakes| unusable(&mistakes))
+}
+
 /// Reports `mistakes`, one a line.
-pub(super) fn unusable(mistakes: &[Mistake]) -> Failure {
+fn unusable(mistakes: &[Mistake]) -> Failure {
     let mut message = "The configuration cannot be used:".to_owned();
     for mistake in mistakes {
         message.push_str(&format!("\n  {mistake}"));

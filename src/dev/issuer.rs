@@ -4,7 +4,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{
@@ -19,9 +19,6 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
 use serde_json::json;
-
-/// How long a development token is valid.
-const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
 /// Mints tokens and serves the key that verifies them.
 pub(super) struct Issuer {
@@ -70,8 +67,10 @@ impl Issuer {
             "iss": self.url,
             "sub": format!("{team}-developer"),
             "aud": super::AUDIENCE,
+            "client_id": "glacier-gateway-dev",
+            "jti": uuid::Uuid::now_v7().to_string(),
             "iat": now,
-            "exp": now + LIFETIME.as_secs(),
+            "exp": now + super::LIFETIME.as_secs(),
             "team": team,
         });
         encode(&header, &claims, &self.key).map_err(io::Error::other)

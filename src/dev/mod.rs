@@ -10,6 +10,7 @@ use std::{
 };
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
@@ -17,11 +18,15 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use self::issuer::Issuer;
 use crate::{
     app::{self, Running, StartError},
+    authn::GatewayKeys,
     config::Settings,
+    door,
     glacier::{AccountId, Region},
     simulator::{self, SeedUpload, SeedVault, Simulator},
 };
 
+/// How long tokens and keys of `dev` are valid.
+const LIFETIME: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
 const AUDIENCE: &str = "glacier-gateway";
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-central-1";
@@ -59,7 +64,7 @@ pub struct Dev {
 }
 
 /// Where everything is: what `dev --json` prints.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
     rest: String,
@@ -69,11 +74,13 @@ pub struct Facts {
     issuer: String,
     policies: String,
     simulator: SimulatorFacts,
+    door: String,
     tokens: BTreeMap<&'static str, String>,
+    keys: BTreeMap<&'static str, KeyFacts>,
     vaults: Vec<VaultFacts>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SimulatorFacts {
     endpoint: String,
@@ -81,6 +88,13 @@ struct SimulatorFacts {
     region: &'static str,
     account_id: &'static str,
     access_key_id: &'static str,
+    secret_access_key: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyFacts {
+    access_key_id: String,
     secret_access_key: String,
 }
 
@@ -174,6 +188,8 @@ impl Dev {
             tokens.insert(team, issuer.token(team)?);
         }
 
+        let master_key = directory.path().join("master-key");
+        std::fs::write(&master_key, random_secret()?)?;
         let settings = Settings::from_toml(&format!(
             r#"
             [server]
@@ -186,6 +202,8 @@ impl Dev {
             endpoint_url = "{endpoint}"
             [policy]
             directory = {policies:?}
+            [keys.master_key_files]
+            1 = {master_key:?}
             [issuers.dev]
             issuer = "{iss}"
             audiences = ["{AUDIENCE}"]
@@ -197,6 +215,15 @@ impl Dev {
             iss = issuer.url,
         ))
         .map_err(|mistakes| DevError::Example(format!("{mistakes:?}")))?;
+        let gateway_keys = GatewayKeys::load(&settings.keys).map_err(|e| example(&e))?;
+        let mut keys = BTreeMap::new();
+        for (team, _) in TEAMS {
+            let subject = format!("{team}-developer");
+            let (access_key_id, secret) =
+                gateway_keys.create(team, Some(&subject), LIFETIME).map_err(|e| example(&e))?;
+            let secret_access_key = secret.expose_secret().to_owned();
+            keys.insert(team, KeyFacts { access_key_id, secret_access_key });
+        }
         let credentials = Credentials::new(ACCESS_KEY_ID, &secret, None, None, "dev");
         let gateway =
             app::start(settings, Some(SharedCredentialsProvider::new(credentials))).await?;
@@ -205,6 +232,7 @@ impl Dev {
         let facts = Facts {
             docs: format!("{rest}/docs/"),
             openapi: format!("{rest}/openapi.json"),
+            door: format!("{rest}{}", door::PATH),
             rest,
             management: format!("http://{}", gateway.management),
             issuer: issuer.url.clone(),
@@ -218,6 +246,7 @@ impl Dev {
                 secret_access_key: secret,
             },
             tokens,
+            keys,
             vaults,
         };
         Ok(Self { facts, gateway, simulator, issuer, _directory: directory })
@@ -259,6 +288,7 @@ impl fmt::Display for Facts {
         writeln!(f, "  REST API    {rest}")?;
         writeln!(f, "  Swagger UI  {docs}")?;
         writeln!(f, "  OpenAPI     {}", self.openapi)?;
+        writeln!(f, "  AWS SDKs    {} (as endpoint URL)", self.door)?;
         writeln!(f, "  Probes      {}/readyz", self.management)?;
         writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
         writeln!(f, "  Issuer      {}", self.issuer)?;
@@ -273,6 +303,10 @@ impl fmt::Display for Facts {
         writeln!(f, "\nOne token for each team, valid for 12 hours:\n")?;
         for (team, token) in &self.tokens {
             writeln!(f, "  {}={token}", team.to_uppercase())?;
+        }
+        writeln!(f, "\nAnd one gateway key, access key ID and secret, for AWS SDKs:\n")?;
+        for (team, key) in &self.keys {
+            writeln!(f, "  {team}  {}  {}", key.access_key_id, key.secret_access_key)?;
         }
         let Some((vault, upload)) =
             self.vaults.first().and_then(|v| Some((v.name, v.uploads.first()?)))
@@ -295,6 +329,15 @@ impl fmt::Display for Facts {
             &format!("-X DELETE '{uploads}/{}'", upload.upload_id),
         )?;
         curl("What is left", "media", &format!("'{uploads}'"))?;
+        if let Some(key) = self.keys.get("media") {
+            writeln!(
+                f,
+                "\n# The same with the AWS CLI\nAWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} \
+                 AWS_DEFAULT_REGION={REGION} aws --endpoint-url {} glacier \
+                 list-multipart-uploads --account-id - --vault-name {vault}",
+                key.access_key_id, key.secret_access_key, self.door
+            )?;
+        }
         writeln!(f, "\nPress Ctrl-C to stop.")
     }
 }

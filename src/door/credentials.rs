@@ -1,6 +1,6 @@
 //! Who stands at the door: a signature's or a token's proof.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest,
@@ -19,7 +19,7 @@ use crate::{
     },
     gateway::Gateway,
     glacier::Region,
-    http::{call, record::Recorder},
+    http::call,
 };
 
 /// The longest body that is read to check its hash, in bytes. The five operations
@@ -31,7 +31,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proven caller.
 pub(super) struct Proven {
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
+    /// The gateway key that signed the request.
+    pub(super) access_key_id: Option<String>,
     /// The region that the request was signed for; a token has none.
     pub(super) region: Option<Region>,
     /// Whether the request came with a body.
@@ -54,7 +56,7 @@ pub(super) async fn prove(
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
         let principal = gateway.authenticator.authenticate(call::bearer(request)?).await?;
         let has_body = is_some(&read(payload).await?);
-        return Ok(Proven { principal, region: None, has_body });
+        return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }
     if scheme.is_none() {
         return Err(SignatureError::Missing.into());
@@ -82,11 +84,9 @@ pub(super) async fn prove(
     let signed_by = gateway
         .keys
         .verify(&SignedRequest { payload_sha256, ..unread }, OffsetDateTime::now_utc())?;
-    if let Some(recorder) = Recorder::of(request) {
-        recorder.edit().access_key_id = Some(signed_by.access_key_id);
-    }
     Ok(Proven {
-        principal: signed_by.principal,
+        principal: Arc::new(signed_by.principal),
+        access_key_id: Some(signed_by.access_key_id),
         region: Some(signed_by.region),
         has_body: is_some(&body),
     })

@@ -34,29 +34,37 @@ pub const PATH: &str = "/glacier";
 /// The only version of Glacier's API that there is.
 const VERSION: &str = "2012-06-01";
 
-/// The door's routes.
+/// The door's routes, told apart only for the log and the metrics: which operation a
+/// request is for is read from its path as received.
+const ROUTES: [&str; 4] = [
+    "/{accountId}/vaults",
+    "/{accountId}/vaults/{vaultName}",
+    "/{accountId}/vaults/{vaultName}/multipart-uploads",
+    "/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}",
+];
+
+/// Adds the door to the REST door's application.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config.service(web::scope(PATH).default_service(web::to(serve)));
+    let scope = web::scope(PATH).default_service(web::to(serve));
+    config.service(ROUTES.iter().fold(scope, |scope, path| scope.route(path, web::to(serve))));
 }
 
 async fn serve(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
-    let recorder = Recorder::of(&request);
-    if let Some(recorder) = &recorder {
-        recorder.edit().door = "glacier";
-    }
-    let result = answer(&request, payload, gateway).await;
-    let mut record = recorder.as_ref().map(Recorder::edit);
+    let Some(recorder) = Recorder::of(&request) else {
+        return HttpResponse::InternalServerError().finish();
+    };
+    recorder.edit().door = "glacier";
+    let result = answer(&request, payload, gateway, &recorder).await;
+    let mut record = recorder.edit();
     let mut response = match result {
         Ok(body) => reply::success(body),
         Err(refusal) => {
-            if let Some(record) = &mut record {
-                record.outcome.get_or_insert(refusal.outcome);
-            }
+            record.outcome.get_or_insert(refusal.outcome);
             refusal.response()
         }
     };
     // AWS's ID takes its place if the request was forwarded.
-    if let Some(Ok(id)) = record.map(|record| HeaderValue::from_str(&record.request_id)) {
+    if let Ok(id) = HeaderValue::from_str(&record.request_id) {
         response.headers_mut().insert(AWS_REQUEST_ID, id);
     }
     response
@@ -67,10 +75,12 @@ async fn answer(
     request: &HttpRequest,
     payload: Payload,
     gateway: Data<Gateway>,
+    recorder: &Recorder,
 ) -> Result<Option<Value>, Refusal> {
-    let Proven { principal, region, has_body } =
+    let Proven { principal, access_key_id, region, has_body } =
         credentials::prove(request, payload, &gateway).await?;
-    let call = Call::new(request, gateway, principal)?;
+    recorder.edit().access_key_id = access_key_id;
+    let call = Call::new(request, gateway, recorder.clone(), principal);
     // None of the five takes a body, so a request that has one is another's.
     let target = Target::of(request.method().as_str(), request.uri().path());
     let Some(Target { operation, names }) = target.filter(|_| !has_body) else {

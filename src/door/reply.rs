@@ -82,9 +82,10 @@ impl From<Problem> for Refusal {
             Code::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameterValueException"),
             Code::TokenMissing => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),
             Code::TokenExpired => (StatusCode::FORBIDDEN, "ExpiredTokenException"),
-            Code::TokenInvalid | Code::TokenNotYetValid | Code::TokenWithoutTeam => {
-                (StatusCode::BAD_REQUEST, "UnrecognizedClientException")
-            }
+            Code::TokenInvalid
+            | Code::TokenNotYetValid
+            | Code::TokenRevoked
+            | Code::TokenWithoutTeam => (StatusCode::BAD_REQUEST, "UnrecognizedClientException"),
             Code::NotAuthorized
             | Code::AccountNotServed
             | Code::RouteNotFound

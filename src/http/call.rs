@@ -32,7 +32,7 @@ use crate::{
 pub struct Call {
     /// The gateway that serves it.
     pub gateway: Data<Gateway>,
-    principal: Principal,
+    principal: Arc<Principal>,
     recorder: Recorder,
     context: Context,
 }
@@ -44,11 +44,13 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            let Some(gateway) = request.app_data::<Data<Gateway>>().cloned() else {
-                return Err(not_set_up());
+            let (Some(gateway), Some(recorder)) =
+                (request.app_data::<Data<Gateway>>().cloned(), Recorder::of(&request))
+            else {
+                return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
             let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
-            Self::new(&request, gateway, principal)
+            Ok(Self::new(&request, gateway, recorder, principal))
         })
     }
 }
@@ -58,14 +60,14 @@ impl Call {
     pub fn new(
         request: &HttpRequest,
         gateway: Data<Gateway>,
-        principal: Principal,
-    ) -> Result<Self, Problem> {
-        let recorder = Recorder::of(request).ok_or_else(not_set_up)?;
+        recorder: Recorder,
+        principal: Arc<Principal>,
+    ) -> Self {
         let mut record = recorder.edit();
         record.principal = Some((principal.subject.clone(), principal.teams.clone()));
         let context = context(request, record.peer);
         drop(record);
-        Ok(Self { gateway, principal, recorder, context })
+        Self { gateway, principal, recorder, context }
     }
 
     /// Aborts an upload.
@@ -252,10 +254,6 @@ fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
         Some(user_agent) => context.user_agent(user_agent),
         None => context,
     }
-}
-
-fn not_set_up() -> Problem {
-    Problem::new(Code::InternalError, "The gateway is not set up.")
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

@@ -1,5 +1,5 @@
 //! The REST door: routes, and what surrounds every request. The routes without
-//! a [`call::Call`] are the public ones: the document and Swagger UI.
+//! a `call::Call` are the public ones: the document and Swagger UI.
 
 pub(crate) mod call;
 pub mod management;
@@ -21,7 +21,7 @@ use actix_web::{
 };
 use utoipa::OpenApi as _;
 use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
 
 use self::{
     openapi::{Document, Rendered},
@@ -70,7 +70,10 @@ impl Shared {
     /// # Errors
     /// When the OpenAPI document cannot be written out.
     pub fn new(gateway: Data<Gateway>) -> Result<Self, Box<dyn std::error::Error>> {
-        let document = document();
+        let mut document = document();
+        if let Some(sign_in) = &gateway.settings.swagger_ui {
+            openapi::add_sign_in(&mut document, sign_in);
+        }
         let rendered = Data::new(Rendered::new(&document)?);
         Ok(Self { gateway, rendered, methods: Data::new(Methods::of(&document)) })
     }
@@ -99,16 +102,28 @@ pub fn app(
         .service(openapi::json)
         .service(openapi::yaml)
         .service(web::redirect("/docs", "/docs/"))
-        .service(
-            SwaggerUi::new("/docs/{_:.*}").config(
-                Config::from("/openapi.json")
-                    .persist_authorization(true)
-                    .display_request_duration(true)
-                    .try_it_out_enabled(true),
-            ),
-        )
+        .service(swagger_ui(&shared.gateway))
         .default_service(web::to(unmatched))
         .wrap(from_fn(observe))
+}
+
+fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
+    let page = SwaggerUi::new("/docs/{_:.*}").config(
+        Config::from("/openapi.json")
+            .persist_authorization(true)
+            .display_request_duration(true)
+            .try_it_out_enabled(true),
+    );
+    match &gateway.settings.swagger_ui {
+        Some(sign_in) => page.oauth(
+            oauth::Config::new()
+                .client_id(&sign_in.client_id)
+                .scopes(sign_in.scopes.clone())
+                .additional_query_string_params(sign_in.parameters.clone())
+                .use_pkce_with_authorization_code_grant(true),
+        ),
+        None => page,
+    }
 }
 
 /// Gives every request an ID, a log line, and every failure a problem document.

@@ -9,11 +9,18 @@ use utoipa::{
         ContentBuilder, HeaderBuilder, RefOr, Response, ResponseBuilder, Type,
         example::ExampleBuilder,
         schema::{ObjectBuilder, Ref},
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{
+            AuthorizationCode, Flow, Http, HttpAuthScheme, OAuth2, Scopes, SecurityRequirement,
+            SecurityScheme,
+        },
     },
 };
 
 use super::problem::{Code, ProblemDetails};
+use crate::config;
+
+/// The security scheme of [`add_sign_in`].
+const SIGN_IN: &str = "signIn";
 
 /// The document but for the paths, which the routes add.
 #[derive(OpenApi)]
@@ -51,6 +58,23 @@ impl Modify for SharedComponents {
             components.responses.insert(name.to_owned(), reply(codes).into());
         }
     }
+}
+
+/// Adds the way a person signs in, for Swagger UI to offer.
+pub(super) fn add_sign_in(document: &mut utoipa::openapi::OpenApi, sign_in: &config::SwaggerUi) {
+    let scopes = sign_in.scopes.iter().map(|scope| (scope.as_str(), ""));
+    let flow = Flow::AuthorizationCode(AuthorizationCode::new(
+        sign_in.authorization_url.as_str(),
+        sign_in.token_url.as_str(),
+        Scopes::from_iter(scopes),
+    ));
+    let scheme = SecurityScheme::OAuth2(OAuth2::with_description(
+        [flow],
+        "Sign in at your company's identity provider.",
+    ));
+    document.components.get_or_insert_default().add_security_scheme(SIGN_IN, scheme);
+    let requirement = SecurityRequirement::new(SIGN_IN, sign_in.scopes.iter());
+    document.security.get_or_insert_default().push(requirement);
 }
 
 /// The document in its two notations, made once.
@@ -192,6 +216,7 @@ const REPLIES: [(&str, &[Code]); 11] = [
             Code::TokenInvalid,
             Code::TokenExpired,
             Code::TokenNotYetValid,
+            Code::TokenRevoked,
             Code::TokenWithoutTeam,
         ],
     ),

@@ -70,6 +70,8 @@ codes! {
     TokenExpired = "token-expired", UNAUTHORIZED, "The bearer token has expired";
     /// The token will be valid later.
     TokenNotYetValid = "token-not-yet-valid", UNAUTHORIZED, "The bearer token is not valid yet";
+    /// The operators withdrew the token or its subject.
+    TokenRevoked = "token-revoked", UNAUTHORIZED, "The bearer token is revoked";
     /// The token is valid but names no team.
     TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
     /// No policy allows the request, or one denies it.
@@ -229,7 +231,8 @@ impl ResponseError for Problem {
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         let code = match error {
-            TokenError::Expired => Code::TokenExpired,
+            TokenError::Expired | TokenError::TooOld => Code::TokenExpired,
+            TokenError::Revoked => Code::TokenRevoked,
             TokenError::NotYetValid => Code::TokenNotYetValid,
             TokenError::NoTeam => Code::TokenWithoutTeam,
             TokenError::KeysUnavailable => Code::IssuerUnavailable,

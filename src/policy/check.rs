@@ -49,8 +49,8 @@ pub(super) const GLACIER_ACTIONS: [&str; 33] = [
     "UploadMultipartPart",
 ];
 
-/// The gateway's own actions.
-pub(super) const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
+/// The gateway's own actions, of the service prefix `gateway`.
+pub const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
 
 /// Reports the errors of a document that IAM's grammar accepts.
 pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
@@ -234,11 +234,10 @@ impl Check<'_> {
     fn principals(&mut self) {
         for id in self.statement.principal.iter().flat_map(|element| &element.values) {
             let PrincipalId::Aws(text) = &id.value else { continue };
+            let arn = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
             let message = if text.contains(['*', '?']) {
                 "a principal is named in full: a wildcard may not stand for a part of it"
-            } else if text.starts_with("arn:") && text.splitn(6, ':').count() == 6 {
-                continue;
-            } else if text.parse::<AccountId>().is_ok() {
+            } else if arn || text.parse::<AccountId>().is_ok() {
                 continue;
             } else {
                 "this is no principal: write an ARN such as \

@@ -150,7 +150,8 @@ impl Context {
 pub(crate) struct Request<'a> {
     principal: &'a Principal,
     team: &'a str,
-    resource: &'a Resource,
+    /// None for the gateway's own actions.
+    resource: Option<&'a Resource>,
     context: &'a Context,
     arn: OnceCell<String>,
 }
@@ -159,7 +160,7 @@ impl<'a> Request<'a> {
     pub fn new(
         principal: &'a Principal,
         team: &'a str,
-        resource: &'a Resource,
+        resource: Option<&'a Resource>,
         context: &'a Context,
     ) -> Self {
         Self { principal, team, resource, context, arn: OnceCell::new() }
@@ -195,8 +196,8 @@ impl Facts for Request<'_> {
                 Some(Values::One(format!("{issuer}:{subject}").into()))
             }
             "aws:username" => Values::one(&principal.subject),
-            "aws:requestedregion" => Values::one(resource.region().as_str()),
-            "aws:resourceaccount" => Values::one(resource.owner().as_str()),
+            "aws:requestedregion" => Values::one(resource.as_ref()?.region().as_str()),
+            "aws:resourceaccount" => Values::one(resource.as_ref()?.owner().as_str()),
             "aws:sourceip" => context.source_ip.as_deref().and_then(Values::one),
             "aws:securetransport" => Values::one(flag(context.secure_transport)),
             "aws:currenttime" => Values::one(&context.current_time),

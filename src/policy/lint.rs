@@ -258,8 +258,8 @@ impl Lint<'_> {
                 own.iter().all(|condition| condition.holds(&facts, self.statement.effect))
             };
             if !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value))) {
-                let nodes = self.node.conditions.iter();
-                let node = nodes.filter(|node| node.key.value.to_lowercase() == key).next_back();
+                let mut nodes = self.node.conditions.iter();
+                let node = nodes.rfind(|node| node.key.value.to_lowercase() == key);
                 let at = node.map_or(self.node.span.clone(), |node| node.key.span.clone());
                 let message = format!("no value of {key} fulfils all conditions on it");
                 self.warn("contradicting-conditions", &at, message);

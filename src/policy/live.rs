@@ -134,11 +134,15 @@ impl LivePolicies {
     /// Follows the folder for ever: reloads when a look, once every `interval`,
     /// shows a change, and on SIGHUP. Looking follows symlinks, so a Kubernetes
     /// ConfigMap's swap is seen; so are changes on network file systems, which
-    /// send no events.
+    /// send no events. Calls `replaced` whenever a new set is in use.
     ///
     /// # Errors
     /// When SIGHUP cannot be received.
-    pub async fn follow(self: Arc<Self>, interval: Duration) -> io::Result<()> {
+    pub async fn follow(
+        self: Arc<Self>,
+        interval: Duration,
+        replaced: impl Fn(),
+    ) -> io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut hangup = signal(SignalKind::hangup())?;
         let mut ticks = tokio::time::interval(interval);
@@ -152,8 +156,10 @@ impl LivePolicies {
             let reload = tokio::task::spawn_blocking(move || {
                 if forced { Some(live.reload()) } else { live.reload_if_changed() }
             });
-            if let Err(error) = reload.await {
-                tracing::error!(%error, "reloading the policies failed");
+            match reload.await {
+                Ok(Some(Reload::Replaced)) => replaced(),
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "reloading the policies failed"),
             }
         }
     }

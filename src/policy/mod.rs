@@ -21,13 +21,16 @@ mod report;
 mod resource;
 mod rule;
 mod set;
+mod simulate;
 mod statement;
 
 pub use batch::simulate_line;
+pub use check::GATEWAY_ACTIONS;
 pub use context::Context;
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use live::{LivePolicies, Reload, Status};
 pub use report::{Format, render};
-pub use resource::{Resource, Target};
+pub use resource::{NoVault, Resource, Target};
 pub use set::PolicySet;
+pub use simulate::{Access, Decision, Simulation};

@@ -4,9 +4,24 @@
 //! replaced by a value of the request, and what it brings in is always literal:
 //! a team called `*` is no wildcard.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use super::context::{Facts, Values};
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => f.write_str(text)?,
+                Piece::One => f.write_str("?")?,
+                Piece::Any => f.write_str("*")?,
+                Piece::Variable { key, default: None } => write!(f, "${{{key}}}")?,
+                Piece::Variable { key, default: Some(text) } => write!(f, "${{{key}, '{text}'}}")?,
+            }
+        }
+        Ok(())
+    }
+}
 
 /// One part of a pattern.
 #[derive(Clone, Debug, PartialEq)]
@@ -253,7 +268,7 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
         return Ok((Piece::Variable { key, default: None }, 2 + end + 1));
     }
     const DEFAULT: &str = "a variable's default stands in single quotes: write ${key, 'default'}";
-    let quoted = rest[1..].trim_start_matches(' ').strip_prefix('\'').ok_or(DEFAULT)?;
+    let quoted = rest.strip_prefix(", '").ok_or(DEFAULT)?;
     let (default, after) = quoted.split_once('\'').ok_or(DEFAULT)?;
     let after = after.strip_prefix('}').ok_or(DEFAULT)?;
     let piece = Piece::Variable { key, default: Some(default.into()) };

@@ -66,6 +66,30 @@ impl Resource {
     }
 }
 
+/// A resource that the gateway cannot be asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a resource is a vault's ARN, arn:aws:glacier:REGION:ACCOUNT:vaults/NAME")]
+pub struct NoVault;
+
+impl std::str::FromStr for Resource {
+    type Err = NoVault;
+
+    /// Reads a vault's ARN.
+    fn from_str(text: &str) -> Result<Self, NoVault> {
+        let [_, _, _, region, account, name] = text.splitn(6, ':').collect::<Vec<_>>()[..] else {
+            return Err(NoVault);
+        };
+        let name = name.strip_prefix("vaults/").ok_or(NoVault)?;
+        let vault = Self::vault(VaultArn {
+            region: region.parse().map_err(|_| NoVault)?,
+            account: account.parse().map_err(|_| NoVault)?,
+            vault: name.parse().map_err(|_| NoVault)?,
+        });
+        // The partition and the service must be the region's and Glacier's.
+        if vault.as_str() == text { Ok(vault) } else { Err(NoVault) }
+    }
+}
+
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -30,8 +30,8 @@ pub struct PolicySet {
 /// The statements of one layer (for the team layer: of one team) and the index
 /// over them.
 #[derive(Debug, Default)]
-struct Statements {
-    all: Vec<Stored>,
+pub(super) struct Statements {
+    pub all: Vec<Stored>,
     /// By [`Operation`] as a number.
     by_operation: [Index; Operation::ALL.len()],
     /// Whether any statement reads a fact about the upload.
@@ -82,7 +82,11 @@ impl Statements {
         Self { all, by_operation, reads_upload }
     }
 
-    fn candidates(&self, operation: Operation, resource: &str) -> impl Iterator<Item = &Stored> {
+    pub fn candidates(
+        &self,
+        operation: Operation,
+        resource: &str,
+    ) -> impl Iterator<Item = &Stored> {
         let index = &self.by_operation[operation as usize];
         index.candidates(resource).map(|position| &self.all[position])
     }
@@ -100,6 +104,17 @@ impl Statements {
             }
         }
         found
+    }
+
+    /// As `find`, for an action without an index.
+    fn find_action(&self, action: &str, resource: &str, facts: &dyn Facts) -> Found<()> {
+        let applying = self.all.iter().map(|stored| &stored.statement).filter(|statement| {
+            statement.covers_action(action) && statement.applies(resource, facts)
+        });
+        applying.fold(Found::Nothing, |found, statement| match (found, statement.effect) {
+            (Found::Deny(()), _) | (_, Effect::Deny) => Found::Deny(()),
+            (_, Effect::Allow) => Found::Allow(()),
+        })
     }
 
     fn near_misses(
@@ -161,7 +176,7 @@ impl PolicySet {
         }
         let mut permit = None;
         for (index, team) in principal.teams.iter().enumerate() {
-            let facts = Request::new(principal, team, &resource, context);
+            let facts = Request::new(principal, team, Some(&resource), context);
             match self.judge(team, operation, resource.as_str(), &facts) {
                 Verdict::Deny(stored) => {
                     let statement = Arc::clone(&stored.id);
@@ -177,6 +192,34 @@ impl PolicySet {
             Some((team, id)) => Ok(Permit::new(operation, resource, team, Arc::clone(id))),
             None => Err(self.implicit_denial(principal, operation, &resource, context)),
         }
+    }
+
+    /// Whether the caller may do something that is the gateway's own, not
+    /// Glacier's: an action of [`GATEWAY_ACTIONS`](super::GATEWAY_ACTIONS) on a
+    /// resource such as `arn:aws:glacier-gateway:::team/TEAM`.
+    pub fn allows_own(
+        &self,
+        principal: &Principal,
+        action: &str,
+        resource: &str,
+        context: &Context,
+    ) -> bool {
+        let action = format!("gateway:{}", action.to_ascii_lowercase());
+        let verdicts: Vec<_> = principal
+            .teams
+            .iter()
+            .map(|team| {
+                let facts = Request::new(principal, team, None, context);
+                let find = |layer: &Statements| layer.find_action(&action, resource, &facts);
+                rule::judge(
+                    self.teams.get(team).map_or(Found::Nothing, find),
+                    self.guardrails.as_ref().map(find),
+                    find(&self.vaults),
+                )
+            })
+            .collect();
+        verdicts.iter().any(|verdict| matches!(verdict, Verdict::Allow(())))
+            && !verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deny(())))
     }
 
     /// A permit to look up the upload's facts (with ListParts), if a policy that
@@ -208,7 +251,7 @@ impl PolicySet {
             return None;
         }
         principal.teams.iter().enumerate().find_map(|(index, team)| {
-            let facts = Request::new(principal, team, resource, context);
+            let facts = Request::new(principal, team, Some(resource), context);
             let asks = |stored: &&Stored| {
                 let statement = &stored.statement;
                 reads_upload(statement)
@@ -222,7 +265,7 @@ impl PolicySet {
         })
     }
 
-    fn layers(&self, team: &str) -> impl Iterator<Item = &Statements> {
+    pub(super) fn layers(&self, team: &str) -> impl Iterator<Item = &Statements> {
         self.teams.get(team).into_iter().chain(&self.guardrails).chain([&self.vaults])
     }
 
@@ -251,7 +294,7 @@ impl PolicySet {
         let mut limited_by_guardrails = false;
         let mut near_misses = Vec::new();
         for team in &principal.teams {
-            let facts = Request::new(principal, team, resource, context);
+            let facts = Request::new(principal, team, Some(resource), context);
             let verdict = self.judge(team, operation, resource.as_str(), &facts);
             limited_by_guardrails |= matches!(verdict, Verdict::Limited);
             if let Some(statements) = self.teams.get(team) {

@@ -123,6 +123,16 @@ impl Statement {
         self.conditions.iter().find(|condition| !condition.holds(facts, self.effect))
     }
 
+    /// Whether the statement lists the resources it is not about.
+    pub fn excludes_resources(&self) -> bool {
+        self.resources.not
+    }
+
+    /// The resources as they are written, but for literal `${*}`.
+    pub fn resources(&self) -> impl Iterator<Item = String> {
+        self.resources.patterns.iter().map(Pattern::to_string)
+    }
+
     /// The literal beginnings of which a resource must have one for the
     /// statement to apply; an empty one says nothing.
     pub fn resource_prefixes(&self) -> Vec<&str> {
@@ -159,12 +169,12 @@ impl Statement {
     }
 }
 
-/// Compiles a resource. Fields that an ARN lacks count as `*` (IAM User Guide,
-/// "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
+/// Compiles a resource. Fields that an ARN without `*` lacks count as `*` (IAM
+/// User Guide, "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
 /// User Guide, "IAM policy elements: Variables and tags", "Resource element").
 fn resource_pattern(text: &str, variables: bool) -> Result<Pattern, VariableError> {
     let syntax = Syntax { wildcards: true, variables };
-    let missing = match text.starts_with("arn:") {
+    let missing = match text.starts_with("arn:") && !text.contains('*') {
         true => 5_usize.saturating_sub(text.matches(':').count()),
         false => 0,
     };

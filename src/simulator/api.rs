@@ -11,7 +11,6 @@ use time::{OffsetDateTime, macros::format_description};
 use super::{
     Received, Simulator,
     error::GlacierError,
-    faults::Effect,
     operation::{Operation, Target},
     reply::{Reply, spoil},
     signature::{self, Caller},
@@ -47,22 +46,16 @@ pub(super) async fn serve(
     let Some(payload) = hash(payload).await else {
         return HttpResponse::BadRequest().finish();
     };
-    let perform = || {
-        let call = Call { headers: &headers, query: request.query_string(), payload };
-        call.perform(&request, target, &simulator).unwrap_or_else(|error| Reply::error(&error))
-    };
+    let call = Call { headers: &headers, query: request.query_string(), target, payload };
+    let perform =
+        || call.perform(&request, &simulator).unwrap_or_else(|error| Reply::error(&error));
 
+    let reply = strike.carried_out.then(perform);
+    tokio::time::sleep(strike.delay).await;
+    let genuine = || reply.unwrap_or_else(perform);
     let response = match strike.effect {
-        None => {
-            tokio::time::sleep(strike.delay).await;
-            perform().respond(&simulator)
-        }
-        Some(effect) => {
-            let carried_out = strike.carried_out || effect == Effect::Truncate;
-            let reply = carried_out.then(perform);
-            tokio::time::sleep(strike.delay).await;
-            spoil(effect, reply, &request, &simulator).await
-        }
+        None => genuine().respond(&simulator),
+        Some(effect) => spoil(effect, genuine, &request, &simulator).await,
     };
     tracing::debug!(?operation, status = response.status().as_u16(), "simulated Glacier replied");
     response
@@ -88,17 +81,13 @@ async fn hash(mut payload: web::Payload) -> Option<Payload> {
 struct Call<'a> {
     headers: &'a [(String, String)],
     query: &'a str,
+    target: Option<Target>,
     payload: Payload,
 }
 
 impl Call<'_> {
     /// Authenticates the caller and carries the operation out.
-    fn perform(
-        &self,
-        request: &HttpRequest,
-        target: Option<Target>,
-        simulator: &Simulator,
-    ) -> Result<Reply> {
+    fn perform(&self, request: &HttpRequest, simulator: &Simulator) -> Result<Reply> {
         let mut state = simulator.state();
         let headers: Vec<(&str, &[u8])> =
             self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -109,7 +98,7 @@ impl Call<'_> {
             payload_sha256: &hex::encode(self.payload.sha256),
         };
         let caller = signature::verify(&signed, &simulator.config.accounts, state.clock.wall())?;
-        let target = target.ok_or_else(|| {
+        let target = self.target.as_ref().ok_or_else(|| {
             let code = "UnknownOperationException";
             GlacierError::new(StatusCode::NOT_FOUND, code, "There is no such operation.")
         })?;
@@ -126,7 +115,7 @@ impl Call<'_> {
             return Err(GlacierError::access_denied(message));
         }
         let now = state.clock.now();
-        self.dispatch(&target, &caller, &mut state.vaults, now)
+        self.dispatch(target, &caller, &mut state.vaults, now)
     }
 
     fn dispatch(

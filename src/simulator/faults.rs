@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::operation::{Operation, Target};
 
@@ -29,12 +29,12 @@ pub struct Fault {
     pub upload_id: Option<String>,
     /// The share of the requests, over 0 and up to 1, evenly spread: 0.25 strikes
     /// every fourth. All of them if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "share", skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
     /// How many times it still strikes. Until it is removed if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Carry the operation out first, so that only its reply is spoiled.
+    /// Carry the operation out first, so that only its reply is late or spoiled.
     #[serde(default)]
     pub carried_out: bool,
 }
@@ -49,7 +49,8 @@ pub enum Effect {
     /// 400 `ThrottlingException` for the requests above this rate, as a real
     /// request quota would.
     RateLimit {
-        /// Requests per second, which is also the size of the largest burst.
+        /// Requests per second, over 0, which is also the size of the largest burst.
+        #[serde(deserialize_with = "positive")]
         per_second: f64,
     },
     /// 500 `ServiceUnavailableException`.
@@ -114,9 +115,9 @@ impl Faults {
             let only_delays = active.fault.effect.is_none();
             if (only_delays || strike.effect.is_none()) && active.is_due(target, now) {
                 strike.delay += Duration::from_millis(active.fault.latency_millis);
+                strike.carried_out |= active.fault.carried_out;
                 if !only_delays {
                     strike.effect = active.fault.effect.clone();
-                    strike.carried_out = active.fault.carried_out;
                 }
             }
         }
@@ -164,6 +165,16 @@ impl Fault {
             && self.vault_name.as_ref().is_none_or(|vault| *vault == target.vault)
             && self.upload_id.as_ref().is_none_or(|upload| *upload == target.upload)
     }
+}
+
+fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let share = positive(deserializer)?;
+    if share > 1.0 { Err(de::Error::custom("a rate is at most 1")) } else { Ok(Some(share)) }
+}
+
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(deserializer)?;
+    if number > 0.0 { Ok(number) } else { Err(de::Error::custom("a rate is over 0")) }
 }
 
 #[cfg(test)]
@@ -215,6 +226,18 @@ mod tests {
         assert!(at(0).is_some());
         assert_eq!(at(500), None);
         assert!(at(500).is_some());
+    }
+
+    #[test]
+    fn a_rate_out_of_range_is_refused() {
+        for wrong in [
+            r#"{"effect": "hang", "rate": 0}"#,
+            r#"{"effect": "hang", "rate": 1.5}"#,
+            r#"{"effect": {"rateLimit": {"perSecond": -1}}}"#,
+            r#"{"effect": "hang", "count": 2}"#,
+        ] {
+            assert!(serde_json::from_str::<Fault>(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

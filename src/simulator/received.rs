@@ -36,7 +36,11 @@ impl Received {
     ) -> Self {
         let headers = headers.iter().map(|(name, value)| {
             let shown = match name.as_str() {
-                "authorization" => value.split("Signature=").next().unwrap_or_default(),
+                // SigV4 up to its signature; of anything else only the scheme.
+                "authorization" if value.starts_with("AWS4-HMAC-SHA256 ") => {
+                    value.split("Signature=").next().unwrap_or_default()
+                }
+                "authorization" => value.split(' ').next().unwrap_or_default(),
                 "x-amz-security-token" => "",
                 _ => value,
             };

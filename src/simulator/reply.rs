@@ -16,7 +16,7 @@ use actix_web::{
     },
     web::Bytes,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Connection, Simulator, error::GlacierError, faults::Effect, uploads::random_id};
 
@@ -60,6 +60,19 @@ impl Reply {
         }
     }
 
+    /// The reply, broken off halfway through its body or, if it has none, through
+    /// one that is made up.
+    fn respond_truncated(mut self, simulator: &Simulator) -> HttpResponse {
+        if self.status == StatusCode::NO_CONTENT {
+            self.status = StatusCode::OK;
+        }
+        let body = self.body.take().unwrap_or_else(|| json!({ "cut": "short" }));
+        let whole = Bytes::from(body.to_string());
+        let sent = Some(whole.slice(..whole.len() / 2));
+        let body = Broken { declared: whole.len() as u64, sent, flushed: false };
+        self.head(simulator).content_type("application/json").body(body)
+    }
+
     fn head(&self, simulator: &Simulator) -> HttpResponseBuilder {
         let date = SystemTime::from(simulator.state().clock.wall());
         let mut response = HttpResponse::build(self.status);
@@ -72,11 +85,10 @@ impl Reply {
     }
 }
 
-/// What the caller gets when `effect` strikes. `reply` is the genuine one if the
-/// operation was carried out.
+/// What the caller gets instead of the `genuine` reply when `effect` strikes.
 pub(super) async fn spoil(
     effect: Effect,
-    reply: Option<Reply>,
+    genuine: impl FnOnce() -> Reply,
     request: &HttpRequest,
     simulator: &Simulator,
 ) -> HttpResponse {
@@ -93,17 +105,7 @@ pub(super) async fn spoil(
             }
             HttpResponse::Ok().body(Broken { declared: 1, sent: None, flushed: true })
         }
-        Effect::Truncate => {
-            let mut reply = reply.unwrap_or_else(Reply::no_content);
-            let body = reply.body.take().unwrap_or_else(|| serde_json::json!({ "cut": "short" }));
-            if reply.status == StatusCode::NO_CONTENT {
-                reply.status = StatusCode::OK;
-            }
-            let whole = Bytes::from(body.to_string());
-            let sent = Some(whole.slice(..whole.len() / 2));
-            let body = Broken { declared: whole.len() as u64, sent, flushed: false };
-            reply.head(simulator).content_type("application/json").body(body)
-        }
+        Effect::Truncate => genuine().respond_truncated(simulator),
         Effect::NotJson { status } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             let page = format!("<html><body><h1>{status}</h1></body></html>");

@@ -1,6 +1,7 @@
 """The simulator is Glacier enough for boto3, which checks and raises as ever."""
 
 import io
+import json
 import os
 
 import pytest
@@ -370,6 +371,7 @@ def test_a_signature_covers_the_whole_request(simulator):
         "query": lambda request: setattr(request, "url", request.url + "?limit=1"),
         "path": lambda request: setattr(request, "url", request.url.replace("/-/", f"/{ACCOUNT}/")),
         "header": lambda request: request.headers.update({"x-amz-part-size": "1"}),
+        "value": lambda request: request.headers.update({"x-amz-glacier-version": "2012-06-02"}),
         "method": lambda request: setattr(request, "method", "DELETE"),
     }
     for what, change in changes.items():
@@ -414,9 +416,18 @@ def test_throttled_requests_succeed_when_repeated(simulator, glacier):
 
 def test_a_fault_can_spoil_the_reply_of_an_operation_carried_out(simulator):
     (upload,) = simulator.seed("photos", {})
+    assert simulator.upload_status(upload) == "in-progress"
     simulator.fault("reset", operation="AbortMultipartUpload", carriedOut=True)
     with pytest.raises(ConnectionClosedError):
         simulator.client(**ONCE).abort_multipart_upload(vaultName="photos", uploadId=upload)
+    assert simulator.upload_status(upload) == "aborted"
+
+    (upload,) = simulator.seed("slow", {})
+    simulator.order("DELETE", "/faults")
+    simulator.fault(latencyMillis=60_000, carriedOut=True)
+    client = simulator.client(read_timeout=0.3, **ONCE)
+    with pytest.raises(ReadTimeoutError):
+        client.abort_multipart_upload(vaultName="slow", uploadId=upload)
     assert simulator.upload_status(upload) == "aborted"
 
 
@@ -447,6 +458,22 @@ def test_faults_can_be_given_as_flags_and_a_reset_brings_them_back(start_simulat
     assert len(simulator.order("GET", "/requests")) == 1
 
 
+def test_vaults_to_begin_with_come_from_a_file(start_simulator, tmp_path):
+    upload = {"archiveDescription": "a trip", "partSizeInBytes": 4 * MIB, "parts": 2, "ageSeconds": 60}
+    vault = {"accountId": ACCOUNT, "region": REGION, "vaultName": "photos", "uploads": [upload]}
+    (tmp_path / "seed.json").write_text(json.dumps([vault]))
+    glacier = start_simulator("--seed", str(tmp_path / "seed.json")).client()
+    (listed,) = glacier.list_multipart_uploads(vaultName="photos")["UploadsList"]
+    assert (listed["ArchiveDescription"], listed["PartSizeInBytes"]) == ("a trip", 4 * MIB)
+    zeros = bytes(8 * MIB)
+    glacier.complete_multipart_upload(
+        vaultName="photos",
+        uploadId=listed["MultipartUploadId"],
+        archiveSize=str(len(zeros)),
+        checksum=tree_hash(zeros),
+    )
+
+
 def test_requests_are_kept_without_their_signatures(start_simulator):
     simulator = start_simulator("--credentials", f"{ACCOUNT}:{KEY_ID}:{SECRET}:the-token")
     simulator.client(token="the-token").list_vaults(limit="5")
@@ -457,6 +484,15 @@ def test_requests_are_kept_without_their_signatures(start_simulator):
     assert credential in request["headers"]["authorization"]
     assert "Signature=" not in request["headers"]["authorization"]
     assert "the-token" not in str(request)
+
+    def bearer(request, **_):
+        request.headers["Authorization"] = "Bearer of-a-secret"
+
+    client = simulator.client(signature_version=UNSIGNED)
+    client.meta.events.register("before-send.glacier", bearer)
+    assert refused(client.list_vaults)[0] == "IncompleteSignatureException"
+    (_, request) = simulator.order("GET", "/requests")
+    assert request["headers"]["authorization"] == "Bearer"
 
 
 def test_replies_carry_a_request_id_and_the_simulators_date(start_simulator):

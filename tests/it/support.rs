@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Condvar, Mutex, OnceLock},
     time::Duration,
 };
@@ -86,6 +86,16 @@ impl Process {
     /// The first JSON line for which `wanted` holds.
     pub fn event(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         self.line(|line| serde_json::from_str(line).ok().filter(|event| wanted(event)))
+    }
+
+    /// Waits until `enough` holds for the lines so far.
+    pub fn wait_until(&self, enough: impl Fn(&[String]) -> bool) {
+        let (lines, changed) = &*self.lines;
+        let lines = lines.lock().unwrap();
+        let (lines, timeout) = changed
+            .wait_timeout_while(lines, Duration::from_secs(30), |lines| !enough(&lines.all))
+            .unwrap();
+        assert!(!timeout.timed_out(), "never came true:\n{}", lines.all.join("\n"));
     }
 
     pub fn all_lines(&self) -> Vec<String> {
@@ -264,7 +274,44 @@ impl Gateway {
         Self::with("", &[])
     }
 
-    /// `extra` is appended to the configuration.
+    /// A gateway that knows gateway keys, with further `settings` of `[keys]`.
+    pub fn with_master_keys(numbers: &[u8], settings: &str) -> Self {
+        Self::with(&format!("[keys]\n{settings}\n{}", master_key_files(numbers)), &[])
+    }
+
+    /// The same gateway, started anew with these master keys.
+    pub fn set_master_keys(self, numbers: &[u8]) -> Self {
+        let file = self.directory.path().join("gateway.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        let (rest, _) = config.split_once("[keys.master_key_files]").unwrap();
+        let directory = self.directory.path().display().to_string();
+        let files = master_key_files(numbers).replace("DIRECTORY", &directory);
+        std::fs::write(&file, format!("{rest}{files}")).unwrap();
+        self.restarted()
+    }
+
+    /// Runs another subcommand, with this gateway's configuration if wanted.
+    pub fn command(&self, arguments: &[&str], with_config: bool) -> Output {
+        let mut command = Command::new(BINARY);
+        command.args(arguments);
+        if with_config {
+            command.arg("--config").arg(self.directory.path().join("gateway.toml"));
+        }
+        command.output().unwrap()
+    }
+
+    /// Makes a gateway key on the command line.
+    pub fn create_key(&self, options: &[&str]) -> AccessKey {
+        let output = self.command(&[&["key", "create", "--json"], options].concat(), true);
+        assert!(output.status.success(), "{output:?}");
+        let credentials: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(credentials["Version"], 1);
+        let text = |name: &str| credentials[name].as_str().unwrap().to_owned();
+        AccessKey { id: text("AccessKeyId"), secret: text("SecretAccessKey") }
+    }
+
+    /// `extra` is appended to the configuration, in which DIRECTORY stands for the
+    /// gateway's own folder.
     pub fn with(extra: &str, simulator_options: &[&str]) -> Self {
         let simulator = Simulator::start(simulator_options);
         let key = Key::es256("es256");
@@ -300,6 +347,12 @@ impl Gateway {
             path("policies"),
             path("jwks.json"),
         );
+        for number in 1..=2 {
+            let key = format!("{number}: not much of a secret, but long enough for a test\n");
+            std::fs::write(path(&format!("master-key-{number}")), key).unwrap();
+        }
+        std::fs::write(path("revoked.json"), "{}").unwrap();
+        let config = config.replace("DIRECTORY", &directory.path().display().to_string());
         std::fs::write(path("gateway.toml"), config).unwrap();
         let (process, rest, management) = serve(&directory, &[]);
         Self { process, simulator, key, rest, management, directory }
@@ -341,6 +394,19 @@ impl Gateway {
         let body = reply.split_once("\r\n\r\n").unwrap().1;
         (status, serde_json::from_str(body).unwrap_or_default())
     }
+}
+
+/// The section of the configuration for these master keys.
+fn master_key_files(numbers: &[u8]) -> String {
+    let file = |number: &u8| format!("{number} = \"DIRECTORY/master-key-{number}\"\n");
+    format!("[keys.master_key_files]\n{}", numbers.iter().map(file).collect::<String>())
+}
+
+/// A gateway key.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    pub id: String,
+    pub secret: String,
 }
 
 /// Starts `serve` with the configuration in `directory`.

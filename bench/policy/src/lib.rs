@@ -1,0 +1,1 @@
+//! Benchmarks of the policy engine beside its peers: see `benches/decision.rs`.

@@ -1,0 +1,82 @@
+//! One configured issuer: finds the key of a token and lets it verify.
+
+use std::sync::Arc;
+
+use super::{
+    Principal, claims,
+    jwks::Key,
+    jwt::{Token, TokenError, Verified},
+    key_cache::{Asked, KeyCache},
+};
+use crate::config;
+
+/// How many keys are tried on a token that names none.
+const MAX_TRIED: usize = 4;
+
+pub(super) struct Issuer {
+    pub(super) name: String,
+    settings: config::Issuer,
+    pub(super) keys: KeyCache,
+}
+
+/// A principal and what it rests on.
+pub(super) struct Proof {
+    pub(super) principal: Principal,
+    /// The key that verified the token.
+    pub(super) key: Arc<Key>,
+    /// When the token ends, in seconds since 1970.
+    pub(super) expires: u64,
+}
+
+impl Issuer {
+    /// Begins to read the issuer's keys. Must run inside a tokio runtime.
+    pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
+        let keys = KeyCache::start(name, settings);
+        Self { name: name.to_owned(), settings: settings.clone(), keys }
+    }
+
+    /// Checks everything about `token` and makes its principal.
+    pub(super) async fn verify(&self, token: &Token<'_>) -> Result<Proof, TokenError> {
+        token.check_header(&self.settings)?;
+        let (verified, key) = match self.verify_with_known_keys(token) {
+            Err(TokenError::UnknownKey | TokenError::KeysUnavailable) => {
+                // Its key may be newer than our last reading.
+                let found = || self.verify_with_known_keys(token).is_ok();
+                let asked = self.keys.ask_anew(found).await;
+                match self.verify_with_known_keys(token) {
+                    Err(TokenError::UnknownKey) if asked == Asked::Unanswered => {
+                        return Err(TokenError::KeysUnavailable);
+                    }
+                    result => result?,
+                }
+            }
+            result => result?,
+        };
+        let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
+        tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");
+        Ok(Proof { principal, key, expires: verified.expires })
+    }
+
+    /// [`TokenError::UnknownKey`] where another key might verify the token.
+    fn verify_with_known_keys(
+        &self,
+        token: &Token<'_>,
+    ) -> Result<(Verified, Arc<Key>), TokenError> {
+        let keys = self.keys.keys().ok_or(TokenError::KeysUnavailable)?;
+        let named: Vec<_> =
+            keys.iter().filter(|key| token.key_id.is_none() || key.id == token.key_id).collect();
+        let mut failure = TokenError::UnknownKey;
+        if token.key_id.is_some() && !named.is_empty() {
+            failure = TokenError::Algorithm;
+        }
+        let fitting = named.into_iter().filter(|key| key.algorithms.contains(&token.algorithm));
+        for key in fitting.take(MAX_TRIED) {
+            match token.verify(key, &self.settings) {
+                Err(TokenError::Signature) if token.key_id.is_none() => {}
+                Err(TokenError::Signature) => failure = TokenError::Signature,
+                result => return result.map(|verified| (verified, key.clone())),
+            }
+        }
+        Err(failure)
+    }
+}

@@ -1,0 +1,209 @@
+//! An issuer's keys in memory. One task reads them: at its own pace, and at once
+//! when a token names a key that is not there. Requests never read; they wait for
+//! the task, so there is one reading however many ask.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    jwks::{self, Key},
+    source::{ReadError, Source},
+};
+use crate::config;
+
+/// At most one reading in this time for unknown keys, however many tokens name
+/// some.
+pub(super) const COOL_DOWN: Duration = Duration::from_secs(5);
+/// The least time between readings that the issuer can ask for.
+const MIN_REFRESH: Duration = Duration::from_secs(30);
+/// How soon a failed reading is tried again: doubled each time, up to the limit.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(30);
+/// How many requests may wait for one reading.
+const MAX_WAITING: usize = 256;
+
+/// The cached keys of one issuer.
+pub(super) struct KeyCache {
+    shared: Arc<Shared>,
+    /// The last reading that ended.
+    readings: watch::Receiver<Option<Ended>>,
+    max_stale: Duration,
+    waiting: Semaphore,
+    task: JoinHandle<()>,
+}
+
+struct Shared {
+    current: ArcSwapOption<Set>,
+    /// A token named a key that is not there.
+    wanted: Notify,
+}
+
+struct Set {
+    keys: Vec<Arc<Key>>,
+    /// When the issuer last said so.
+    confirmed: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Ended {
+    begun: Instant,
+    good: bool,
+}
+
+/// What came of asking for keys anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The keys are those that the issuer publishes now.
+    Current,
+    /// The issuer could not be asked; the keys are those known before.
+    Unanswered,
+}
+
+impl KeyCache {
+    /// Begins to read the keys. Must run inside a tokio runtime.
+    pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
+        let shared = Arc::new(Shared { current: ArcSwapOption::empty(), wanted: Notify::new() });
+        let (ended, readings) = watch::channel(None);
+        let keeper = Keeper {
+            issuer: name.to_owned(),
+            source: Source::new(settings),
+            refresh: settings.keys_refresh,
+            shared: shared.clone(),
+            failures: 0,
+        };
+        Self {
+            shared,
+            readings,
+            max_stale: settings.keys_max_stale,
+            waiting: Semaphore::new(MAX_WAITING),
+            task: tokio::spawn(keeper.keep(ended)),
+        }
+    }
+
+    /// The keys, unless they were never read or are too old to trust.
+    pub(super) fn keys(&self) -> Option<Keys> {
+        let set = self.shared.current.load_full()?;
+        (set.confirmed.elapsed() <= self.max_stale).then_some(Keys(set))
+    }
+
+    /// Whether the keys were ever read.
+    pub(super) fn were_read(&self) -> bool {
+        self.shared.current.load().is_some()
+    }
+
+    /// Waits until the keys were read once, or could not be.
+    pub(super) async fn first_reading(&self) {
+        let _ = self.readings.clone().wait_for(Option::is_some).await;
+    }
+
+    /// Waits for a reading that begins after this call, or for `enough`. Does not
+    /// wait while the issuer cannot be reached, or in a crowd.
+    pub(super) async fn ask_anew(&self, enough: impl Fn() -> bool) -> Asked {
+        let asked = Instant::now();
+        let mut readings = self.readings.clone();
+        self.shared.wanted.notify_one();
+        if readings.borrow_and_update().is_some_and(|last| !last.good) {
+            return Asked::Unanswered;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else { return Asked::Unanswered };
+        while readings.changed().await.is_ok() {
+            match *readings.borrow_and_update() {
+                Some(last) if !last.good => return Asked::Unanswered,
+                Some(last) if last.begun >= asked || enough() => return Asked::Current,
+                _ => {}
+            }
+        }
+        Asked::Unanswered
+    }
+}
+
+impl Drop for KeyCache {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The keys at one moment.
+pub(super) struct Keys(Arc<Set>);
+
+impl Keys {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Key>> {
+        self.0.keys.iter()
+    }
+
+    /// Whether `key` is still published. A key keeps its identity while the issuer
+    /// publishes it unchanged.
+    pub(super) fn contains(&self, key: &Arc<Key>) -> bool {
+        self.iter().any(|published| Arc::ptr_eq(published, key))
+    }
+}
+
+/// Reads the keys.
+struct Keeper {
+    issuer: String,
+    source: Source,
+    refresh: Duration,
+    shared: Arc<Shared>,
+    failures: u32,
+}
+
+impl Keeper {
+    async fn keep(mut self, ended: watch::Sender<Option<Ended>>) {
+        loop {
+            let begun = Instant::now();
+            let result = self.read(begun).await;
+            let pause = match &result {
+                Ok(max_age) => {
+                    self.failures = 0;
+                    let shortest = MIN_REFRESH.min(self.refresh);
+                    max_age.unwrap_or(self.refresh).clamp(shortest, self.refresh)
+                }
+                Err(error) => {
+                    tracing::warn!(issuer = self.issuer, %error, "cannot read the issuer's keys; keeping those known");
+                    self.source.forget();
+                    self.failures += 1;
+                    FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(10)).min(MAX_RETRY)
+                }
+            };
+            ended.send_replace(Some(Ended { begun, good: result.is_ok() }));
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = async {
+                    self.shared.wanted.notified().await;
+                    sleep_until(begun + COOL_DOWN).await;
+                } => {}
+            }
+        }
+    }
+
+    async fn read(&mut self, begun: Instant) -> Result<Option<Duration>, ReadError> {
+        let reading = self.source.read().await?;
+        let known = self.shared.current.load_full();
+        let known = known.as_ref().map_or(&[][..], |set| &set.keys);
+        let keys = match reading.document {
+            None => known.to_vec(),
+            Some(document) => {
+                let reuse = |key: Key| match known.iter().find(|old| ***old == key) {
+                    Some(old) => old.clone(),
+                    None => Arc::new(key),
+                };
+                jwks::parse(&document)?.into_iter().map(reuse).collect()
+            }
+        };
+        if keys.is_empty() {
+            tracing::warn!(
+                issuer = self.issuer,
+                "the issuer publishes no key that verifies tokens"
+            );
+        }
+        tracing::debug!(issuer = self.issuer, keys = keys.len(), "read the issuer's keys");
+        self.shared.current.store(Some(Arc::new(Set { keys, confirmed: begun })));
+        Ok(reading.max_age)
+    }
+}

@@ -1,0 +1,248 @@
+//! What the linter says of bad and doubtful documents.
+
+use glacier_gateway::policy::{Diagnostic, Format, PolicySet, Severity, render};
+use serde_json::{Value, json};
+
+use crate::support::folder;
+
+/// The diagnostics of one document.
+fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
+    let folder = folder([(file, document.to_owned())]);
+    match PolicySet::load(folder.path()) {
+        Ok((_, warnings)) => warnings,
+        Err(diagnostics) => diagnostics,
+    }
+}
+
+fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
+    let document = json!({ "Version": "2012-10-17", "Statement": statements });
+    lint(file, &document.to_string()).into_iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+const PHOTOS: &str = "arn:aws:glacier:us-east-1:123456789012:vaults/photos";
+
+/// A statement about aborts in one vault, changed.
+fn statement(changes: &Value) -> Value {
+    let mut statement =
+        json!({ "Effect": "Allow", "Action": "glacier:AbortMultipartUpload", "Resource": PHOTOS });
+    for (key, value) in changes.as_object().unwrap() {
+        if let Some(element) = key.strip_prefix("Not") {
+            statement.as_object_mut().unwrap().remove(element);
+        }
+        statement[key] = value.clone();
+    }
+    statement
+}
+
+fn condition(operator: &str, key: &str, value: Value) -> Value {
+    json!({ "Condition": { operator: { key: value } } })
+}
+
+#[test]
+fn the_documented_bad_documents_are_found() {
+    let file: Value = serde_json::from_str(include_str!("aws-cases.json")).unwrap();
+    for case in file["lint"].as_array().unwrap() {
+        let found = lint("teams/a.json", case["document"].as_str().unwrap());
+        let worst = match found.iter().map(|diagnostic| diagnostic.severity).max() {
+            None => "none",
+            Some(Severity::Warning) => "warning",
+            Some(Severity::Error) => "error",
+        };
+        assert_eq!(worst, case["expected"], "{}: {found:?}", case["id"]);
+    }
+}
+
+#[test]
+fn errors_have_stable_codes() {
+    for (changes, code) in [
+        (json!({ "Action": "glacier:AbortUpload*" }), "unknown-action"),
+        (json!({ "NotAction": "glacier:Abort" }), "unknown-action"),
+        (json!({ "Action": "gateway:Simulate" }), "unknown-action"),
+        (json!({ "Action": "glaciers:*" }), "unknown-service"),
+        (json!({ "Sid": "not this" }), "invalid-sid"),
+        (json!({ "Resource": "arn:aws:glacier:us-east-1:12345678901:vaults/a" }), "impossible-arn"),
+        (json!({ "Resource": "arn:aws:glacier:useast1:123456789012:vaults/a" }), "impossible-arn"),
+        (
+            json!({ "Resource": "arn:was:glacier:us-east-1:123456789012:vaults/a" }),
+            "impossible-arn",
+        ),
+        (json!({ "Resource": "arn:aws:glacier:us-east-1:123456789012:vault/a" }), "impossible-arn"),
+        (json!({ "Resource": "arn:aws:glacier:us-east-1:123456789012:a*" }), "impossible-arn"),
+        (condition("StringEquals", "team", json!("a")), "unknown-key"),
+        (condition("StringEquals", "aw:PrincipalTag/team", json!("a")), "unknown-key"),
+        (condition("StringEquals", "gateway:UploadAge", json!("a")), "unknown-key"),
+        (condition("StringEquals", "aws:PrincipalTag/", json!("a")), "unknown-key"),
+        (condition("IpAddress", "aws:username", json!("10.0.0.0/8")), "type-mismatch"),
+        (condition("Bool", "aws:SourceIp", json!("true")), "type-mismatch"),
+        (condition("Bool", "aws:SecureTransport", json!("yes")), "wrong-value"),
+        (condition("Bool", "aws:SecureTransport", json!("${jwt:tls}")), "wrong-value"),
+        (condition("Null", "aws:username", json!("no")), "wrong-value"),
+        (condition("DateLessThan", "aws:CurrentTime", json!("2027-01-01T00:00:00")), "wrong-value"),
+        (condition("ArnLike", "aws:PrincipalArn", json!("arn:aws:*")), "wrong-value"),
+        (condition("BinaryEquals", "jwt:blob", json!("?")), "wrong-value"),
+        (condition("StringLike", "aws:username", json!("${aws:usernam}")), "unknown-key"),
+    ] {
+        let found = codes("teams/a.json", &statement(&changes));
+        assert!(found.contains(&code), "{changes}: {found:?}");
+    }
+    for principal in [
+        json!({ "AWS": "arn:aws:glacier-gateway:::team/*" }),
+        json!({ "AWS": "photos" }),
+        json!({ "AWS": "arn:aws:iam" }),
+    ] {
+        let found = codes("vaults/a.json", &statement(&json!({ "Principal": principal })));
+        assert_eq!(found, ["invalid-principal"], "{principal}");
+    }
+}
+
+#[test]
+fn warnings_have_stable_codes() {
+    let null_guard = json!({ "Condition": {
+        "ForAllValues:StringEquals": { "jwt:groups": "a" }, "Null": { "jwt:groups": "false" },
+    }});
+    for (changes, expected) in [
+        (json!({}), vec![]),
+        (null_guard, vec![]),
+        (json!({ "Effect": "Deny", "NotAction": "glacier:Abort*" }), vec![]),
+        (json!({ "Action": ["glacier:Abort*", "gateway:SimulateAccess"] }), vec![]),
+        (json!({ "Action": "s3:*" }), vec!["never-matches"]),
+        (json!({ "Action": "glacier:ListVaults" }), vec!["never-matches"]),
+        (json!({ "Action": "glacier:ListVaults", "Resource": "*" }), vec![]),
+        (
+            json!({ "Action": ["glacier:Abort*", "glacier:DeleteVault", "s3:GetObject"] }),
+            vec!["action-never-performed", "action-never-performed"],
+        ),
+        (json!({ "Action": "*", "Resource": "*" }), vec!["allow-all"]),
+        (json!({ "NotAction": "glacier:Abort*" }), vec!["allow-not-action"]),
+        (json!({ "NotResource": PHOTOS }), vec!["allow-not-resource"]),
+        (
+            json!({ "Resource": "arn:aws:glacier:us-east-1::vaults/photos" }),
+            vec!["arn-without-account"],
+        ),
+        (json!({ "Resource": "arn:aws:glacier:us-east-1" }), vec!["incomplete-arn"]),
+        (json!({ "Resource": "arn:aws:glacier:us-*" }), vec![]),
+        (
+            json!({ "Action": ["glacier:*", "s3:*"], "Resource": ["arn:aws:s3:::a", PHOTOS] }),
+            vec!["action-never-performed", "foreign-resource"],
+        ),
+        (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
+        (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
+        (condition("StringLike", "aws:SourceIp", json!("10.*")), vec!["doubtful-operator"]),
+        (condition("StringEquals", "jwt:groups", json!([])), vec!["no-values"]),
+        (
+            condition("ForAnyValue:StringEquals", "aws:username", json!("a")),
+            vec!["single-valued-key"],
+        ),
+        (
+            condition("ForAllValues:StringEquals", "jwt:groups", json!("a")),
+            vec!["unguarded-for-all-values"],
+        ),
+    ] {
+        assert_eq!(codes("teams/a.json", &statement(&changes)), expected, "{changes}");
+    }
+    let everyone = statement(&json!({ "Principal": "*" }));
+    assert_eq!(codes("vaults/a.json", &everyone), ["allow-everyone"]);
+    let user = statement(&json!({ "Principal": { "AWS": "123456789012" } }));
+    assert_eq!(codes("vaults/a.json", &user), ["foreign-principal"]);
+    let all = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
+    assert_eq!(codes("guardrails/a.json", &all), [""; 0]);
+}
+
+#[test]
+fn conditions_that_exclude_each_other_are_found() {
+    let age = "gateway:UploadAgeInDays";
+    let now = "aws:CurrentTime";
+    for (conditions, contradict) in [
+        (
+            json!({ "StringEquals": { "aws:username": "a" }, "StringLike": { "aws:username": "b*" } }),
+            true,
+        ),
+        (
+            json!({ "StringEquals": { "aws:username": "ba" }, "StringLike": { "aws:username": "b*" } }),
+            false,
+        ),
+        (
+            json!({ "StringEquals": { "aws:username": "a" }, "StringNotEquals": { "aws:username": "a" } }),
+            true,
+        ),
+        (
+            json!({ "StringEquals": { "aws:username": "a" }, "Null": { "aws:username": "true" } }),
+            true,
+        ),
+        (
+            json!({ "StringEquals": { "aws:username": "a" }, "Null": { "aws:username": "false" } }),
+            false,
+        ),
+        (json!({ "NumericLessThan": { age: "3" }, "NumericGreaterThan": { age: "5" } }), true),
+        (json!({ "NumericLessThan": { age: "5" }, "NumericGreaterThan": { age: "3" } }), false),
+        (
+            json!({ "NumericLessThan": { age: "3" }, "NumericGreaterThanEquals": { age: "3" } }),
+            true,
+        ),
+        (
+            json!({ "DateLessThan": { now: "2026-01-01" }, "DateGreaterThan": { now: "2027-01-01" } }),
+            true,
+        ),
+        (
+            json!({ "DateLessThan": { now: "2027-01-01" }, "DateGreaterThan": { now: "2026-01-01" } }),
+            false,
+        ),
+        (
+            json!({ "StringLike": { "aws:username": "a*" }, "StringNotLike": { "aws:username": "b*" } }),
+            false,
+        ),
+    ] {
+        let found = codes("teams/a.json", &statement(&json!({ "Condition": conditions })));
+        assert_eq!(
+            found.contains(&"contradicting-conditions"),
+            contradict,
+            "{conditions} {found:?}"
+        );
+    }
+}
+
+#[test]
+fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
+    for (deny, shadowed) in [
+        (json!({ "Effect": "Deny" }), true),
+        (json!({ "Effect": "Deny", "Action": "*", "Resource": "*" }), true),
+        (json!({ "Effect": "Deny", "Resource": "arn:aws:glacier:*:*:vaults/ph*" }), true),
+        (json!({ "Effect": "Deny", "Resource": "arn:aws:glacier:*:*:vaults/pha*" }), false),
+        (json!({ "Effect": "Deny", "Action": "glacier:ListParts" }), false),
+        (
+            json!({ "Effect": "Deny", "Condition": { "Bool": { "aws:SecureTransport": "false" } } }),
+            false,
+        ),
+        (json!({ "Effect": "Deny", "NotResource": "arn:aws:glacier:*:*:vaults/x" }), false),
+    ] {
+        let found = codes("teams/a.json", &json!([statement(&json!({})), statement(&deny)]));
+        assert_eq!(found == ["shadowed-allow"], shadowed, "{deny} {found:?}");
+    }
+}
+
+#[test]
+fn diagnostics_print_for_people_and_programs() {
+    let text =
+        "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\n    \"Efect\": \"Allow\"\n  }\n}";
+    let diagnostics = lint("teams/a.json", text);
+    let human = render(&diagnostics, Format::Human);
+    for part in [
+        "error[unknown-element]",
+        "teams/a.json:4:5",
+        "\"Efect\": \"Allow\"",
+        "did you mean \"Effect\"?",
+        "4 errors, 0 warnings",
+    ] {
+        assert!(human.contains(part), "{part}: {human}");
+    }
+    let json: Value = serde_json::from_str(&render(&diagnostics, Format::Json)).unwrap();
+    let element = json.as_array().unwrap().iter().find(|d| d["code"] == "unknown-element").unwrap();
+    assert_eq!(element["severity"], "error");
+    assert_eq!((&element["line"], &element["column"]), (&json!(4), &json!(5)));
+    let sarif: Value = serde_json::from_str(&render(&diagnostics, Format::Sarif)).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    assert_eq!(results.len(), diagnostics.len());
+    let place = &results[0]["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "teams/a.json");
+    assert!(place["region"]["startLine"].is_u64());
+}
