@@ -1,8 +1,8 @@
 //! Who is calling: credentials in, a [`Principal`] out.
 //!
-//! A bearer token is looked up among those [remembered](token_cache); else it is
-//! [read](jwt) strictly, its `iss` chooses the [issuer], whose [keys](key_cache)
-//! verify it, and its [claims] are mapped. [Revocations](revoked_tokens) are asked
+//! A bearer token is looked up among those remembered (`token_cache`); else it is
+//! read (`jwt`) strictly, its `iss` chooses the `issuer`, whose keys (`key_cache`)
+//! verify it, and its `claims` are mapped. Revocations (`revoked_tokens`) are asked
 //! every time.
 
 mod access_key;

@@ -18,7 +18,7 @@ const NEAR_MISSES: usize = 5;
 /// [`Arc`].
 ///
 /// Each of the caller's teams is judged with that team's facts, by the
-/// [rule](super::rule::judge) of the layers. A Deny for one of the teams is a
+/// rule (`rule::judge`) of the layers. A Deny for one of the teams is a
 /// Deny for the caller; otherwise one team's Allow suffices.
 #[derive(Debug, Default)]
 pub struct PolicySet {
