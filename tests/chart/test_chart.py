@@ -93,8 +93,9 @@ def documented_settings():
         line = line.removeprefix("# ")
         if table := re.fullmatch(r"\[([a-z_.]+)\]", line):
             section = table[1].replace("issuers.corporate", "issuers.*")
-        elif key := re.match(r"([a-z_]+|[0-9]+) = ", line):
-            keys.add(f"{section}.{'*' if key[1].isdigit() else key[1]}")
+        elif key := re.match(r"([a-z_]+|[0-9]+) = ({?)", line):
+            name = "*" if key[1].isdigit() else key[1]
+            keys.add(f"{section}.{name}{'.*' if key[2] else ''}")
     return keys
 
 
@@ -126,6 +127,7 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("settings.aws.region=europe", "region"),
         ("settings.issuers.corporate=null", "issuers"),
         ("settings.issuers.corporate.jwks_url=http://login.example.com/jwks", "jwks_url"),
+        ("settings.issuers.corporate.audience=x", "audience"),
         ("settings.issuers.corporate.algorithms={HS256}", "algorithms"),
         ("replicaCount=two", "replicaCount"),
         ("image.tag=1", "tag"),
