@@ -25,7 +25,7 @@ use crate::{
         AccountId, Operation, Page, PartPage, Region, Reply, UploadId, UploadPage, UpstreamError,
         UpstreamErrorKind, Vault, VaultArn, VaultPage,
     },
-    policy::{Context, Denial, Permit, Resource},
+    policy::{Access, Context, Denial, Permit, Resource, Simulation},
 };
 
 /// A request whose caller is known.
@@ -129,6 +129,37 @@ impl Call {
             })
         });
         Ok(page)
+    }
+
+    /// Who is calling.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The statements that concern the caller.
+    pub fn access(&self) -> Vec<Access> {
+        self.gateway.policies.load().access(&self.principal, &self.context)
+    }
+
+    /// Whether the caller may simulate a team's access.
+    pub fn may_simulate(&self, team: &str) -> bool {
+        let resource = format!("arn:aws:glacier-gateway:::team/{team}");
+        let policies = self.gateway.policies.load();
+        policies.allows_own(&self.principal, "SimulateAccess", &resource, &self.context)
+    }
+
+    /// What would be decided for `principal`, all by one policy set.
+    pub fn simulate(
+        &self,
+        principal: &Principal,
+        questions: Vec<(Operation, Resource)>,
+        keys: serde_json::Map<String, serde_json::Value>,
+    ) -> Vec<Simulation> {
+        let policies = self.gateway.policies.load();
+        let context = self.context.clone().simulate(keys);
+        let simulate =
+            |(operation, resource)| policies.simulate(principal, operation, resource, &context);
+        questions.into_iter().map(simulate).collect()
     }
 
     /// Decides whether the caller may perform `operation` on `resource`.

@@ -1,6 +1,7 @@
 //! The REST door: routes, and what surrounds every request. The routes without
 //! a `call::Call` are the public ones: the document and Swagger UI.
 
+mod access;
 pub(crate) mod call;
 pub mod management;
 mod openapi;
@@ -42,6 +43,8 @@ pub(crate) const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-re
 fn operations(config: &mut ServiceConfig<'_>) {
     config.service(
         scope::scope("/v1")
+            .service(access::show)
+            .service(access::simulate)
             .service(vaults::list)
             .service(vaults::describe)
             .service(uploads::list)

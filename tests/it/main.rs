@@ -15,6 +15,7 @@ mod log;
 mod management;
 mod openapi;
 mod parameters;
+mod policy;
 mod shutdown;
 mod signed;
 mod simulator;
