@@ -297,6 +297,7 @@ fn an_authorization_header_that_is_not_clear_is_refused() {
         ("SignedHeaders=host;", "SignedHeaders=Host;"),
         ("SignedHeaders=", "SignedHeaders=;"),
         ("Signature=", "Signature=,Signature="),
+        ("Signature=", "Signature=0"),
         ("Signature=", "Signature=A"),
         ("Signature=", "Signature"),
         (", Signature=", ", Extra=1, Signature="),
