@@ -157,3 +157,12 @@ fn without_a_master_key_none_can_be_made() {
     let result = keys(&[]).create("media", None, DAY);
     assert!(matches!(result, Err(KeyCreationError::NoMasterKey)));
 }
+
+#[test]
+fn a_master_key_has_at_least_32_bytes_beside_the_space_around_it() {
+    assert!(master_key(&[b'k'; 31]).is_err());
+    assert!(master_key(&[&[b' '; 9][..], &[b'k'; 31], b"\r\n"].concat()).is_err());
+    let bare = master_key(&[b'k'; 32]).unwrap();
+    let with_a_line_break = master_key(&[&[b'k'; 32][..], b"\n"].concat()).unwrap();
+    assert_eq!(hmac::sign(&bare, b"x").as_ref(), hmac::sign(&with_a_line_break, b"x").as_ref());
+}
