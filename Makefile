@@ -41,4 +41,14 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
-.PHONY: help setup test chart image openapi lint
+FUZZ_SECONDS ?= 60
+
+fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
+	for target in document decision arn authorization_header token jwks; do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	done
+
+bench: ## Time decisions, beside two peers
+	cargo bench --manifest-path bench/policy/Cargo.toml
+
+.PHONY: help setup test chart image openapi lint fuzz bench

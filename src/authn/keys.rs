@@ -235,3 +235,7 @@ fn secret(master_key: &hmac::Key, id: &str) -> SecretString {
 fn readable<T>(path: &Path, read: io::Result<T>) -> Result<T, UnusableKeys> {
     read.map_err(|error| UnusableKeys { path: path.to_owned(), problem: error.to_string() })
 }
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ use super::Failure;
 use crate::{
     authn::Principal,
     glacier::Operation,
-    policy::{self, Context, Decision, Format, PolicySet, Resource, Simulation},
+    policy::{self, Context, Decision, Format, Layer, PolicySet, Resource, Severity, Simulation},
 };
 
 /// Lint and simulate policies.
@@ -28,9 +28,9 @@ pub enum PolicyCommand {
 /// The arguments of `policy lint`.
 #[derive(clap::Args)]
 pub struct LintArgs {
-    /// The policy folder.
+    /// The policy folder, or one team's policy file.
     #[arg(value_name = "DIR")]
-    folder: PathBuf,
+    path: PathBuf,
     /// How to print.
     #[arg(long, value_enum, default_value = "human")]
     format: Format,
@@ -81,12 +81,17 @@ impl PolicyCommand {
 
 impl LintArgs {
     fn run(self) -> Result<(), Failure> {
-        let (usable, diagnostics) = match PolicySet::load(&self.folder) {
-            Ok((_, warnings)) => (true, warnings),
-            Err(diagnostics) => (false, diagnostics),
+        let diagnostics = if self.path.is_file() {
+            let text = std::fs::read_to_string(&self.path).map_err(Failure::other)?;
+            policy::lint_document(&self.path, &text, Layer::Policies)
+        } else {
+            match PolicySet::load(&self.path) {
+                Ok((_, warnings)) => warnings,
+                Err(diagnostics) => diagnostics,
+            }
         };
         print!("{}", policy::render(&diagnostics, self.format));
-        if !usable {
+        if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
             Err(Failure::other("the policies have errors"))
         } else if self.deny_warnings && !diagnostics.is_empty() {
             Err(Failure::other("the policies have warnings"))

@@ -18,14 +18,14 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::Principal,
+    authn::{CertificateNames, Principal},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
         AccountId, Operation, Page, PartPage, Region, Reply, UploadId, UploadPage, UpstreamError,
         UpstreamErrorKind, Vault, VaultArn, VaultPage,
     },
-    policy::{Context, Denial, Permit, Resource},
+    policy::{Access, Context, Denial, Permit, Resource, Simulation},
 };
 
 /// A request whose caller is known.
@@ -49,7 +49,10 @@ impl FromRequest for Call {
             else {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
-            let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
+            let principal = match certified(&request, &gateway) {
+                Some(principal) => principal,
+                None => gateway.authenticator.authenticate(bearer(&request)?).await?,
+            };
             Ok(Self::new(&request, gateway, recorder, principal))
         })
     }
@@ -126,6 +129,37 @@ impl Call {
             })
         });
         Ok(page)
+    }
+
+    /// Who is calling.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The statements that concern the caller.
+    pub fn access(&self) -> Vec<Access> {
+        self.gateway.policies.load().access(&self.principal, &self.context)
+    }
+
+    /// Whether the caller may simulate a team's access.
+    pub fn may_simulate(&self, team: &str) -> bool {
+        let resource = format!("arn:aws:glacier-gateway:::team/{team}");
+        let policies = self.gateway.policies.load();
+        policies.allows_own(&self.principal, "SimulateAccess", &resource, &self.context)
+    }
+
+    /// What would be decided for `principal`, all by one policy set.
+    pub fn simulate(
+        &self,
+        principal: &Principal,
+        questions: Vec<(Operation, Resource)>,
+        keys: serde_json::Map<String, serde_json::Value>,
+    ) -> Vec<Simulation> {
+        let policies = self.gateway.policies.load();
+        let context = self.context.clone().simulate(keys);
+        let simulate =
+            |(operation, resource)| policies.simulate(principal, operation, resource, &context);
+        questions.into_iter().map(simulate).collect()
     }
 
     /// Decides whether the caller may perform `operation` on `resource`.
@@ -254,6 +288,14 @@ fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
         Some(user_agent) => context.user_agent(user_agent),
         None => context,
     }
+}
+
+/// The caller by its certificate, where no token says who is calling.
+fn certified(request: &HttpRequest, gateway: &Gateway) -> Option<Arc<Principal>> {
+    if request.headers().contains_key(AUTHORIZATION) {
+        return None;
+    }
+    gateway.authenticator.identify(request.conn_data::<CertificateNames>()?)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

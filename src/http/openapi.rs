@@ -36,6 +36,7 @@ const SIGN_IN: &str = "signIn";
     servers((url = "/", description = "This gateway")),
     tags(
         (name = "uploads", description = "Multipart uploads in progress"),
+        (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
     ),
     security(("bearer" = [])),
@@ -242,12 +243,22 @@ const REPLIES: [(&str, &[Code]); 11] = [
     ("Timeout", &[Code::GlacierTimeout]),
 ];
 
+/// Problems of an operation that asks nothing of Glacier.
+pub(super) struct LocalProblems;
 /// Problems of an operation on an account.
 pub(super) struct AccountProblems;
 /// Problems of an operation on a vault.
 pub(super) struct VaultProblems;
 /// Problems of an operation on an upload.
 pub(super) struct UploadProblems;
+
+impl IntoResponses for LocalProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = problems("");
+        problems.retain(|status, _| !["429", "502", "504"].contains(&status.as_str()));
+        problems
+    }
+}
 
 impl IntoResponses for AccountProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {

@@ -27,10 +27,12 @@ pub(super) fn lint(
     problems: &mut Vec<Problem>,
 ) {
     size(text, layer, problems);
-    let empty = 0..text.len().min(1);
-    if !document.has_version {
-        let message = "without Version this is the language of 2008-10-17, without variables";
-        let problem = Problem::warning("no-version", empty, message);
+    if !document.variables {
+        let (code, message) = match document.has_version {
+            true => ("old-version", "this version of the language has no variables"),
+            false => ("no-version", "without Version this is 2008-10-17, without variables"),
+        };
+        let problem = Problem::warning(code, 0..text.len().min(1), message);
         problems.push(problem.help("write \"Version\": \"2012-10-17\""));
     }
     for (node, statement) in document.statements.iter().zip(statements) {

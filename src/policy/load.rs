@@ -96,6 +96,13 @@ impl Placed<'_> {
     }
 }
 
+/// Lints one document by itself, as a policy of the layer.
+pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
+    let (mut problems, source) = (Vec::new(), Arc::from(text));
+    examine(text, layer, &mut problems);
+    problems.into_iter().map(|problem| Diagnostic::new(file, &source, problem)).collect()
+}
+
 /// Warns of Allows of which a Deny that also applies to the team leaves nothing.
 fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
     for allow in placed.iter().filter(|p| p.source.layer == Layer::Policies) {

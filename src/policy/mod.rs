@@ -2,7 +2,17 @@
 //!
 //! [`PolicySet::load`] reads a policy folder and compiles it;
 //! [`PolicySet::decide`] decides a request and gives a [`Permit`], or a
-//! [`Denial`] that says why. This module knows nothing of HTTP.
+//! [`Denial`] that says why; [`LivePolicies`] replaces the set when the folder
+//! changes. This module knows nothing of HTTP.
+//!
+//! From text to decision:
+//! - `json`, `reader`, `document`: IAM's grammar, with places for messages;
+//! - `check`, `lint`, `keys`, `diagnostic`, `report`: what is refused beyond the
+//!   grammar, what is warned of, and how that is printed;
+//! - `pattern`, `instant`, `condition`, `statement`: what a statement means;
+//! - `context`, `resource`: what is known of a request;
+//! - `rule`, `set`, `decision`: how statements make a decision;
+//! - `load`, `live`: folders; `batch`, `simulate`: asking without doing.
 
 mod batch;
 mod check;
@@ -12,11 +22,13 @@ mod decision;
 mod diagnostic;
 mod document;
 mod instant;
+mod json;
 mod keys;
 mod lint;
 mod live;
 mod load;
 mod pattern;
+mod reader;
 mod report;
 mod resource;
 mod rule;
@@ -30,6 +42,7 @@ pub use context::Context;
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use live::{LivePolicies, Reload, Status};
+pub use load::lint_document;
 pub use report::{Format, render};
 pub use resource::{NoVault, Resource, Target};
 pub use set::PolicySet;

@@ -9,13 +9,22 @@ use serde_json::{Value, json};
 
 use crate::support::{Gateway, client, problem};
 
-/// Operation, and the status that an allowed caller gets.
-const OPERATIONS: [(&str, u16); 5] = [
-    ("abortMultipartUpload", 204),
-    ("describeVault", 200),
-    ("listMultipartUploads", 200),
-    ("listParts", 200),
-    ("listVaults", 200),
+/// Operation, the statuses that a team without a policy and one with a policy
+/// get, and the request's body.
+const OPERATIONS: [(&str, u16, u16, &str); 7] = [
+    ("abortMultipartUpload", 403, 204, ""),
+    ("describeVault", 403, 200, ""),
+    // Everyone may ask who they are.
+    ("getAccess", 200, 200, ""),
+    ("listMultipartUploads", 403, 200, ""),
+    ("listParts", 403, 200, ""),
+    ("listVaults", 403, 200, ""),
+    (
+        "simulateAccess",
+        403,
+        200,
+        r#"{"team": "owner", "resources": ["arn:aws:glacier:eu-central-1:111122223333:vaults/own-a"]}"#,
+    ),
 ];
 
 /// Everything that answers without a token.
@@ -42,12 +51,12 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
             walked.insert(id, (method.to_uppercase(), path.clone()));
         }
     }
-    let known: Vec<&str> = OPERATIONS.iter().map(|(id, _)| *id).collect();
+    let known: Vec<&str> = OPERATIONS.iter().map(|(id, ..)| *id).collect();
     assert_eq!(walked.keys().collect::<Vec<_>>(), known, "add a row for each new operation");
 
     // The abort goes last: the others read the upload.
     let order = OPERATIONS.iter().rev();
-    for (id, allowed) in order {
+    for (id, stranger, owner, question) in order {
         let (method, path) = &walked[*id];
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let path = path
@@ -60,11 +69,19 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
         let (status, body) = problem(anonymous).await;
         assert_eq!((status, &body["code"]), (401, &json!("token-missing")), "{id}");
 
-        let (status, body) = problem(gateway.call("stranger", method.clone(), &path).await).await;
-        assert_eq!((status, &body["code"]), (403, &json!("not-authorized")), "{id}");
-
-        let reply = gateway.call("owner", method, &path).await;
-        assert_eq!(reply.status().as_u16(), *allowed, "{id}");
+        for (team, expected) in [("stranger", stranger), ("owner", owner)] {
+            let url = format!("{}{path}", gateway.rest);
+            let mut request = client().request(method.clone(), url);
+            if !question.is_empty() {
+                request = request.header("content-type", "application/json").body(*question);
+            }
+            let reply = request.bearer_auth(gateway.key.token(team)).send().await.unwrap();
+            assert_eq!(reply.status().as_u16(), *expected, "{id} {team}");
+            if *expected == 403 {
+                let (_, body) = problem(reply).await;
+                assert_eq!(body["code"], "not-authorized", "{id} {team}");
+            }
+        }
     }
 }
 

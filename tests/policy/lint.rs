@@ -149,6 +149,15 @@ fn warnings_have_stable_codes() {
 }
 
 #[test]
+fn versions_without_variables_are_warned_of() {
+    for (version, code) in [(r#""Version": "2008-10-17","#, "old-version"), ("", "no-version")] {
+        let document = format!(r#"{{{version} "Statement": {}}}"#, statement(&json!({})));
+        let found = lint("teams/a.json", &document);
+        assert_eq!(found.iter().map(|d| d.code).collect::<Vec<_>>(), [code]);
+    }
+}
+
+#[test]
 fn conditions_that_exclude_each_other_are_found() {
     let age = "gateway:UploadAgeInDays";
     let now = "aws:CurrentTime";
@@ -217,6 +226,25 @@ fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
     ] {
         let found = codes("teams/a.json", &json!([statement(&json!({})), statement(&deny)]));
         assert_eq!(found == ["shadowed-allow"], shadowed, "{deny} {found:?}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_without_errors() {
+    let text = include_str!("../../docs/policies.md");
+    let blocks: Vec<&str> =
+        text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() >= 5);
+    for block in blocks {
+        let value: Value = serde_json::from_str(block).unwrap();
+        let document = match value.get("Statement") {
+            Some(_) => value,
+            None => json!({ "Version": "2012-10-17", "Statement": value }),
+        };
+        let file =
+            if block.contains("Principal\"") { "vaults/a.json" } else { "guardrails/a.json" };
+        let found = lint(file, &document.to_string());
+        assert!(found.is_empty(), "{block} {found:?}");
     }
 }
 

@@ -1,0 +1,190 @@
+//! Access: who the caller is, what policies say to them, and what they would
+//! decide.
+
+use std::collections::BTreeMap;
+
+use actix_web::{
+    get, post,
+    web::{self, Json},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{
+    call::Call,
+    openapi::LocalProblems,
+    parameters::Parameters,
+    problem::{Code, Problem},
+};
+use crate::{
+    authn::Principal,
+    glacier::Operation,
+    policy::{Access, Resource, Simulation},
+};
+
+/// The most questions one simulation answers.
+const MAX_QUESTIONS: usize = 200;
+
+/// The caller, and the statements that concern them.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Caller {
+    /// The issuer that vouches for the caller.
+    issuer: String,
+    /// The caller's name at that issuer.
+    subject: String,
+    /// The caller's teams.
+    teams: Vec<String>,
+    /// The caller's ARN as a member of each team, for vault policies.
+    principal_arns: Vec<String>,
+    /// The statements of the teams' policies, the guardrails and the vault
+    /// policies that concern the caller.
+    statements: Vec<Access>,
+}
+
+/// Who am I, and what may I do?
+///
+/// Answers with the statements as they are written; a request is allowed if one
+/// of them allows it, none denies it, and the guardrails, where there are any,
+/// allow it too. To ask about one vault, simulate.
+///
+/// **Permissions**: none beyond a token.
+#[utoipa::path(
+    tag = "access",
+    operation_id = "getAccess",
+    responses((status = 200, description = "The caller.", body = Caller), LocalProblems)
+)]
+#[get("/access")]
+pub(super) async fn show(call: Call, parameters: Parameters) -> Result<Json<Caller>, Problem> {
+    parameters.only(&[])?;
+    let Principal { issuer, subject, teams, .. } = call.principal();
+    Ok(Json(Caller {
+        issuer: issuer.clone(),
+        subject: subject.clone(),
+        teams: teams.clone(),
+        principal_arns: teams.iter().map(|team| call.principal().arn(team)).collect(),
+        statements: call.access(),
+    }))
+}
+
+/// What to simulate.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Question {
+    /// The team whose member is simulated; the caller with all teams by default.
+    team: Option<String>,
+    /// The simulated member's name; the caller's by default.
+    subject: Option<String>,
+    /// The actions, such as `glacier:AbortMultipartUpload`; all five by default.
+    #[serde(default)]
+    #[schema(max_items = 5)]
+    actions: Vec<String>,
+    /// The vaults' ARNs. `ListVaults` is asked of their accounts.
+    #[schema(min_items = 1, max_items = 40)]
+    resources: Vec<String>,
+    /// Context keys and their values: a string, number, boolean or list of
+    /// strings. They go before what the gateway knows of this request.
+    #[serde(default)]
+    context: BTreeMap<String, Value>,
+}
+
+/// What the policies would decide.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Answer {
+    /// One for each action and resource.
+    results: Vec<Simulation>,
+}
+
+/// Ask what the policies would decide, as with IAM's SimulatePrincipalPolicy
+///
+/// Nothing is forwarded to Glacier. Keys that policies read and that have no
+/// value, such as an upload's age, are listed as missing.
+///
+/// **Permissions**: none for the caller's own teams; for another team
+/// `gateway:SimulateAccess` on `arn:aws:glacier-gateway:::team/TEAM`.
+#[utoipa::path(
+    tag = "access",
+    operation_id = "simulateAccess",
+    request_body = Question,
+    responses((status = 200, description = "The decisions.", body = Answer), LocalProblems)
+)]
+#[post("/access/simulate")]
+pub(super) async fn simulate(
+    call: Call,
+    parameters: Parameters,
+    question: Result<web::Json<Question>, actix_web::Error>,
+) -> Result<Json<Answer>, Problem> {
+    parameters.only(&[])?;
+    let Question { team, subject, actions, resources, context } = question
+        .map_err(|error| {
+            Problem::new(Code::MalformedRequest, format!("Send a question as JSON: {error}."))
+        })?
+        .into_inner();
+    let operations = operations(&actions)?;
+    if resources.is_empty() || operations.len() * resources.len() > MAX_QUESTIONS {
+        let detail = format!("Ask about 1 to {MAX_QUESTIONS} pairs of an action and a resource.");
+        return Err(Problem::new(Code::InvalidParameter, detail));
+    }
+    let mut questions = Vec::new();
+    for text in &resources {
+        let vault: Resource = text.parse().map_err(|error| {
+            Problem::new(Code::InvalidParameter, format!("\"resources\": {error}."))
+        })?;
+        for operation in &operations {
+            let resource = match operation {
+                Operation::ListVaults => {
+                    Resource::account(vault.region().clone(), vault.owner().clone())
+                }
+                _ => vault.clone(),
+            };
+            questions.push((*operation, resource));
+        }
+    }
+    let principal = simulated(&call, team, subject)?;
+    let results = call.simulate(&principal, questions, context.into_iter().collect());
+    Ok(Json(Answer { results }))
+}
+
+fn operations(actions: &[String]) -> Result<Vec<Operation>, Problem> {
+    if actions.is_empty() {
+        return Ok(Operation::ALL.to_vec());
+    }
+    let find = |action: &String| {
+        let named = |operation: &Operation| operation.action().eq_ignore_ascii_case(action);
+        Operation::ALL.into_iter().find(named)
+    };
+    actions.iter().map(find).collect::<Option<_>>().ok_or_else(|| {
+        let known = Operation::ALL.map(Operation::action).join(", ");
+        Problem::new(Code::InvalidParameter, format!("\"actions\" may hold {known}."))
+    })
+}
+
+/// The principal of a simulation. Of another team's member only the team and the
+/// name are known, no tags and no claims.
+fn simulated(
+    call: &Call,
+    team: Option<String>,
+    subject: Option<String>,
+) -> Result<Principal, Problem> {
+    let caller = call.principal();
+    let other = team.as_ref().is_some_and(|team| !caller.teams.contains(team));
+    let principal = match (team, subject) {
+        (None, None) => caller.clone(),
+        (team, subject) => Principal {
+            issuer: caller.issuer.clone(),
+            subject: subject.unwrap_or_else(|| caller.subject.clone()),
+            teams: team.map_or_else(|| caller.teams.clone(), |team| vec![team]),
+            tags: Default::default(),
+            claims: Default::default(),
+        },
+    };
+    if other && !call.may_simulate(&principal.teams[0]) {
+        return Err(Problem::new(
+            Code::NotAuthorized,
+            "Ask for gateway:SimulateAccess on the team, or simulate your own.",
+        ));
+    }
+    Ok(principal)
+}

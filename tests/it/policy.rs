@@ -1,0 +1,118 @@
+//! Asking about policies, and replacing them, while the gateway runs.
+
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::support::{Gateway, OWNER_POLICY, client, problem};
+
+const OWN: &str = "arn:aws:glacier:eu-central-1:111122223333:vaults/own-a";
+const OTHER: &str = "arn:aws:glacier:eu-central-1:111122223333:vaults/other";
+
+async fn simulate(gateway: &Gateway, team: &str, question: &Value) -> Response {
+    let url = format!("{}/v1/access/simulate", gateway.rest);
+    let request = client().post(url).bearer_auth(gateway.key.token(team)).json(question);
+    request.send().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_sees_who_they_are_and_what_policies_say_to_them() {
+    let gateway = Gateway::start();
+    let reply = gateway.call("owner", Method::GET, "/v1/access").await;
+    let access: Value = reply.json().await.unwrap();
+    assert_eq!(access["teams"], json!(["owner"]));
+    let arn = access["principalArns"][0].as_str().unwrap();
+    assert!(arn.starts_with("arn:aws:glacier-gateway:::team/owner/"), "{arn}");
+    let own = &access["statements"][0];
+    assert_eq!(own["statement"]["policy"], "teams/owner.json");
+    assert_eq!(own["statement"]["sid"], "Own");
+    assert_eq!(own["denies"], false);
+    assert_eq!(own["actions"].as_array().unwrap().len(), 5);
+    assert_eq!(own["resources"][0], "arn:aws:glacier:eu-central-1:111122223333:vaults/own-*");
+}
+
+#[tokio::test]
+async fn a_simulation_says_what_would_be_decided_and_asks_nothing_of_glacier() {
+    let gateway = Gateway::start();
+    let question =
+        json!({ "actions": ["glacier:AbortMultipartUpload"], "resources": [OWN, OTHER] });
+    let answer: Value = simulate(&gateway, "owner", &question).await.json().await.unwrap();
+    let [own, other] = &answer["results"].as_array().unwrap()[..] else { panic!("{answer}") };
+    assert_eq!((&own["resource"], &own["decision"]), (&json!(OWN), &json!("allowed")));
+    assert_eq!(own["matched"]["sid"], "Own");
+    assert_eq!(other["decision"], "implicitDeny");
+    assert_eq!(other["nearMisses"][0]["missed"], "resource");
+
+    let all: Value =
+        simulate(&gateway, "owner", &json!({ "resources": [OWN] })).await.json().await.unwrap();
+    assert_eq!(all["results"].as_array().unwrap().len(), 5);
+    assert!(gateway.simulator.requests().await.is_empty());
+}
+
+#[tokio::test]
+async fn another_teams_access_is_simulated_only_with_leave() {
+    let gateway = Gateway::start();
+    let question = json!({ "team": "owner", "subject": "eve", "resources": [OWN] });
+    let (status, body) = problem(simulate(&gateway, "stranger", &question).await).await;
+    assert_eq!((status, &body["code"]), (403, &json!("not-authorized")));
+
+    let leave = json!({ "Version": "2012-10-17", "Statement": {
+        "Effect": "Allow",
+        "Action": "gateway:SimulateAccess",
+        "Resource": "arn:aws:glacier-gateway:::team/own*",
+    }});
+    let file = gateway.directory.path().join("policies/teams/stranger.json");
+    std::fs::write(file, leave.to_string()).unwrap();
+    let answer: Value = loop {
+        let reply = simulate(&gateway, "stranger", &question).await;
+        if reply.status() == 200 {
+            break reply.json().await.unwrap();
+        }
+    };
+    assert_eq!(answer["results"][0]["decision"], "allowed");
+    let question = json!({ "team": "else", "resources": [OWN] });
+    assert_eq!(simulate(&gateway, "stranger", &question).await.status(), 403);
+}
+
+#[tokio::test]
+async fn questions_that_cannot_be_answered_are_refused() {
+    let gateway = Gateway::start();
+    for (question, code) in [
+        (json!({}), "malformed-request"),
+        (json!({ "resources": [OWN], "x": 1 }), "malformed-request"),
+        (json!({ "resources": [] }), "invalid-parameter"),
+        (json!({ "resources": ["arn:aws:s3:::a"] }), "invalid-parameter"),
+        (json!({ "resources": [OWN], "actions": ["glacier:DeleteVault"] }), "invalid-parameter"),
+        (json!({ "resources": vec![OWN; 41] }), "invalid-parameter"),
+    ] {
+        let (status, body) = problem(simulate(&gateway, "owner", &question).await).await;
+        assert_eq!((status, &body["code"]), (400, &json!(code)), "{question}");
+    }
+}
+
+#[tokio::test]
+async fn broken_new_policies_leave_the_old_ones_serving_and_readyz_says_so() {
+    let gateway = Gateway::start();
+    let readyz = async || {
+        let reply = client().get(format!("{}/readyz", gateway.management)).send().await.unwrap();
+        (reply.status().as_u16(), reply.text().await.unwrap())
+    };
+    let file = gateway.directory.path().join("policies/teams/owner.json");
+    std::fs::write(&file, OWNER_POLICY.replace("glacier:*", "glacier:Abrt*")).unwrap();
+    let (status, body) = loop {
+        let answer = readyz().await;
+        if answer.1 != "ok\n" {
+            break answer;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(status, 200);
+    assert!(body.contains("teams/owner.json:4:"), "{body}");
+    let question = json!({ "actions": ["glacier:ListParts"], "resources": [OWN] });
+    let answer: Value = simulate(&gateway, "owner", &question).await.json().await.unwrap();
+    assert_eq!(answer["results"][0]["decision"], "allowed");
+
+    std::fs::write(&file, OWNER_POLICY).unwrap();
+    while readyz().await.1 != "ok\n" {
+        tokio::task::yield_now().await;
+    }
+}
