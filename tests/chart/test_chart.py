@@ -110,11 +110,21 @@ def schema_settings(schema, definitions, path=""):
     return set().union(*found)
 
 
+# Settings that the chart writes itself, and sections that it does not offer yet.
+OWN = {
+    "server.listen", "server.management_listen", "server.shutdown_timeout", "policy.directory",
+}  # fmt: skip
+NOT_YET = ("server.tls.",)
+
+
 def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema_settings(schema["properties"]["settings"], schema["definitions"])
-    own = {"listen", "management_listen", "shutdown_timeout"}
-    assert known | {f"server.{key}" for key in own} | {"policy.directory"} == documented_settings()
+    documented = {key for key in documented_settings() if not key.startswith(NOT_YET)}
+    assert known | OWN == documented, (
+        "config/default.toml and settings in values.schema.json differ: give the schema the key, "
+        "and ci/full-values.yaml a value"
+    )
 
 
 @pytest.mark.parametrize(
