@@ -10,8 +10,8 @@ use glacier_gateway::authn::{
 use libfuzzer_sys::fuzz_target;
 use time::{Duration, macros::datetime};
 
-/// The input's lines: method, target, the `Authorization` header, and then further
-/// headers as `name:value`.
+// The input's lines: method, target, the `Authorization` header, and then further
+// headers as `name:value`.
 fuzz_target!(|input: &[u8]| {
     let mut lines = input.split(|byte| *byte == b'\n');
     let (Some(method), Some(target), Some(authorization)) =
