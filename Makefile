@@ -43,8 +43,8 @@ lint: ## Check formatting, lints and documentation
 
 FUZZ_SECONDS ?= 60
 
-fuzz: ## Look for crashes in reading and evaluating policies, FUZZ_SECONDS a target
-	for target in document decision arn; do \
+fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
+	for target in document decision arn authorization_header token jwks; do \
 	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
 	done
 

@@ -62,5 +62,8 @@ if ! exists "$runtime"; then
     echo 'nonroot:x:65532:' >"$work/root/etc/group"
     cat /usr/share/ca-certificates/mozilla/*.crt >"$work/root/etc/ssl/certs/ca-certificates.crt"
     rm -rf "$work/root"/{dev,proc,sys,var}
+    # Where programs look for their loader; Debian makes these with base-files.
+    ln -sfn usr/lib "$work/root/lib"
+    ln -sfn usr/lib64 "$work/root/lib64"
     image "$runtime" --user 65532:65532 --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 fi

@@ -14,6 +14,7 @@ use crate::{
     glacier::Upstream,
     http::{self, management},
     policy::{Diagnostic, LivePolicies},
+    tls::{self, TlsError},
 };
 
 /// How often the policy folder is looked at for changes.
@@ -38,6 +39,9 @@ pub enum StartError {
     /// Revocations that would not revoke.
     #[error(transparent)]
     Revocations(#[from] UnusableRevocations),
+    /// Certificates.
+    #[error("cannot serve TLS: {0}")]
+    Tls(#[from] TlsError),
     /// Gateway keys.
     #[error("the gateway keys cannot be used: {0}")]
     GatewayKeys(#[from] UnusableKeys),
@@ -78,7 +82,7 @@ pub async fn start(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let authenticator = Authenticator::start(&settings.issuers, &settings.tokens)?;
+    let authenticator = Authenticator::start(&settings)?;
     let keys = GatewayKeys::load(&settings.keys)?;
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
@@ -97,12 +101,16 @@ pub async fn start(
         .workers(workers)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals()
-        .bind(server.listen)
-        .map_err(|source| StartError::Listen {
-            address: server.listen,
-            setting: "server.listen",
-            source,
-        })?;
+        .on_connect(http::note_certificate);
+    let rest = match &server.tls {
+        None => rest.bind(server.listen),
+        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls).await?),
+    }
+    .map_err(|source| StartError::Listen {
+        address: server.listen,
+        setting: "server.listen",
+        source,
+    })?;
     let probes = gateway.clone();
     let management = HttpServer::new(move || {
         ActixApp::new().app_data(probes.clone()).configure(management::routes)

@@ -5,6 +5,7 @@
 
 mod issuers;
 mod swagger_ui;
+mod tls;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use url::Url;
 pub use self::{
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     swagger_ui::SwaggerUi,
+    tls::Tls,
 };
 use crate::{
     authn,
@@ -74,6 +76,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; 0 means one for each processor.
     pub workers: usize,
+    /// TLS for the REST API.
+    pub tls: Option<Tls>,
     /// How long requests in flight may take after SIGTERM.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
@@ -291,6 +295,13 @@ impl Settings {
         if self.issuers.contains_key(authn::GATEWAY_KEYS) {
             let key = format!("issuers.{}", authn::GATEWAY_KEYS);
             wrong(key, "is the name that policies know gateway keys by; choose another");
+        }
+        if self.issuers.contains_key(authn::CLIENT_CERTIFICATES) {
+            let key = format!("issuers.{}", authn::CLIENT_CERTIFICATES);
+            wrong(key, "is the name that policies know certificates by; choose another");
+        }
+        if let Some(tls) = &self.server.tls {
+            tls.check(&mut wrong);
         }
         if let Some(swagger_ui) = &self.swagger_ui {
             swagger_ui.check(&mut wrong);

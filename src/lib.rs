@@ -21,3 +21,4 @@ pub mod policy;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod telemetry;
+pub mod tls;

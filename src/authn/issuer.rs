@@ -37,7 +37,6 @@ impl Issuer {
 
     /// Checks everything about `token` and makes its principal.
     pub(super) async fn verify(&self, token: &Token<'_>) -> Result<Proof, TokenError> {
-        token.check_header(&self.settings)?;
         let (verified, key) = match self.verify_with_known_keys(token) {
             Err(TokenError::UnknownKey | TokenError::KeysUnavailable) => {
                 // Its key may be newer than our last reading.
@@ -57,26 +56,39 @@ impl Issuer {
         Ok(Proof { principal, key, expires: verified.expires })
     }
 
-    /// [`TokenError::UnknownKey`] where another key might verify the token.
     fn verify_with_known_keys(
         &self,
         token: &Token<'_>,
     ) -> Result<(Verified, Arc<Key>), TokenError> {
         let keys = self.keys.keys().ok_or(TokenError::KeysUnavailable)?;
-        let named: Vec<_> =
-            keys.iter().filter(|key| token.key_id.is_none() || key.id == token.key_id).collect();
-        let mut failure = TokenError::UnknownKey;
-        if token.key_id.is_some() && !named.is_empty() {
-            failure = TokenError::Algorithm;
-        }
-        let fitting = named.into_iter().filter(|key| key.algorithms.contains(&token.algorithm));
-        for key in fitting.take(MAX_TRIED) {
-            match token.verify(key, &self.settings) {
-                Err(TokenError::Signature) if token.key_id.is_none() => {}
-                Err(TokenError::Signature) => failure = TokenError::Signature,
-                result => return result.map(|verified| (verified, key.clone())),
-            }
-        }
-        Err(failure)
+        let (verified, key) = verify(token, keys.iter(), &self.settings)?;
+        Ok((verified, key.clone()))
     }
+}
+
+/// Checks `token` with the one of `keys` that it names, or with those that fit.
+///
+/// # Errors
+/// [`TokenError::UnknownKey`] where a key that is not among them might verify it.
+pub(super) fn verify<K: AsRef<Key>>(
+    token: &Token<'_>,
+    keys: impl Iterator<Item = K>,
+    settings: &config::Issuer,
+) -> Result<(Verified, K), TokenError> {
+    token.check_header(settings)?;
+    let named: Vec<K> =
+        keys.filter(|key| token.key_id.is_none() || key.as_ref().id == token.key_id).collect();
+    let mut failure = match token.key_id {
+        Some(_) if !named.is_empty() => TokenError::Algorithm,
+        _ => TokenError::UnknownKey,
+    };
+    let fits = |key: &K| key.as_ref().algorithms.contains(&token.algorithm);
+    for key in named.into_iter().filter(fits).take(MAX_TRIED) {
+        match token.verify(key.as_ref(), settings) {
+            Err(TokenError::Signature) if token.key_id.is_none() => {}
+            Err(TokenError::Signature) => failure = TokenError::Signature,
+            result => return result.map(|verified| (verified, key)),
+        }
+    }
+    Err(failure)
 }

@@ -89,16 +89,10 @@ impl GatewayKeys {
     pub fn load(settings: &config::Keys) -> Result<Self, UnusableKeys> {
         let mut master_keys = BTreeMap::new();
         for (number, path) in &settings.master_key_files {
-            let key = Zeroizing::new(readable(path, fs::read(path))?);
-            let key = key.trim_ascii();
-            if key.len() < MIN_MASTER_KEY {
-                let problem = format!(
-                    "a master key has at least {MIN_MASTER_KEY} bytes; make one with \
-                     \"openssl rand -base64 48\""
-                );
-                return Err(UnusableKeys { path: path.clone(), problem });
-            }
-            master_keys.insert(number.0, hmac::Key::new(hmac::HMAC_SHA256, key));
+            let file = Zeroizing::new(readable(path, fs::read(path))?);
+            let key = master_key(&file)
+                .map_err(|problem| UnusableKeys { path: path.clone(), problem })?;
+            master_keys.insert(number.0, key);
         }
         let revocations = match &settings.revocation_file {
             None => Revocations::default(),
@@ -232,6 +226,22 @@ fn secret(master_key: &hmac::Key, id: &str) -> SecretString {
     BASE64_STANDARD_NO_PAD.encode(hmac::sign(master_key, id.as_bytes())).into()
 }
 
+/// The key that a file holds, without the line break that editors put at its end.
+fn master_key(file: &[u8]) -> Result<hmac::Key, String> {
+    let key = file.trim_ascii();
+    if key.len() < MIN_MASTER_KEY {
+        return Err(format!(
+            "a master key has at least {MIN_MASTER_KEY} bytes; make one with \
+             \"openssl rand -base64 48\""
+        ));
+    }
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, key))
+}
+
 fn readable<T>(path: &Path, read: io::Result<T>) -> Result<T, UnusableKeys> {
     read.map_err(|error| UnusableKeys { path: path.to_owned(), problem: error.to_string() })
 }
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -6,6 +6,7 @@
 //! every time.
 
 mod access_key;
+mod certificate;
 mod claims;
 mod issuer;
 mod jwks;
@@ -24,6 +25,7 @@ mod token_cache;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use access_key::AccessKey;
+pub use certificate::{CLIENT_CERTIFICATES, CertificateNames};
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
@@ -35,7 +37,7 @@ use self::{
     revoked_tokens::RevokedTokens,
     token_cache::TokenCache,
 };
-use crate::config;
+use crate::config::{self, Settings};
 
 /// Verifies bearer tokens of the configured issuers.
 pub struct Authenticator {
@@ -43,6 +45,8 @@ pub struct Authenticator {
     issuers: BTreeMap<String, Arc<Issuer>>,
     remembered: TokenCache,
     revocations: RevokedTokens,
+    /// Teams by names in certificates.
+    certificates: BTreeMap<String, Vec<String>>,
 }
 
 impl Authenticator {
@@ -51,17 +55,31 @@ impl Authenticator {
     ///
     /// # Errors
     /// When the revocations cannot be used.
-    pub fn start(
-        issuers: &BTreeMap<String, config::Issuer>,
-        tokens: &config::Tokens,
-    ) -> Result<Self, UnusableRevocations> {
-        let names = issuers.keys().cloned().collect();
-        let revocations = RevokedTokens::start(tokens.revocation_file.clone(), names)?;
-        let issuers = issuers.iter().map(|(name, settings)| {
+    pub fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
+        let revocations = revoked_tokens(settings)?;
+        let issuers = settings.issuers.iter().map(|(name, settings)| {
             (settings.issuer.clone(), Arc::new(Issuer::start(name, settings)))
         });
-        let remembered = TokenCache::new(tokens.cache_size);
-        Ok(Self { issuers: issuers.collect(), remembered, revocations })
+        let remembered = TokenCache::new(settings.tokens.cache_size);
+        let tls = settings.server.tls.as_ref();
+        let certificates = tls.map(|tls| tls.client_teams.clone()).unwrap_or_default();
+        Ok(Self { issuers: issuers.collect(), remembered, revocations, certificates })
+    }
+
+    /// The caller that a certificate's names belong to, if they do to any. The
+    /// handshake has verified the certificate.
+    pub fn identify(&self, names: &CertificateNames) -> Option<Arc<Principal>> {
+        let principal = names.principal(&self.certificates)?;
+        (!self.revocations.cover(&principal)).then(|| Arc::new(principal))
+    }
+
+    /// Whether the files that `settings` name would let this start. Must run inside
+    /// a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn check(settings: &Settings) -> Result<(), UnusableRevocations> {
+        revoked_tokens(settings).map(drop)
     }
 
     /// The caller that a bearer token proves.
@@ -104,4 +122,28 @@ impl Authenticator {
     pub fn has_keys(&self) -> bool {
         self.issuers.values().all(|issuer| issuer.keys.were_read())
     }
+}
+
+fn revoked_tokens(settings: &Settings) -> Result<RevokedTokens, UnusableRevocations> {
+    let names = settings.issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]);
+    RevokedTokens::start(settings.tokens.revocation_file.clone(), names.collect())
+}
+
+/// The caller that a token proves by the keys of a JWK Set alone, under the
+/// settings of the issuer known as `name`. Nothing is read, remembered or revoked.
+///
+/// # Errors
+/// As [`Authenticator::authenticate`]; [`TokenError::KeysUnavailable`] if `jwks` is
+/// no JWK Set.
+pub fn verify(
+    token: &str,
+    jwks: &[u8],
+    name: &str,
+    settings: &config::Issuer,
+) -> Result<Principal, TokenError> {
+    let token = Token::read(token)?;
+    let keys = jwks::parse(jwks).map_err(|_| TokenError::KeysUnavailable)?;
+    let keys: Vec<Arc<jwks::Key>> = keys.into_iter().map(Arc::new).collect();
+    let (verified, _) = issuer::verify(&token, keys.iter(), settings)?;
+    claims::principal(name, settings, verified.claims)
 }

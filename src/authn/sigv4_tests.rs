@@ -206,6 +206,8 @@ fn host_and_every_x_amz_header_must_be_signed_and_be_there_once() {
     assert!(matches!(unsigned, Err(DoesNotMatch(m)) if m.contains("'x-amz-security-token'")));
     let binary = spoiled(|r| r.headers.push(("x-amz-x".to_owned(), vec![0xff])));
     assert!(matches!(binary, Err(DoesNotMatch(m)) if m.contains("'x-amz-x'")));
+    let not_ascii = spoiled(|r| r.set("x-amz-glacier-version", "ü"));
+    assert!(matches!(not_ascii, Err(Incomplete(_))));
     let without_host = spoiled(|r| r.reword("SignedHeaders=host;", "SignedHeaders="));
     assert!(matches!(without_host, Err(DoesNotMatch(m)) if m.contains("'host'")));
     for name in ["host", "x-amz-date", "x-amz-glacier-version", "authorization"] {
@@ -295,6 +297,7 @@ fn an_authorization_header_that_is_not_clear_is_refused() {
         ("SignedHeaders=host;", "SignedHeaders=Host;"),
         ("SignedHeaders=", "SignedHeaders=;"),
         ("Signature=", "Signature=,Signature="),
+        ("Signature=", "Signature=0"),
         ("Signature=", "Signature=A"),
         ("Signature=", "Signature"),
         (", Signature=", ", Extra=1, Signature="),

@@ -11,6 +11,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+use crate::app::StartError;
+
 /// The exit code of a configuration that cannot be used: `EX_USAGE` of sysexits.
 const BAD_CONFIGURATION: u8 = 64;
 
@@ -97,12 +99,13 @@ impl Failure {
     }
 }
 
-impl From<crate::app::StartError> for Failure {
-    fn from(error: crate::app::StartError) -> Self {
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
         match error {
-            crate::app::StartError::Policies(_) | crate::app::StartError::GatewayKeys(_) => {
-                Self::configuration(error.to_string())
-            }
+            StartError::Policies(_)
+            | StartError::GatewayKeys(_)
+            | StartError::Revocations(_)
+            | StartError::Tls(_) => Self::configuration(error.to_string()),
             _ => Self::other(error),
         }
     }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::Failure;
 use crate::{
-    app,
-    authn::GatewayKeys,
+    app::{self, StartError},
+    authn::{Authenticator, GatewayKeys},
     config::{Mistake, Settings},
     policy::PolicySet,
-    telemetry,
+    telemetry, tls,
 };
 
 /// Runs the gateway until it is told to stop.
@@ -25,6 +25,7 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     let settings = settings(file)?;
     GatewayKeys::load(&settings.keys).map_err(|error| Failure::configuration(error.to_string()))?;
+    actix_web::rt::System::new().block_on(check_files(&settings))?;
     match PolicySet::load(&settings.policy.directory) {
         Ok((_, warnings)) => {
             for warning in warnings {
@@ -37,6 +38,15 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
         )),
     }
+}
+
+/// Checks the files that are read again while the gateway runs.
+async fn check_files(settings: &Settings) -> Result<(), Failure> {
+    Authenticator::check(settings).map_err(StartError::from)?;
+    if let Some(tls) = &settings.server.tls {
+        tls::server_config(tls).await.map_err(StartError::from)?;
+    }
+    Ok(())
 }
 
 /// Reads the configuration.

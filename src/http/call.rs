@@ -18,7 +18,7 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::Principal,
+    authn::{CertificateNames, Principal},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
@@ -49,7 +49,10 @@ impl FromRequest for Call {
             else {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
-            let principal = gateway.authenticator.authenticate(bearer(&request)?).await?;
+            let principal = match certified(&request, &gateway) {
+                Some(principal) => principal,
+                None => gateway.authenticator.authenticate(bearer(&request)?).await?,
+            };
             Ok(Self::new(&request, gateway, recorder, principal))
         })
     }
@@ -285,6 +288,14 @@ fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
         Some(user_agent) => context.user_agent(user_agent),
         None => context,
     }
+}
+
+/// The caller by its certificate, where no token says who is calling.
+fn certified(request: &HttpRequest, gateway: &Gateway) -> Option<Arc<Principal>> {
+    if request.headers().contains_key(AUTHORIZATION) {
+        return None;
+    }
+    gateway.authenticator.identify(request.conn_data::<CertificateNames>()?)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

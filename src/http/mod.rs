@@ -12,12 +12,16 @@ pub(crate) mod record;
 mod uploads;
 mod vaults;
 
+use std::any::Any;
+
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     App, Error, HttpRequest, HttpResponse, ResponseError,
     body::{BoxBody, MessageBody},
-    dev::{ResourceDef, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{Extensions, ResourceDef, ServiceFactory, ServiceRequest, ServiceResponse},
     http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     middleware::{Next, from_fn},
+    rt::net::TcpStream,
     web::{self, Data},
 };
 use utoipa::OpenApi as _;
@@ -29,7 +33,7 @@ use self::{
     problem::{Code, Problem},
     record::Recorder,
 };
-use crate::{door, gateway::Gateway};
+use crate::{authn::CertificateNames, door, gateway::Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Under which AWS returns a request's ID.
@@ -126,6 +130,16 @@ fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
                 .use_pkce_with_authorization_code_grant(true),
         ),
         None => page,
+    }
+}
+
+/// Notes the names in the certificate that a new connection's client showed.
+pub fn note_certificate(connection: &dyn Any, data: &mut Extensions) {
+    let stream = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let chain = stream.and_then(|stream| stream.get_ref().1.peer_certificates());
+    let names = chain.and_then(|chain| CertificateNames::of(chain.first()?));
+    if let Some(names) = names {
+        data.insert(names);
     }
 }
 

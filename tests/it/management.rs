@@ -39,6 +39,9 @@ async fn metrics_count_requests_decisions_and_upstream_calls() {
     problem(gateway.call("owner", Method::GET, &uploads("own-a")).await).await;
     problem(gateway.call("owner", Method::GET, "/nowhere").await).await;
     gateway.raw("BREW", "/nowhere").await;
+    let door = format!("{}/glacier/-/vaults", gateway.rest);
+    let request = client().get(door).header("x-amz-glacier-version", "2012-06-01");
+    assert_eq!(request.bearer_auth(gateway.key.token("owner")).send().await.unwrap().status(), 400);
 
     let metrics = metrics(&gateway).await;
 
@@ -52,6 +55,11 @@ async fn metrics_count_requests_decisions_and_upstream_calls() {
         (format!("request_duration_seconds_count{{{labels}}}"), 3.0),
         (r#"requests_total{door="rest",method="GET",route="",status="404"}"#.into(), 1.0),
         (r#"requests_total{door="rest",method="other",route="",status="404"}"#.into(), 1.0),
+        (
+            r#"requests_total{door="glacier",method="GET",route="/glacier/{accountId}/vaults",status="400"}"#
+                .into(),
+            1.0,
+        ),
         (format!("decisions_total{{action=\"{abort}\",outcome=\"allowed\"}}"), 2.0),
         (format!("decisions_total{{action=\"{abort}\",outcome=\"implicitDeny\"}}"), 1.0),
         (r#"upstream_requests_total{operation="AbortMultipartUpload",result="ok"}"#.into(), 1.0),

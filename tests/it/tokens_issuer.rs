@@ -448,3 +448,54 @@ async fn revoked_tokens_and_subjects_are_refused_as_soon_as_the_file_says_so() {
     revoke(json!({}));
     until(&gateway, &fresh, 200, "").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kubernetes_workload_is_known_by_its_service_account() {
+    let key = Key::rs256("cluster");
+    let cluster = Issuer::start(&[&key]).await;
+    let token_of_gateway = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token_of_gateway.path(), "gateways-own").unwrap();
+    let gateway = Gateway::with(
+        &format!(
+            r#"
+            [issuers.cluster]
+            issuer = "https://kubernetes.default.svc.cluster.local"
+            audiences = ["glacier-gateway"]
+            jwks_url = "{}/jwks"
+            bearer_token_file = {:?}
+            typ = ["JWT"]
+            tags = {{ namespace = "/kubernetes.io/namespace" }}
+            [issuers.cluster.subject_teams]
+            "system:serviceaccount:own:*" = ["owner"]
+            "#,
+            cluster.url,
+            token_of_gateway.path(),
+        ),
+        &[],
+    );
+    // As `kubectl create token` makes them: no "typ", the audience a list.
+    let token = |namespace: &str, name: &str, audience: &str| {
+        let claims = json!({
+            "aud": [audience], "exp": now() + 3600, "iat": now(), "nbf": now(),
+            "iss": "https://kubernetes.default.svc.cluster.local",
+            "jti": "b6e0a1ce-8a0e-4f0a-9f0e-0c1f7f4f6a11",
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": {"name": name, "uid": "4d1e6e0e-53c5-4d4b-8a8e-7d3f2f0b7f11"},
+            },
+            "sub": format!("system:serviceaccount:{namespace}:{name}"),
+        });
+        let mut header = jsonwebtoken::Header::new(key.algorithm);
+        header.typ = None;
+        header.kid = Some(key.id.clone());
+        jsonwebtoken::encode(&header, &claims, &key.encoding).unwrap()
+    };
+    let audience = "glacier-gateway";
+    assert_eq!(outcome(&gateway, &token("own", "encoder", audience)).await.0, 200);
+    let stranger = outcome(&gateway, &token("other", "encoder", audience)).await;
+    assert_eq!(stranger, (401, "token-without-team".into()));
+    // The pod's default token is for the API server.
+    let default = token("own", "encoder", "https://kubernetes.default.svc.cluster.local");
+    assert_eq!(outcome(&gateway, &default).await, (401, "token-invalid".into()));
+    assert_eq!(cluster.state.lock().unwrap().credentials, ["Bearer gateways-own"]);
+}

@@ -63,15 +63,19 @@ booleans and lists are TOML's as well. Takes "table" and "path". */}}
 {{- define "glacier-gateway.toml" -}}
 {{- range $key, $value := .table }}
 {{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
-{{ $key }} = {{ toJson $value }}
+{{ include "glacier-gateway.tomlKey" $key }} = {{ toJson $value }}
 {{- end }}
 {{- end }}
 {{- range $key, $value := .table }}
 {{- if kindIs "map" $value }}
-{{- $path := append $.path $key }}
+{{- $path := append $.path (include "glacier-gateway.tomlKey" $key) }}
 
 [{{ join "." $path }}]
 {{- include "glacier-gateway.toml" (dict "table" $value "path" $path) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- define "glacier-gateway.tomlKey" -}}
+{{- regexMatch "^[A-Za-z0-9_-]+$" . | ternary . (toJson .) }}
 {{- end }}

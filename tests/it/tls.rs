@@ -1,0 +1,312 @@
+//! The REST API over TLS, callers by their certificates, and issuers behind a
+//! private CA.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use reqwest::{Certificate, Client, Identity};
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{BINARY, Gateway, Key, claims, now};
+
+const VAULTS: &str = "/v1/accounts/-/vaults";
+
+/// A certificate authority.
+struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+impl Ca {
+    fn new() -> Self {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// A certificate and its key, PEM.
+    fn certify(&self, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let mut params = CertificateParams::new([]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
+    }
+
+    fn server(&self) -> (String, String) {
+        self.certify(|params| {
+            params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+        })
+    }
+
+    fn caller(&self, names: &[SanType]) -> Identity {
+        let (certificate, key) = self.certify(|params| params.subject_alt_names = names.to_vec());
+        Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap()
+    }
+}
+
+fn uri(name: &str) -> SanType {
+    SanType::URI(name.try_into().unwrap())
+}
+
+fn dns(name: &str) -> SanType {
+    SanType::DnsName(name.try_into().unwrap())
+}
+
+/// A gateway that speaks TLS, and the files it is configured with.
+struct Served {
+    gateway: Gateway,
+    files: TempDir,
+}
+
+impl Served {
+    fn start(ca: &Ca) -> Self {
+        let files = TempDir::new().unwrap();
+        let path = |name: &str| files.path().join(name);
+        let tls = format!(
+            r#"
+            [server.tls]
+            certificate_file = {:?}
+            private_key_file = {:?}
+            client_ca_file = {:?}
+            [server.tls.client_teams]
+            "spiffe://example.org/ns/own/sa/*" = ["owner"]
+            "*.own.example.org" = ["owner"]
+            "#,
+            path("tls.crt"),
+            path("tls.key"),
+            path("ca.crt"),
+        );
+        write(&files, ca, ca);
+        Self { gateway: Gateway::with(&tls, &[]), files }
+    }
+
+    fn url(&self) -> String {
+        format!("{}{VAULTS}", self.gateway.rest.replace("http://", "https://"))
+    }
+}
+
+/// Writes a server's certificate of one CA, and the CA of callers.
+fn write(files: &TempDir, server: &Ca, callers: &Ca) {
+    let (certificate, key) = server.server();
+    std::fs::write(files.path().join("ca.crt"), callers.0.pem()).unwrap();
+    std::fs::write(files.path().join("tls.key"), key).unwrap();
+    std::fs::write(files.path().join("tls.crt"), certificate).unwrap();
+}
+
+fn client(ca: &Ca, identity: Option<Identity>) -> Client {
+    let root = Certificate::from_pem(ca.0.pem().as_bytes()).unwrap();
+    let client = Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0);
+    match identity {
+        Some(identity) => client.identity(identity).build().unwrap(),
+        None => client.build().unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_proves_a_caller() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    for (names, status) in [
+        (vec![uri("spiffe://example.org/ns/own/sa/encoder")], 200),
+        (vec![uri("spiffe://example.org/ns/own/sa/a"), dns("x.example.org")], 200),
+        (vec![dns("encoder.own.example.org")], 200),
+        (vec![dns("x.example.org"), dns("ENCODER.own.example.org")], 200),
+        (vec![uri("spiffe://example.org/ns/other/sa/encoder")], 401),
+        (vec![uri("spiffe://example.org/ns/own/sa/a/b")], 401),
+        (vec![uri("spiffe://evil.example/ns/own/sa/encoder")], 401),
+        (vec![uri("https://example.org/ns/own/sa/encoder")], 401),
+        // A SPIFFE ID is the only name of its owner.
+        (vec![uri("spiffe://example.org/ns/other/sa/a"), dns("a.own.example.org")], 401),
+        (
+            vec![
+                uri("spiffe://example.org/ns/other/sa/a"),
+                uri("spiffe://example.org/ns/own/sa/a"),
+            ],
+            401,
+        ),
+        (vec![dns("own.example.org")], 401),
+        (vec![dns("*.own.example.org")], 401),
+        (vec![], 401),
+    ] {
+        let reply = client(&ca, Some(ca.caller(&names))).get(served.url()).send().await.unwrap();
+        assert_eq!(reply.status(), status, "{names:?}");
+    }
+    let entry = served.gateway.process.event(|event| event["message"] == "request");
+    assert_eq!(entry["subject"], "spiffe://example.org/ns/own/sa/encoder");
+}
+
+#[tokio::test]
+async fn certificates_of_other_authorities_are_refused_in_the_handshake() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let served = Served::start(&ca);
+    let forged = other.caller(&[uri("spiffe://example.org/ns/own/sa/encoder")]);
+    assert!(client(&ca, Some(forged)).get(served.url()).send().await.is_err());
+    let names = [uri("spiffe://example.org/ns/own/sa/encoder")];
+    let (certificate, key) = ca.certify(|params| {
+        params.subject_alt_names = names.to_vec();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    });
+    let expired = Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap();
+    assert!(client(&ca, Some(expired)).get(served.url()).send().await.is_err());
+    // Plain HTTP is not spoken.
+    assert!(client(&ca, None).get(served.url().replace("https", "http")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_token_counts_more_than_a_certificate() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    let bare = client(&ca, None);
+    let token = served.gateway.key.token("owner");
+    let reply = bare.get(served.url()).bearer_auth(&token).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    assert_eq!(bare.get(served.url()).send().await.unwrap().status(), 401);
+    let named = client(&ca, Some(ca.caller(&[dns("a.own.example.org")])));
+    let reply = named.get(served.url()).bearer_auth("not a token").send().await.unwrap();
+    assert_eq!(reply.status(), 401);
+    let stranger = served.gateway.key.token("stranger");
+    let reply = named.get(served.url()).bearer_auth(stranger).send().await.unwrap();
+    assert_eq!(reply.status(), 403);
+}
+
+#[tokio::test]
+async fn certificates_are_replaced_without_a_restart() {
+    let (old, new) = (Ca::new(), Ca::new());
+    let served = Served::start(&old);
+    let names = [dns("a.own.example.org")];
+    let before = client(&old, Some(old.caller(&names)));
+    assert_eq!(before.get(served.url()).send().await.unwrap().status(), 200);
+    // Files that do not fit leave those in use alone.
+    std::fs::write(served.files.path().join("tls.crt"), "nonsense").unwrap();
+    served.gateway.process.event(|event| event["level"] == "ERROR");
+    assert_eq!(before.get(served.url()).send().await.unwrap().status(), 200);
+
+    write(&served.files, &new, &new);
+    let after = client(&new, Some(new.caller(&names)));
+    let deadline = now() + 30;
+    while after.get(served.url()).send().await.is_err() {
+        assert!(now() < deadline, "the new certificates are not in use");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(after.get(served.url()).send().await.unwrap().status(), 200);
+    // The old CA vouches for nobody any more.
+    let root = Certificate::from_pem(new.0.pem().as_bytes()).unwrap();
+    let stale = Client::builder().tls_certs_only([root]).identity(old.caller(&names));
+    assert!(stale.build().unwrap().get(served.url()).send().await.is_err());
+}
+
+/// Serves `body` at every path over TLS.
+async fn serve(listener: TcpListener, certificate: (String, String), body: String) {
+    let chain = rustls::pki_types::CertificateDer::from_pem_slice(certificate.0.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(certificate.1.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain.unwrap()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(stream.read_u8().await.unwrap());
+        }
+        let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let _ = stream.write_all(reply.as_bytes()).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_issuer_behind_a_private_ca_is_believed_with_that_ca_only() {
+    let ca = Ca::new();
+    let key = Key::es256("1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let body = json!({"keys": [key.public]}).to_string();
+    tokio::spawn(serve(listener, ca.server(), body));
+    let files = TempDir::new().unwrap();
+    let path: PathBuf = files.path().join("ca.crt");
+    std::fs::write(&path, ca.0.pem()).unwrap();
+    let issuer = format!(
+        "[issuers.private]\nissuer = \"urn:private\"\naudiences = [\"glacier-gateway\"]\n\
+         jwks_url = \"https://{address}/jwks\"\n"
+    );
+    let mut claims = claims("owner");
+    claims["iss"] = json!("urn:private");
+    let token = key.sign(&claims);
+
+    let trusting = Gateway::with(&format!("{issuer}ca_file = {path:?}"), &[]);
+    let reply = trusting.call_with(&token, reqwest::Method::GET, VAULTS).await;
+    assert_eq!(reply.status(), 200);
+    let unknowing = Gateway::with(&issuer, &[]);
+    let reply = unknowing.call_with(&token, reqwest::Method::GET, VAULTS).await;
+    assert_eq!(reply.status(), 503);
+    let warning = unknowing.process.event(|event: &Value| event["level"] == "WARN");
+    assert!(warning["error"].as_str().unwrap().contains("certificate"), "{warning}");
+}
+
+#[test]
+fn files_that_cannot_be_used_are_found_before_the_gateway_starts() {
+    let files = TempDir::new().unwrap();
+    let path = |name: &str| files.path().join(name);
+    std::fs::create_dir_all(path("policies/teams")).unwrap();
+    let config = |more: String| {
+        let text = format!(
+            "[aws]\nregion = \"eu-central-1\"\naccount_id = \"111122223333\"\n\
+             [policy]\ndirectory = {:?}\n[issuers.a]\nissuer = \"https://a.example\"\n\
+             audiences = [\"x\"]\n{more}",
+            path("policies"),
+        );
+        std::fs::write(path("gateway.toml"), text).unwrap();
+        let command = std::process::Command::new(BINARY)
+            .args(["check-config", "--config"])
+            .arg(path("gateway.toml"))
+            .output()
+            .unwrap();
+        (command.status.code(), String::from_utf8(command.stderr).unwrap())
+    };
+    let ca = Ca::new();
+    write(&files, &ca, &ca);
+    let (_, other_key) = ca.server();
+    std::fs::write(path("other.key"), other_key).unwrap();
+    std::fs::write(path("revoked.json"), r#"{"subjects":[{"issuer":"b","subject":"x"}]}"#).unwrap();
+    let tls = |certificate: &str, key: &str| {
+        format!(
+            "[server.tls]\ncertificate_file = {:?}\nprivate_key_file = {:?}\n",
+            path(certificate),
+            path(key)
+        )
+    };
+    for (more, expected) in [
+        (tls("tls.crt", "tls.key"), None),
+        (tls("tls.key", "tls.key"), Some("tls.key holds no certificate")),
+        (tls("tls.crt", "ca.crt"), Some("ca.crt holds no private key")),
+        (tls("tls.crt", "missing"), Some("cannot read")),
+        (tls("tls.crt", "other.key"), Some("cannot be used")),
+        (
+            format!("[tokens]\nrevocation_file = {:?}\n", path("revoked.json")),
+            Some("\"b\" is no configured issuer"),
+        ),
+    ] {
+        let (code, told) = config(more.clone());
+        match expected {
+            None => assert_eq!(code, Some(0), "{told}"),
+            Some(text) => {
+                assert_eq!(code, Some(64), "{more}");
+                assert!(told.contains(text), "{told}");
+            }
+        }
+    }
+}
