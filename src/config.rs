@@ -286,10 +286,11 @@ impl Settings {
         if self.keys.clock_skew > MAX_CLOCK_SKEW {
             wrong("keys.clock_skew".into(), "write 15m or less; AWS's own tolerance is 5m");
         }
-        if self.issuers.is_empty() && self.keys.master_key_files.is_empty() {
+        let certificates = self.server.tls.as_ref().is_some_and(|tls| !tls.client_teams.is_empty());
+        if self.issuers.is_empty() && self.keys.master_key_files.is_empty() && !certificates {
             wrong(
                 "issuers".into(),
-                "without an issuer nobody can call; add a table [issuers.NAME] with issuer and audiences",
+                "nobody can call: add a table [issuers.NAME] with issuer and audiences, or [keys.master_key_files], or [server.tls] with client_teams",
             );
         }
         if self.issuers.contains_key(authn::GATEWAY_KEYS) {

@@ -7,9 +7,11 @@ use std::{fmt, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::{Registry, Unit},
 };
+
+use crate::policy::Status;
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,11 +27,13 @@ type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    requests: Family<(Route, Status), Counter>,
+    requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
     upstream_requests: Family<(Upstream, UpstreamResult), Counter>,
     upstream_request_duration: Latencies<Upstream>,
+    policies_loaded: Gauge,
+    policies_valid: Gauge,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -44,7 +48,7 @@ pub struct Route {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Status {
+struct StatusCode {
     status: u16,
 }
 
@@ -96,6 +100,19 @@ impl Default for Metrics {
             Unit::Seconds,
             upstream_request_duration.clone(),
         );
+        let policies_loaded = Gauge::default();
+        registry.register_with_unit(
+            "policies_loaded_timestamp",
+            "When the policies in use were loaded, in seconds since 1970",
+            Unit::Seconds,
+            policies_loaded.clone(),
+        );
+        let policies_valid = Gauge::default();
+        registry.register(
+            "policies_valid",
+            "1 if the policies in use are the folder's, 0 if it has been refused since",
+            policies_valid.clone(),
+        );
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
@@ -108,6 +125,8 @@ impl Default for Metrics {
             decisions,
             upstream_requests,
             upstream_request_duration,
+            policies_loaded,
+            policies_valid,
         }
     }
 }
@@ -116,7 +135,7 @@ impl Metrics {
     /// Counts a request that ended with `status` after `duration`.
     pub fn request(&self, route: Route, status: u16, duration: Duration) {
         self.request_duration.get_or_create(&route).observe(duration.as_secs_f64());
-        self.requests.get_or_create(&(route, Status { status })).inc();
+        self.requests.get_or_create(&(route, StatusCode { status })).inc();
     }
 
     /// Counts a policy decision about `action`: `allowed`, `explicitDeny` or
@@ -131,6 +150,12 @@ impl Metrics {
         let upstream = Upstream { operation };
         self.upstream_request_duration.get_or_create(&upstream).observe(duration.as_secs_f64());
         self.upstream_requests.get_or_create(&(upstream, UpstreamResult { result })).inc();
+    }
+
+    /// Says how the last reload of the policies went.
+    pub fn policies(&self, status: &Status) {
+        self.policies_loaded.set(status.loaded_at.unix_timestamp());
+        self.policies_valid.set(status.errors.is_empty().into());
     }
 
     /// All of it in the OpenMetrics text format.

@@ -36,7 +36,7 @@ enum Command {
     Key(key::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
-    /// Try the gateway: with a Glacier simulator, two teams and their tokens.
+    /// Try the gateway: with a Glacier simulator, three teams and their tokens.
     #[cfg(feature = "simulator")]
     Dev(dev::Options),
     #[cfg(feature = "simulator")]

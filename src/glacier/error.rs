@@ -54,12 +54,17 @@ pub enum UpstreamErrorKind {
 impl UpstreamError {
     /// A permit used for what it does not permit: a mistake in the gateway's code.
     pub(super) fn permit_mismatch() -> Self {
-        Self {
-            kind: UpstreamErrorKind::Internal,
-            request_id: None,
-            message: None,
-            cause: "the permit is for another operation, resource or region".to_owned(),
-        }
+        let cause = "the permit is for another operation, resource or region";
+        Self::without_answer(UpstreamErrorKind::Internal, cause)
+    }
+
+    /// An answer that says something else than Glacier would.
+    pub(super) fn invalid_response(cause: &str) -> Self {
+        Self::without_answer(UpstreamErrorKind::InvalidResponse, cause)
+    }
+
+    fn without_answer(kind: UpstreamErrorKind, cause: &str) -> Self {
+        Self { kind, request_id: None, message: None, cause: cause.to_owned() }
     }
 
     /// Reads the SDK's error. Its enums leave most of Glacier's errors

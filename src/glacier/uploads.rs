@@ -5,7 +5,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Page, UploadId, Upstream};
+use super::{Page, Reply, UploadId, Upstream, UpstreamError};
 use crate::policy::Permit;
 
 /// How long an upload's facts are remembered. They never change; this only bounds
@@ -34,30 +34,26 @@ impl Default for UploadLookup {
 }
 
 impl UploadLookup {
-    /// The facts of an upload, if Glacier tells them.
+    /// The facts of an upload.
+    ///
+    /// # Errors
+    /// As Glacier answers; see [`UpstreamError`].
     pub async fn facts(
         &self,
         upstream: &Upstream,
         permit: &Permit,
         upload: &UploadId,
-    ) -> Option<UploadFacts> {
+    ) -> Result<Reply<UploadFacts>, UpstreamError> {
         let key = (permit.resource().to_string(), upload.clone());
-        if let Some(known) = self.0.get(&key) {
-            return Some(known);
+        if let Some(value) = self.0.get(&key) {
+            return Ok(Reply { value, request_id: None });
         }
         let page = Page { marker: None, limit: Some(1) };
-        let found = match upstream.list_parts(permit, upload, page).await {
-            Ok(reply) => reply.value.upload,
-            Err(error) => {
-                tracing::info!(%error, "cannot look up an upload that a policy asks about");
-                return None;
-            }
-        };
-        let facts = UploadFacts {
-            created: OffsetDateTime::parse(&found.creation_date, &Rfc3339).ok()?,
-            description: found.archive_description,
-        };
+        let Reply { value, request_id } = upstream.list_parts(permit, upload, page).await?;
+        let created = OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339)
+            .map_err(|_| UpstreamError::invalid_response("the upload's creation date is none"))?;
+        let facts = UploadFacts { created, description: value.upload.archive_description };
         self.0.insert(key, facts.clone());
-        Some(facts)
+        Ok(Reply { value: facts, request_id })
     }
 }

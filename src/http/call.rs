@@ -22,8 +22,8 @@ use crate::{
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
-        AccountId, Operation, Page, PartPage, Region, Reply, UploadId, UploadPage, UpstreamError,
-        UpstreamErrorKind, Vault, VaultArn, VaultPage,
+        AccountId, Operation, Page, PartPage, Region, Reply, UploadFacts, UploadId, UploadPage,
+        UpstreamError, UpstreamErrorKind, Vault, VaultArn, VaultPage,
     },
     policy::{Access, Context, Denial, Permit, Resource, Simulation},
 };
@@ -67,7 +67,7 @@ impl Call {
         principal: Arc<Principal>,
     ) -> Self {
         let mut record = recorder.edit();
-        record.principal = Some((principal.subject.clone(), principal.teams.clone()));
+        record.principal = Some(principal.clone());
         let context = context(request, record.peer);
         drop(record);
         Self { gateway, principal, recorder, context }
@@ -138,6 +138,9 @@ impl Call {
 
     /// The statements that concern the caller.
     pub fn access(&self) -> Vec<Access> {
+        if !self.tells_reasons() {
+            return Vec::new();
+        }
         self.gateway.policies.load().access(&self.principal, &self.context)
     }
 
@@ -157,8 +160,11 @@ impl Call {
     ) -> Vec<Simulation> {
         let policies = self.gateway.policies.load();
         let context = self.context.clone().simulate(keys);
-        let simulate =
-            |(operation, resource)| policies.simulate(principal, operation, resource, &context);
+        let tells_reasons = self.tells_reasons();
+        let simulate = |(operation, resource)| {
+            let simulation = policies.simulate(principal, operation, resource, &context);
+            if tells_reasons { simulation } else { simulation.without_reasons() }
+        };
         questions.into_iter().map(simulate).collect()
     }
 
@@ -180,17 +186,18 @@ impl Call {
         let resource = Resource::vault(vault);
         let arn = resource.to_string();
         let policies = Arc::clone(&gateway.policies.load());
-        let decision = match policies.upload_lookup(principal, operation, &resource, context) {
+        let lookup = policies.upload_lookup(principal, operation, &resource, context);
+        let decision = match lookup {
             None => policies.decide(principal, operation, resource, context),
             Some(permit) => {
-                let context = match gateway.uploads.facts(&gateway.upstream, &permit, upload).await
-                {
-                    Some(facts) => context.clone().upload(
-                        OffsetDateTime::now_utc() - facts.created,
-                        facts.description.as_deref(),
-                    ),
-                    None => context.clone(),
-                };
+                let mut record = self.recorder.edit();
+                record.action = Some(operation.action());
+                record.resource = Some(arn.clone());
+                drop(record);
+                let facts = gateway.uploads.facts(&gateway.upstream, &permit, upload);
+                let UploadFacts { created, description } = self.forward(facts).await?;
+                let age = OffsetDateTime::now_utc() - created;
+                let context = context.clone().upload(age, description.as_deref());
                 policies.decide(principal, operation, resource, &context)
             }
         };
@@ -226,17 +233,17 @@ impl Call {
         }
     }
 
+    /// Whether callers are told of policies, or only what is decided.
+    fn tells_reasons(&self) -> bool {
+        self.gateway.settings.policy.denial_detail == DenialDetail::Full
+    }
+
     /// Tells the caller as much of the reason as is configured.
     fn not_authorized(&self, operation: Operation, denial: Denial) -> Problem {
-        let policy = &self.gateway.settings.policy;
-        let (detail, denial) = match policy.denial_detail {
-            DenialDetail::Full => {
-                (format!("{operation} is not authorized: {denial}."), Some(Box::new(denial)))
-            }
-            DenialDetail::Code => (
-                format!("{operation} is not authorized; ask the gateway's operators for leave."),
-                None,
-            ),
+        let (detail, denial) = if self.tells_reasons() {
+            (format!("{operation} is not authorized: {denial}."), Some(Box::new(denial)))
+        } else {
+            (format!("{operation} is not authorized; ask the gateway's operators for leave."), None)
         };
         Problem { denial, ..Problem::new(Code::NotAuthorized, detail) }
     }
@@ -281,8 +288,8 @@ impl Call {
 fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
     let secure = peer.is_some_and(|peer| peer.secure);
     let mut context = Context::new(OffsetDateTime::now_utc(), secure);
-    if let Some(peer) = peer {
-        context = context.source_ip(peer.address);
+    if let Some(address) = peer.and_then(|peer| peer.address) {
+        context = context.source_ip(address);
     }
     match request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()) {
         Some(user_agent) => context.user_agent(user_agent),

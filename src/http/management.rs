@@ -44,6 +44,7 @@ async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
 /// What Prometheus reads.
 #[get("/metrics")]
 async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
+    gateway.metrics.policies(&gateway.policies.status());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }

@@ -70,7 +70,7 @@ impl Parameters {
                 format!(
                     "\"{}\" is no query parameter of this operation; it has {}.",
                     printable(name),
-                    known.join(", ")
+                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
                 ),
             )),
         }

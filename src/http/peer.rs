@@ -1,6 +1,6 @@
 //! Where a request comes from, seen through the proxies in front.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::{HeaderMap, X_FORWARDED_FOR, X_FORWARDED_PROTO};
 use ipnet::IpNet;
@@ -8,8 +8,9 @@ use ipnet::IpNet;
 /// The caller's side of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// The caller's address.
-    pub address: IpAddr,
+    /// The caller's address; `None` where a trusted proxy wrote what is no address,
+    /// so that policies do not take the proxy's for the caller's.
+    pub address: Option<IpAddr>,
     /// Whether the caller speaks TLS.
     pub secure: bool,
 }
@@ -24,19 +25,17 @@ impl Peer {
         let connected = connected.to_canonical();
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
         if !is_trusted(&connected) {
-            return Self { address: connected, secure: tls };
+            return Self { address: Some(connected), secure: tls };
         }
         let hops: Vec<&str> = headers
             .get_all(X_FORWARDED_FOR)
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .collect();
-        let mut address = connected;
+        let mut address = Some(connected);
         for hop in hops.into_iter().rev() {
-            // What is no address cannot be looked behind.
-            let Ok(hop) = hop.trim().parse::<IpAddr>() else { break };
-            address = hop.to_canonical();
-            if !is_trusted(&address) {
+            address = forwarded_address(hop);
+            if !address.as_ref().is_some_and(is_trusted) {
                 break;
             }
         }
@@ -46,6 +45,13 @@ impl Peer {
         let secure = protocol.map_or(tls, |protocol| protocol.trim().eq_ignore_ascii_case("https"));
         Self { address, secure }
     }
+}
+
+/// One entry of `X-Forwarded-For`: an address, which some proxies give with a port.
+fn forwarded_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    hop.parse().or_else(|_| with_port()).ok().map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -62,9 +68,8 @@ mod tests {
         }
         let request = request.to_http_request();
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
-        Peer::new(connected.parse().unwrap(), false, request.headers(), &trusted)
-            .address
-            .to_string()
+        let peer = Peer::new(connected.parse().unwrap(), false, request.headers(), &trusted);
+        peer.address.map(|address| address.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -77,7 +82,11 @@ mod tests {
             // The caller wrote the first; the proxy appended the second.
             ("10.0.0.1", &["10.9.9.9, 198.51.100.1"], "198.51.100.1"),
             ("10.0.0.1", &["192.0.2.7", "198.51.100.1"], "198.51.100.1"),
-            ("10.0.0.1", &["198.51.100.1, nonsense"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["[2001:db8::1]:4711"], "2001:db8::1"),
+            ("10.0.0.1", &["198.51.100.1, nonsense"], ""),
+            ("10.0.0.1", &["unknown"], ""),
+            ("10.0.0.1", &[""], ""),
             ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
             ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
         ] {

@@ -12,6 +12,7 @@ use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, web::Data};
 
 use super::peer::Peer;
 use crate::{
+    authn::Principal,
     gateway::Gateway,
     metrics::{Metrics, Route},
 };
@@ -30,8 +31,8 @@ pub struct Record {
     pub route: String,
     /// The caller's side of the connection.
     pub peer: Option<Peer>,
-    /// The caller's subject and teams, once proven.
-    pub principal: Option<(String, Vec<String>)>,
+    /// The caller, once proven.
+    pub principal: Option<Arc<Principal>>,
     /// The gateway key that signed the request.
     pub access_key_id: Option<String>,
     /// The IAM action asked for.
@@ -143,18 +144,16 @@ impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         self.count(duration);
-        let (subject, teams) = match &self.principal {
-            Some((subject, teams)) => (Some(subject.as_str()), Some(teams.join(","))),
-            None => (None, None),
-        };
+        let caller = self.principal.as_deref();
         tracing::info!(
             target: "glacier_gateway::request",
             request_id = self.request_id,
             method = self.method,
             route = self.route,
-            source_ip = self.peer.map(|peer| tracing::field::display(peer.address)),
-            subject,
-            teams,
+            source_ip = self.peer.and_then(|peer| peer.address).map(tracing::field::display),
+            issuer = caller.map(|caller| caller.issuer.as_str()),
+            subject = caller.map(|caller| caller.subject.as_str()),
+            teams = caller.map(|caller| caller.teams.join(",")),
             access_key_id = self.access_key_id,
             action = self.action,
             resource = self.resource,

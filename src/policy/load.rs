@@ -159,6 +159,7 @@ fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> 
             (Some("teams"), true) => reader.teams(),
             (Some("guardrails"), true) => reader.files(&entry, Layer::Guardrails, None),
             (Some("vaults"), true) => reader.files(&entry, Layer::VaultPolicies, None),
+            (Some("teams" | "guardrails" | "vaults"), false) => reader.misplaced(&entry),
             (_, is_dir) if is_dir || is_json(&entry) => reader.misplaced(&entry),
             _ => {}
         }
@@ -181,6 +182,8 @@ impl FolderReader<'_> {
                 self.files(&entry, Layer::Policies, team);
             } else if is_json(&entry) {
                 self.read(entry, Layer::Policies, team);
+            } else {
+                self.unread(&entry);
             }
         }
     }
@@ -191,6 +194,8 @@ impl FolderReader<'_> {
                 self.misplaced(&entry);
             } else if is_json(&entry) {
                 self.read(entry, layer, team.clone());
+            } else {
+                self.unread(&entry);
             }
         }
     }
@@ -217,6 +222,16 @@ impl FolderReader<'_> {
                 self.report(folder, "unreadable", format!("cannot read this folder: {error}"));
                 Vec::new()
             }
+        }
+    }
+
+    /// A policy under another name would be passed over in silence, and a Deny in
+    /// it with it. Only notes may stand beside policies.
+    fn unread(&mut self, path: &Path) {
+        if path.extension().is_none_or(|extension| extension != "md") {
+            let message = "no policy is read from a file of this name: call it NAME.json, or \
+                           take it away (only .md files may stand here beside policies)";
+            self.report(path, "misplaced", message.to_owned());
         }
     }
 

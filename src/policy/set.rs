@@ -139,7 +139,12 @@ impl Statements {
 }
 
 fn reads_upload(statement: &Statement) -> bool {
-    statement.keys().any(|key| key.starts_with("gateway:upload"))
+    statement.keys().any(is_upload)
+}
+
+/// Whether a context key is a fact about the upload.
+fn is_upload(key: &str) -> bool {
+    key.starts_with("gateway:upload")
 }
 
 impl PolicySet {
@@ -239,7 +244,9 @@ impl PolicySet {
     }
 
     /// A statement that could apply and reads the upload's facts, and the index
-    /// of the team for which it does. Only for operations on one upload.
+    /// of the team for which it does: only where the facts can make the difference
+    /// between allowed and denied, so that nobody learns of an upload, or makes
+    /// Glacier work, who is denied whatever it is.
     fn reads_upload(
         &self,
         principal: &Principal,
@@ -250,19 +257,56 @@ impl PolicySet {
         if !matches!(operation, Operation::AbortMultipartUpload | Operation::ListParts) {
             return None;
         }
-        principal.teams.iter().enumerate().find_map(|(index, team)| {
+        let asking = principal.teams.iter().enumerate().find_map(|(index, team)| {
             let facts = Request::new(principal, team, Some(resource), context);
             let asks = |stored: &&Stored| {
-                let statement = &stored.statement;
+                let Stored { statement, .. } = stored;
                 reads_upload(statement)
-                    && statement.covers_resource(resource.as_str(), &facts)
-                    && statement.covers_principal(&facts)
+                    && statement.could_apply(resource.as_str(), &facts, is_upload)
             };
             let layers = self.layers(team).filter(|statements| statements.reads_upload);
             let mut candidates =
                 layers.flat_map(|layer| layer.candidates(operation, resource.as_str()));
             Some((index, candidates.find(asks)?))
-        })
+        })?;
+        let mut allowed = false;
+        for team in &principal.teams {
+            match self.judge_any_upload(principal, team, operation, resource, context) {
+                Verdict::Deny(()) => return None,
+                verdict => allowed |= verdict == Verdict::Allow(()),
+            }
+        }
+        allowed.then_some(asking)
+    }
+
+    /// What is decided for the most fortunate of uploads: Denies that hang on the
+    /// upload do not apply, and Allows that do, do.
+    fn judge_any_upload(
+        &self,
+        principal: &Principal,
+        team: &str,
+        operation: Operation,
+        resource: &Resource,
+        context: &Context,
+    ) -> Verdict<()> {
+        let facts = Request::new(principal, team, Some(resource), context);
+        let resource = resource.as_str();
+        let find = |layer: &Statements| {
+            let applying =
+                layer.candidates(operation, resource).map(|s| &s.statement).filter(|s| {
+                    s.could_apply(resource, &facts, is_upload)
+                        && !(s.effect == Effect::Deny && reads_upload(s))
+                });
+            applying.fold(Found::Nothing, |found, statement| match (found, statement.effect) {
+                (Found::Deny(()), _) | (_, Effect::Deny) => Found::Deny(()),
+                (_, Effect::Allow) => Found::Allow(()),
+            })
+        };
+        rule::judge(
+            self.teams.get(team).map_or(Found::Nothing, find),
+            self.guardrails.as_ref().map(find),
+            find(&self.vaults),
+        )
     }
 
     pub(super) fn layers(&self, team: &str) -> impl Iterator<Item = &Statements> {

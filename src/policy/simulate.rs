@@ -37,6 +37,19 @@ pub struct Simulation {
     pub missing_context_keys: BTreeSet<String>,
 }
 
+impl Simulation {
+    /// The decision alone, for callers who are told nothing of the policies.
+    pub fn without_reasons(self) -> Self {
+        Self {
+            matched: None,
+            near_misses: Vec::new(),
+            limited_by_guardrails: false,
+            missing_context_keys: BTreeSet::new(),
+            ..self
+        }
+    }
+}
+
 /// A decision, as IAM's simulator names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

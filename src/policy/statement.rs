@@ -118,6 +118,21 @@ impl Statement {
             && self.failed_condition(facts).is_none()
     }
 
+    /// Whether the statement would apply if it did not hang on keys that are
+    /// `unknown` yet.
+    pub fn could_apply(
+        &self,
+        resource: &str,
+        facts: &dyn Facts,
+        unknown: fn(&str) -> bool,
+    ) -> bool {
+        let mut variables = self.resources.patterns.iter().flat_map(Pattern::variable_keys);
+        let mut known = self.conditions.iter().filter(|c| !c.keys().any(unknown));
+        (variables.any(unknown) || self.covers_resource(resource, facts))
+            && self.covers_principal(facts)
+            && known.all(|condition| condition.holds(facts, self.effect))
+    }
+
     /// The first condition that does not hold.
     pub fn failed_condition(&self, facts: &dyn Facts) -> Option<&Condition> {
         self.conditions.iter().find(|condition| !condition.holds(facts, self.effect))

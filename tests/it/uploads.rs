@@ -168,13 +168,37 @@ async fn a_policy_may_ask_for_an_uploads_age_and_description() {
         let (status, body) = problem(abort(id).await).await;
         assert_eq!((status, &body["reason"]), (403, &json!("implicitDeny")), "{body}");
     }
-    // What cannot be known is denied, and the upload is not touched.
+    // What cannot be known is not decided, and says why.
     let (status, body) = problem(abort(&json!("no-such-upload")).await).await;
-    assert_eq!((status, &body["reason"]), (403, &json!("uploadUnknown")), "{body}");
+    assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")), "{body}");
+    gateway.simulator.fault(json!({"effect": "unavailable"})).await;
+    let (status, body) = problem(abort(&json!("another-upload")).await).await;
+    assert_eq!((status, &body["code"]), (503, &json!("glacier-unavailable")), "{body}");
+    gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
     // A team whose policies do not ask costs Glacier no look-up.
     let before = gateway.simulator.requests().await.len();
     gateway.call("owner", Method::DELETE, &format!("{}/x", uploads("own-a"))).await;
     assert_eq!(gateway.simulator.requests().await.len(), before + 1);
+}
+
+#[tokio::test]
+async fn who_is_denied_anyway_learns_nothing_of_an_upload() {
+    let gateway = Gateway::start();
+    let guardrails = gateway.directory.path().join("policies/guardrails");
+    std::fs::create_dir_all(&guardrails).unwrap();
+    let guardrail = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "glacier:AbortMultipartUpload", "Resource": "*",
+         "Condition": {"NumericLessThan": {"gateway:UploadAgeInDays": "1"}}}]}"#;
+    std::fs::write(guardrails.join("young.json"), guardrail).unwrap();
+    let gateway = gateway.restarted();
+    let id = &gateway.simulator.seed("theirs", &["x"]).await[0];
+    for upload in [id.as_str(), "no-such-upload"] {
+        let path = format!("{}/{upload}", uploads("theirs"));
+        let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+        assert_eq!((status, &body["reason"]), (403, &json!("implicitDeny")), "{body}");
+    }
+    assert_eq!(gateway.simulator.requests().await, Vec::<Value>::new());
 }
 
 #[tokio::test]
