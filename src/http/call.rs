@@ -190,10 +190,7 @@ impl Call {
         let decision = match lookup {
             None => policies.decide(principal, operation, resource, context),
             Some(permit) => {
-                let mut record = self.recorder.edit();
-                record.action = Some(operation.action());
-                record.resource = Some(arn.clone());
-                drop(record);
+                self.asks(operation, &arn);
                 let facts = gateway.uploads.facts(&gateway.upstream, &permit, upload);
                 let UploadFacts { created, description } = self.forward(facts).await?;
                 let age = OffsetDateTime::now_utc() - created;
@@ -209,6 +206,13 @@ impl Call {
         policies.decide(&self.principal, operation, resource, &self.context)
     }
 
+    /// Notes what is asked for.
+    fn asks(&self, operation: Operation, arn: &str) {
+        let mut record = self.recorder.edit();
+        record.action = Some(operation.action());
+        record.resource = Some(arn.to_owned());
+    }
+
     /// Notes the decision in the record; a denial becomes the caller's problem.
     fn note(
         &self,
@@ -216,9 +220,8 @@ impl Call {
         arn: String,
         decision: Result<Permit, Denial>,
     ) -> Result<Permit, Problem> {
+        self.asks(operation, &arn);
         let mut record = self.recorder.edit();
-        record.action = Some(operation.action());
-        record.resource = Some(arn);
         match decision {
             Ok(permit) => {
                 record.decision = Some("allowed");
