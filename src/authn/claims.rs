@@ -172,4 +172,27 @@ mod tests {
         let list = json!({"sub": "a", "team": "t", "level": [1, 2]});
         assert_eq!(map(settings, list), Err(TokenError::Claims));
     }
+
+    #[test]
+    fn names_and_tags_have_at_most_256_bytes() {
+        let of = |subject: usize, team: usize, level: usize| {
+            let claims = json!({
+                "sub": "s".repeat(subject), "team": "t".repeat(team), "level": "l".repeat(level),
+            });
+            map("[tags]\nlevel = \"level\"", claims).map(|principal| principal.tags["level"].len())
+        };
+        assert_eq!(of(256, 256, 256), Ok(256));
+        assert_eq!(of(257, 256, 256), Err(TokenError::Claims));
+        assert_eq!(of(256, 257, 256), Err(TokenError::NoTeam));
+        assert_eq!(of(256, 256, 257), Err(TokenError::Claims));
+    }
+
+    #[test]
+    fn the_principal_is_of_the_issuer_and_keeps_the_claims() {
+        let claims = json!({"sub": "a", "team": "t", "iss": "https://a.example", "on": true});
+        let principal = map("[tags]\non = \"on\"", claims.clone()).unwrap();
+        assert_eq!(principal.issuer, "corporate");
+        assert_eq!(principal.tags["on"], "true");
+        assert_eq!(Value::Object(principal.claims), claims);
+    }
 }

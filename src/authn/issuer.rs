@@ -92,3 +92,7 @@ pub(super) fn verify<K: AsRef<Key>>(
     }
     Err(failure)
 }
+
+#[cfg(test)]
+#[path = "issuer_tests.rs"]
+mod tests;

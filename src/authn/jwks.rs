@@ -73,7 +73,7 @@ fn usable(jwk: Jwk) -> Option<Key> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::test_tokens::Signer, *};
 
     // RFC 7517, appendix A.1; RFC 8037, appendix A.2.
     fn ec() -> Value {
@@ -101,6 +101,17 @@ mod tests {
         assert_eq!(algorithms(ec()), Some(vec![Algorithm::ES256]));
         assert_eq!(algorithms(ed()), Some(vec![Algorithm::EdDSA]));
         assert_eq!(algorithms(with(ec(), "alg", json!("ES256"))), Some(vec![Algorithm::ES256]));
+        assert_eq!(algorithms(Signer::es384("a").jwk), Some(vec![Algorithm::ES384]));
+        let rsa = Signer::rsa(Algorithm::RS256, "a").jwk;
+        assert_eq!(
+            algorithms(with(rsa.clone(), "alg", json!("PS384"))),
+            Some(vec![Algorithm::PS384])
+        );
+        let open = algorithms(rsa).unwrap_or_default();
+        assert_eq!(open.len(), 6);
+        assert!(
+            open.iter().all(|algorithm| algorithm.family() == jsonwebtoken::AlgorithmFamily::Rsa)
+        );
         // Its type and its "alg" contradict each other: it verifies nothing.
         assert_eq!(algorithms(with(ec(), "alg", json!("RS256"))), Some(vec![]));
         assert_eq!(algorithms(with(ec(), "alg", json!("HS256"))), Some(vec![]));
@@ -117,6 +128,7 @@ mod tests {
             with(ec(), "x", json!("not base64!")),
             with(ec(), "x", json!(7)),
             with(ed(), "crv", json!("X25519")),
+            with(ed(), "crv", json!("P-256")),
             json!({"kty": "oct", "k": "c2VjcmV0", "alg": "HS256"}),
             json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "x"}),
             json!({}),

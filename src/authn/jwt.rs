@@ -253,3 +253,7 @@ fn token_error(kind: &ErrorKind) -> TokenError {
         _ => TokenError::Malformed,
     }
 }
+
+#[cfg(test)]
+#[path = "jwt_tests.rs"]
+mod tests;

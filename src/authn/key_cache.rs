@@ -207,3 +207,89 @@ impl Keeper {
         Ok(reading.max_age)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::{
+        super::test_tokens::{Signer, jwk_set, settings},
+        *,
+    };
+
+    /// The keys in `file`, which is read every few milliseconds.
+    fn start(file: &Path, max_stale: Duration) -> KeyCache {
+        let mut settings = settings("");
+        settings.jwks_file = Some(file.to_owned());
+        settings.keys_refresh = Duration::from_millis(10);
+        settings.keys_max_stale = max_stale;
+        KeyCache::start("corporate", &settings)
+    }
+
+    fn published(cache: &KeyCache) -> Vec<Arc<Key>> {
+        cache.keys().map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn keys_come_and_go_as_they_are_published() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("jwks.json");
+        let publish = |signers: &[&Signer]| {
+            std::fs::write(directory.path().join("next"), jwk_set(signers)).unwrap();
+            std::fs::rename(directory.path().join("next"), &file).unwrap();
+        };
+        // Two of the same name, as in a rotation gone wrong.
+        let (a, b, c) = (Signer::es256("k"), Signer::es256("k"), Signer::es256("c"));
+        publish(&[&a, &b]);
+        let cache = start(&file, HOUR);
+        assert!(!cache.were_read() && cache.keys().is_none());
+        cache.first_reading().await;
+        assert!(cache.were_read());
+        let before = published(&cache);
+        let [a_key, b_key] = &before[..] else { return assert_eq!(before.len(), 2) };
+        assert!(*a_key != *b_key && **a_key == *a.public() && **b_key == *b.public());
+
+        publish(&[&c, &b]);
+        while cache.keys().unwrap().contains(a_key) {
+            assert_eq!(cache.ask_anew(|| false).await, Asked::Current);
+        }
+        let keys = cache.keys().unwrap();
+        assert!(keys.contains(b_key), "a key that stays keeps its identity");
+        assert!(!keys.contains(&c.public()), "a key of the same content is another");
+        assert_eq!(published(&cache).len(), 2);
+        assert!(*published(&cache)[0] == *c.public());
+
+        publish(&[]);
+        while cache.keys().unwrap().contains(b_key) {
+            assert_eq!(cache.ask_anew(|| false).await, Asked::Current);
+        }
+        assert!(published(&cache).is_empty());
+    }
+
+    #[tokio::test]
+    async fn known_keys_serve_while_the_issuer_is_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("jwks.json");
+        std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
+        let cache = start(&file, HOUR);
+        cache.first_reading().await;
+        let before = published(&cache);
+        std::fs::write(&file, "<html>").unwrap();
+        while cache.ask_anew(|| false).await == Asked::Current {}
+        assert_eq!(cache.ask_anew(|| true).await, Asked::Unanswered);
+        assert!(cache.keys().unwrap().contains(&before[0]));
+    }
+
+    #[tokio::test]
+    async fn keys_that_are_too_old_serve_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("jwks.json");
+        std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
+        let cache = start(&file, Duration::ZERO);
+        cache.first_reading().await;
+        assert!(cache.were_read() && cache.keys().is_none());
+    }
+}

@@ -20,6 +20,10 @@ mod revocations;
 mod revoked_tokens;
 pub mod sigv4;
 mod source;
+#[cfg(test)]
+mod test_tokens;
+#[cfg(test)]
+mod tests;
 mod token_cache;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -27,3 +27,20 @@ impl Principal {
         format!("arn:aws:glacier-gateway:::team/{team}/{}", self.subject)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arn_names_team_and_subject() {
+        let principal = Principal {
+            issuer: "corporate".to_owned(),
+            subject: "encoder".to_owned(),
+            teams: vec!["media".to_owned(), "video".to_owned()],
+            tags: BTreeMap::new(),
+            claims: Default::default(),
+        };
+        assert_eq!(principal.arn("video"), "arn:aws:glacier-gateway:::team/video/encoder");
+    }
+}

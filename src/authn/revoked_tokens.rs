@@ -145,6 +145,8 @@ impl List {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn parse(text: &str) -> Result<List, String> {
@@ -165,5 +167,70 @@ mod tests {
             assert!(error.contains(why), "{text}: {error}");
         }
         assert_eq!(parse("{}"), Ok(List::default()));
+    }
+
+    fn caller(issuer: &str, subject: &str, claims: serde_json::Value) -> Principal {
+        Principal {
+            issuer: issuer.to_owned(),
+            subject: subject.to_owned(),
+            teams: vec!["media".to_owned()],
+            tags: Default::default(),
+            claims: claims.as_object().unwrap().clone(),
+        }
+    }
+
+    fn revoked(text: &str) -> RevokedTokens {
+        let list = ArcSwap::from_pointee(parse(text).unwrap());
+        RevokedTokens { current: Arc::new(list), task: None }
+    }
+
+    #[test]
+    fn a_token_or_a_subject_is_revoked_at_its_issuer() {
+        let caller = |issuer, subject, jti: &str| caller(issuer, subject, json!({"jti": jti}));
+        for text in [
+            r#"{"tokens": [{"issuer": "corporate", "jti": "7f0c"}]}"#,
+            r#"{"subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#,
+            r#"{"tokens": [{"issuer": "corporate", "jti": "7f0c"}],
+                "subjects": [{"issuer": "corporate", "subject": "someone"}]}"#,
+            r#"{"tokens": [{"issuer": "corporate", "jti": "0000"}],
+                "subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#,
+        ] {
+            let revoked = revoked(text);
+            assert!(revoked.cover(&caller("corporate", "encoder", "7f0c")), "{text}");
+            assert!(!revoked.cover(&caller("partners", "encoder", "7f0c")), "{text}");
+            assert!(!revoked.cover(&caller("corporate", "other", "7f0d")), "{text}");
+        }
+        assert!(!revoked("{}").cover(&caller("corporate", "encoder", "7f0c")));
+    }
+
+    #[test]
+    fn a_token_without_an_identity_is_revoked_by_its_subject() {
+        let text = r#"{"tokens": [{"issuer": "corporate", "jti": "7"}],
+            "subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#;
+        for claims in [json!({}), json!({"jti": 7})] {
+            assert!(revoked(text).cover(&caller("corporate", "encoder", claims.clone())));
+            assert!(!revoked(text).cover(&caller("corporate", "other", claims)));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_file_is_read_again_when_it_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("revoked.json");
+        let encoder = caller("corporate", "encoder", json!({}));
+        let issuers = BTreeSet::from(["corporate".to_owned()]);
+        let start = || RevokedTokens::start(Some(file.clone()), issuers.clone());
+        assert!(start().is_err());
+        std::fs::write(&file, "{}").unwrap();
+        let revoked = start().unwrap();
+        assert!(!revoked.cover(&encoder));
+        let list = r#"{"subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#;
+        std::fs::write(&file, list).unwrap();
+        let covered = async {
+            while !revoked.cover(&encoder) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), covered).await.unwrap();
     }
 }

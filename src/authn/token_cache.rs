@@ -63,3 +63,76 @@ fn name(token: &str) -> [u8; 32] {
     name.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
     name
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{
+        super::test_tokens::{Signer, jwk_set, now, settings},
+        *,
+    };
+
+    /// A cache, an issuer and the key that it publishes.
+    struct Fixture {
+        cache: TokenCache,
+        issuer: Arc<Issuer>,
+        key: Arc<Key>,
+        principal: Arc<Principal>,
+    }
+
+    impl Fixture {
+        async fn start() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("jwks.json");
+            std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
+            let mut settings = settings("");
+            settings.jwks_file = Some(file);
+            let issuer = Issuer::start("corporate", &settings);
+            issuer.keys.first_reading().await;
+            let key = issuer.keys.keys().unwrap().iter().next().unwrap().clone();
+            let principal = Principal {
+                issuer: "corporate".to_owned(),
+                subject: "encoder".to_owned(),
+                teams: vec!["media".to_owned()],
+                tags: Default::default(),
+                claims: Default::default(),
+            };
+            let (issuer, principal) = (Arc::new(issuer), Arc::new(principal));
+            Self { cache: TokenCache::new(10), issuer, key, principal }
+        }
+
+        fn insert(&self, token: &str, key: &Arc<Key>, expires: u64) {
+            let (issuer, principal) = (self.issuer.clone(), self.principal.clone());
+            self.cache.insert(token, issuer, key.clone(), expires, principal);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_remembered_by_all_of_its_text() {
+        let known = Fixture::start().await;
+        known.insert("h.c.s", &known.key, now() + 600);
+        assert!(Arc::ptr_eq(&known.cache.get("h.c.s").unwrap(), &known.principal));
+        for other in ["", "h.c.t", "h.d.s", "i.c.s", "h.c.s ", "h.c", "H.c.s"] {
+            assert_eq!(known.cache.get(other), None, "{other}");
+        }
+        known.cache.clear();
+        assert_eq!(known.cache.get("h.c.s"), None);
+    }
+
+    #[tokio::test]
+    async fn a_token_that_has_ended_is_forgotten() {
+        let known = Fixture::start().await;
+        for expires in [0, now() - 60, now()] {
+            known.insert("h.c.s", &known.key, expires);
+            assert_eq!(known.cache.get("h.c.s"), None, "{expires}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_with_its_key() {
+        let known = Fixture::start().await;
+        // Of the same name, and not the one that is published.
+        known.insert("h.c.s", &Signer::es256("a").public(), now() + 600);
+        assert_eq!(known.cache.get("h.c.s"), None);
+    }
+}
