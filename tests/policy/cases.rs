@@ -673,6 +673,8 @@ fn what_iam_refuses_is_an_error() {
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${aws:x")),
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${}")),
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a b}")),
+        with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a$b}")),
+        with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a{b}")),
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a, b}")),
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a,'b'}")),
         with("Resource", json!("arn:aws:glacier:us-east-1:123456789012:vaults/${a, 'b}")),

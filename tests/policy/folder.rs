@@ -65,13 +65,13 @@ pub fn allow(action: &str, name: &str) -> Value {
     json!({ "Effect": "Allow", "Action": action, "Resource": resource })
 }
 
-fn deny(action: &str, name: &str) -> Value {
+pub fn deny(action: &str, name: &str) -> Value {
     let mut statement = allow(action, name);
     statement["Effect"] = json!("Deny");
     statement
 }
 
-fn with(mut statement: Value, key: &str, value: Value) -> Value {
+pub fn with(mut statement: Value, key: &str, value: Value) -> Value {
     statement[key] = value;
     statement
 }

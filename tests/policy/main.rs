@@ -12,3 +12,4 @@ mod properties;
 mod reference;
 mod reload;
 mod support;
+mod upload;
