@@ -100,6 +100,7 @@ fn resources_match_as_whole_texts_with_regard_to_case() {
         json!(PHOTOS),
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/*"),
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/ph?t?s"),
+        json!("arn:aws:glacier:us-east-1:123456789012:vaults/photo*?"),
         json!("arn:aws:glacier:*:*:*"),
         json!("arn:*:glacier:*/photos"),
         json!("arn:aws:glacier:us-*"),
@@ -114,6 +115,7 @@ fn resources_match_as_whole_texts_with_regard_to_case() {
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/Photos"),
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/photo"),
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/photos?"),
+        json!("arn:aws:glacier:us-east-1:123456789012:vaults/photos*?"),
         json!("arn:aws:glacier:us-east-1:123456789012:vaults/photos/*"),
         json!("arn:aws:glacier:eu-central-1"),
         json!("arn:AWS:glacier:us-east-1:123456789012:vaults/photos"),
@@ -140,9 +142,18 @@ fn variables_are_replaced_by_literal_text() {
     does_not_apply("absent is never empty", prefix.clone(), json!({}));
     does_not_apply("empty is no value", prefix, tag(""));
 
+    let suffix = json!({ "Resource": vault("*${aws:PrincipalTag/team}") });
+    applies("behind a star", suffix.clone(), tag("tos"));
+    does_not_apply("behind a star it still counts", suffix, tag("video"));
+
     let default = json!({ "Resource": vault("${aws:PrincipalTag/team, 'photos'}") });
     applies("default", default.clone(), json!({}));
     does_not_apply("default is not needed", default, tag("video"));
+    applies(
+        "text behind a default",
+        json!({ "Resource": vault("${aws:PrincipalTag/team, 'photo'}s") }),
+        json!({}),
+    );
     does_not_apply(
         "a default is literal",
         json!({ "Resource": vault("${aws:PrincipalTag/team, '*'}") }),

@@ -329,6 +329,25 @@ fn the_gateways_own_actions_are_allowed_and_denied_by_policies() {
 }
 
 #[test]
+fn members_can_read_the_statements_that_concern_them() {
+    let mut others = deny("glacier:ListParts", "photos");
+    let photos = others.as_object_mut().unwrap().remove("Resource").unwrap();
+    others["NotResource"] = json!([photos, "arn:aws:glacier:*:*:vaults/${aws:username}"]);
+    let files = folder([
+        ("teams/photos.json", policy(&json!([allow("glacier:List*", "*"), others]))),
+        ("teams/video.json", policy(&allow("glacier:ListParts", "video"))),
+    ]);
+    let access = load(files.path()).access(&member(&["photos"]), &context());
+    let read: Vec<_> = access
+        .iter()
+        .map(|a| (a.denies, a.resources.join(" "), a.all_but_these_resources))
+        .collect();
+    let listed = "arn:aws:glacier:us-east-1:123456789012:vaults/photos \
+                  arn:aws:glacier:*:*:vaults/${aws:username}";
+    assert_eq!(read, [(false, "*".to_owned(), false), (true, listed.to_owned(), true)]);
+}
+
+#[test]
 fn an_error_refuses_the_whole_folder_and_says_where() {
     let good = policy(&allow("glacier:Abort*", "photos"));
     let bad = "{\n  \"Version\": \"2012-10-17\",\n  \"Statement\": {\n    \"Effect\": \"Allow\",\n    \

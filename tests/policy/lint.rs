@@ -235,9 +235,25 @@ fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
             false,
         ),
         (json!({ "Effect": "Deny", "NotResource": "arn:aws:glacier:*:*:vaults/x" }), false),
+        (json!({ "Effect": "Deny", "NotResource": PHOTOS }), false),
     ] {
         let found = codes("teams/a.json", &json!([statement(&json!({})), statement(&deny)]));
         assert_eq!(found == ["shadowed-allow"], shadowed, "{deny} {found:?}");
+    }
+    let team = |name: &str| json!({ "AWS": format!("arn:aws:glacier-gateway:::team/{name}") });
+    for (element, principal, shadowed) in [
+        ("Principal", json!("*"), true),
+        ("Principal", team("video"), false),
+        ("NotPrincipal", team("video"), false),
+    ] {
+        let deny = statement(&json!({ "Effect": "Deny", element: principal }));
+        let files = folder([
+            ("teams/a.json", policy_of(&statement(&json!({})))),
+            ("vaults/a.json", policy_of(&deny)),
+        ]);
+        let (_, found) = PolicySet::load(files.path()).unwrap();
+        let found = found.iter().any(|diagnostic| diagnostic.code == "shadowed-allow");
+        assert_eq!(found, shadowed, "{deny}");
     }
 }
 
