@@ -114,14 +114,11 @@ pub(super) struct AccountPath {
     account_id: String,
 }
 
-/// `accountId`, `vaultName`
+/// `vaultName`
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
 pub(super) struct VaultPath {
-    /// 12 digits, or `-` for the account that the gateway serves.
-    #[param(rename = "accountId", pattern = "^(-|[0-9]{12})$", example = "-")]
-    account_id: String,
     /// The vault's name; not `.` or `..`.
     #[param(
         rename = "vaultName",
@@ -133,23 +130,11 @@ pub(super) struct VaultPath {
     vault_name: String,
 }
 
-/// `accountId`, `vaultName`, `uploadId`
+/// `uploadId`
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
 pub(super) struct UploadPath {
-    /// 12 digits, or `-` for the account that the gateway serves.
-    #[param(rename = "accountId", pattern = "^(-|[0-9]{12})$", example = "-")]
-    account_id: String,
-    /// The vault's name; not `.` or `..`.
-    #[param(
-        rename = "vaultName",
-        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9_.\-]{1,255}$",
-        min_length = 1,
-        max_length = 255,
-        example = "photos"
-    )]
-    vault_name: String,
     /// The upload's ID. It may begin with `-`.
     #[param(
         rename = "uploadId",

@@ -4,7 +4,9 @@ use actix_web::{HttpResponse, delete, get, web::Json};
 
 use super::{
     call::Call,
-    openapi::{PageParameters, Region, UploadPath, UploadProblems, VaultPath, VaultProblems},
+    openapi::{
+        AccountPath, PageParameters, Region, UploadPath, UploadProblems, VaultPath, VaultProblems,
+    },
     parameters::{Parameters, UPLOADS_PAGE},
     problem::Problem,
 };
@@ -20,7 +22,7 @@ use crate::glacier::{PartPage, UploadPage};
 #[utoipa::path(
     tag = "uploads",
     operation_id = "abortMultipartUpload",
-    params(UploadPath, Region),
+    params(AccountPath, VaultPath, UploadPath, Region),
     responses(
         (status = 204, description = "The upload is aborted.", headers(
             ("X-Request-Id" = String, description = "The request's ID in the gateway's log."),
@@ -44,7 +46,7 @@ pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResp
 #[utoipa::path(
     tag = "uploads",
     operation_id = "listMultipartUploads",
-    params(VaultPath, Region, PageParameters),
+    params(AccountPath, VaultPath, Region, PageParameters),
     responses((status = 200, description = "A page of uploads.", body = UploadPage), VaultProblems)
 )]
 #[get("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads")]
@@ -61,7 +63,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Uplo
 #[utoipa::path(
     tag = "uploads",
     operation_id = "listParts",
-    params(UploadPath, Region, PageParameters),
+    params(AccountPath, VaultPath, UploadPath, Region, PageParameters),
     responses(
         (status = 200, description = "The upload and a page of its parts.", body = PartPage),
         UploadProblems,

@@ -39,7 +39,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Vaul
 #[utoipa::path(
     tag = "vaults",
     operation_id = "describeVault",
-    params(VaultPath, Region),
+    params(AccountPath, VaultPath, Region),
     responses((status = 200, description = "The vault.", body = Vault), VaultProblems)
 )]
 #[get("/accounts/{accountId}/vaults/{vaultName}")]
