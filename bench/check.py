@@ -80,6 +80,7 @@ def signed(method, path, headers):
     key = ("AWS4" + AWS["AWS_SECRET_ACCESS_KEY"]).encode()
     for part in [*scope.split("/"), text]:
         key = hmac.digest(key, part.encode(), "sha256")
+    right_host = headers["host"] == f"127.0.0.1:{UPSTREAM}"
     right_service = scope.split("/")[1:] == [REGION, "glacier", "aws4_request"]
     needed = {"host", "x-amz-date", "x-amz-glacier-version"} <= set(names.split(";"))
-    return right_service and needed and key.hex() == signature
+    return right_host and right_service and needed and key.hex() == signature

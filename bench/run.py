@@ -179,12 +179,16 @@ def main():
     parser.add_argument("--only", default="", metavar="SERVERS", help="gateway,envoy,…")
     parser.add_argument("--scenarios", default="*", metavar="PATTERNS", help="'es256/*,slow/256'")
     parser.add_argument("--full", action="store_true", help="also the less telling combinations")
+    parser.add_argument("--output", type=Path, help="folder of the results; by default "
+                        "bench/results, and .cache/bench/results for a part of the benchmark")
     parser.add_argument("--no-clearing", action="store_true")
     parser.add_argument("--list", action="store_true", help="print the plan and end")
-    parser.add_argument("--report", action="store_true", help="only render results.json anew")
+    parser.add_argument("--report", action="store_true", help="only render the folder's results.json anew")
     arguments = parser.parse_args()
+    part = arguments.only or arguments.scenarios != "*"
+    output = arguments.output or (material.ROOT / ".cache/bench/results" if part else RESULTS)
     if arguments.report:
-        report.write(RESULTS)
+        report.write(output)
         return
     if CORES < 2:
         sys.exit("The benchmark needs two cores: one for the server, one for its callers.")
@@ -234,10 +238,10 @@ def main():
                 results["clearing"].append(
                     {"round": round_number, "way": way, "connections": connections,
                      "seconds": seconds})
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-        report.write(RESULTS)
-    print(f"\n{(RESULTS / 'table.md').read_text()}\nWritten to {RESULTS}")
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        report.write(output)
+    print(f"\n{(output / 'table.md').read_text()}\nWritten to {output}")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from material import ACCOUNT, AUDIENCE, AWS, ISSUER, REGION, ROOT, WORK
 
 PORT, MANAGEMENT, UPSTREAM = 18080, 18081, 18079
 TOOLS = ROOT / "bench/tools/target/release"
-GATEWAY = Path(os.environ.get("GATEWAY_BIN", ROOT / "target/release/glacier-gateway"))
+GATEWAY = Path(os.environ.get("BENCH_GATEWAY", ROOT / "target/release/glacier-gateway"))
 
 
 @dataclass
@@ -38,10 +38,9 @@ class Server:
     version: str = ""
 
 
-#: The vaults that the caller's team may clean up, as regular expressions, for the servers
-#: whose rules are written in them.
-VAULTS = ["media-audio(-[^/]*)?", "media-video(-[^/]*)?", "media-photos(-[^/]*)?",
-          "media-scans-20..", "shared-media-[^/]*"]
+#: The vaults that the caller's team may clean up, for the servers whose rules are regular
+#: expressions. One is faster than one for each statement.
+VAULTS = "(media-(audio|video|photos)(-[^/]*)?|media-scans-20..|shared-media-[^/]*)"
 
 
 def write(name, text):
@@ -79,8 +78,8 @@ def envoy(cache, log):
     def extension(name, type, **fields):
         return {"name": name, "typed_config": {"@type": f"{v3}.{type}", **fields}}
 
-    def allow(method, vault, tail):
-        path = {"safe_regex": {"regex": f"/v1/accounts/-/vaults/{vault}/multipart-uploads{tail}"}}
+    def allow(method, tail):
+        path = {"safe_regex": {"regex": f"/v1/accounts/-/vaults/{VAULTS}/multipart-uploads{tail}"}}
         method = {"header": {"name": ":method", "string_match": {"exact": method}}}
         return {"and_rules": {"rules": [method, {"url_path": {"path": path}}]}}
 
@@ -105,11 +104,7 @@ def envoy(cache, log):
     authorization = extension(
         "envoy.filters.http.rbac", "filters.http.rbac.v3.RBAC",
         rules={"action": "ALLOW", "policies": {"media": {
-            "permissions": [
-                allow(method, vault, tail)
-                for method, tail in (("DELETE", "/[^/]+"), ("GET", "(/[^/]+)?"))
-                for vault in VAULTS
-            ],
+            "permissions": [allow("DELETE", "/[^/]+"), allow("GET", "(/[^/]+)?")],
             "principals": [team("media")],
         }}},
     )
@@ -154,7 +149,8 @@ def envoy(cache, log):
         access_log=[access_log] if log else [],
         route_config={"virtual_hosts": [{"name": "glacier", "domains": ["*"], "routes": [{
             "match": {"prefix": "/v1/accounts/"},
-            "route": {"cluster": "glacier", "prefix_rewrite": "/", "timeout": "30s"},
+            "route": {"cluster": "glacier", "prefix_rewrite": "/", "timeout": "30s",
+                      "host_rewrite_literal": f"127.0.0.1:{UPSTREAM}"},
         }]}]},
     )
 
@@ -162,7 +158,8 @@ def envoy(cache, log):
         return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
     unlimited = {"max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
-    config = {"static_resources": {
+    runtime = {"name": "static", "static_layer": {"re2.max_program_size.error_level": 1000}}
+    config = {"layered_runtime": {"layers": [runtime]}, "static_resources": {
         "listeners": [{"address": address(PORT), "filter_chains": [{"filters": [manager]}]}],
         "clusters": [{
             "name": "glacier",
@@ -246,7 +243,7 @@ frontend callers
     http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.exp','int'),sub(txn.now) -m int gt 0 }}
 {verify}
     acl media var(txn.token),jwt_payload_query('$.team') -m str media
-    acl media_vault path_reg ^/v1/accounts/-/vaults/({'|'.join(VAULTS)})/multipart-uploads(/[^/]+)?$
+    acl media_vault path_reg ^/v1/accounts/-/vaults/{VAULTS}/multipart-uploads(/[^/]+)?$
     http-request deny deny_status 403 unless media media_vault
     http-request del-header authorization
     http-request set-header x-amz-glacier-version 2012-06-01
@@ -274,7 +271,6 @@ def environment(cores):
         "HOME": str(WORK),
         "PORT": str(PORT),
         "WORKERS": str(cores),
-        "THREADS": "40",
         "GLACIER": f"http://127.0.0.1:{UPSTREAM}",
         "JWKS": f"{WORK}/jwks.json",
         "POLICIES": f"{WORK}/policies.json",
