@@ -7,7 +7,7 @@ import time
 import urllib.request
 
 from material import AWS, VAULT, WORK
-from processes import Failed, load, running
+from processes import Failed, load, pin, running
 from servers import PORT, TOOLS, UPSTREAM, environment, upstream
 
 COUNT = 10_000
@@ -37,8 +37,8 @@ def measure(gateway, round_number):
             print(f"  clearing: {error}")
 
 
-def python(core, arguments, env):
-    command = ["taskset", "-c", str(core), sys.executable, *arguments]
+def python(arguments, env):
+    command = [*pin(0), sys.executable, *arguments]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     if done.returncode:
         raise Failed(done.stderr[-400:])
@@ -46,7 +46,7 @@ def python(core, arguments, env):
 
 
 def boto3_threads(env):
-    return json.loads(python(0, [__file__, ENDPOINT], env))
+    return json.loads(python([__file__, ENDPOINT], env))
 
 
 def command_line(env):
@@ -55,7 +55,7 @@ def command_line(env):
         uploads = [u["MultipartUploadId"] for u in json.load(reply)["UploadsList"]]
     begun = time.perf_counter()
     for upload in uploads[:CLI_SAMPLE]:
-        python(0, ["-m", "awscli", "--endpoint-url", ENDPOINT, "glacier",
+        python(["-m", "awscli", "--endpoint-url", ENDPOINT, "glacier",
                    "abort-multipart-upload", "--account-id=-", f"--vault-name={VAULT}",
                    f"--upload-id={upload}"], env)
     return (time.perf_counter() - begun) / CLI_SAMPLE * COUNT

@@ -20,19 +20,23 @@ class Failed(Exception):
     """A process did not do what it was started for."""
 
 
+def pin(core):
+    """Puts a command onto one core, or onto all."""
+    return ["taskset", "--cpu-list", f"0-{CORES - 1}" if core is None else str(core)]
+
+
 @contextlib.contextmanager
 def running(name, command, env, ready, core=None):
     """Starts a command in a process group of its own, on one core if given, and ends all of
     it afterwards. Yields its process ID and the seconds until `ready` answered. It writes
     into a file on disk, since that is where a log goes."""
-    pin = [] if core is None else ["taskset", "-c", str(core)]
     if answers(ready):
         raise Failed(f"{ready} is in use by another process")
     with (WORK / f"{name}.log").open("ab") as log:
         log.truncate(0)
         begun = time.perf_counter()
         process = subprocess.Popen(
-            [*pin, *map(str, command)], env=env, cwd=WORK, stdin=subprocess.DEVNULL,
+            [*pin(core), *map(str, command)], env=env, cwd=WORK, stdin=subprocess.DEVNULL,
             stdout=log, stderr=log, start_new_session=True,
         )
     try:
@@ -106,8 +110,7 @@ def peak_memory(pid):
 
 def load(tool, port, requests, connections, seconds, once=False, core=None):
     """Runs the load generator to its end; see its documentation for what it reports."""
-    pin = [] if core is None else ["taskset", "-c", str(core)]
-    command = [*pin, tool, f"--to=127.0.0.1:{port}", f"--requests={WORK}/{requests}.requests",
+    command = [*pin(core), tool, f"--to=127.0.0.1:{port}", f"--requests={WORK}/{requests}.requests",
                f"--connections={connections}", f"--seconds={seconds}", *["--once"] * once]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
     if done.returncode != 0:

@@ -209,8 +209,11 @@ def main():
         print("This machine is doing other things; the figures will tell of them too.")
 
     # Ends what was started when told to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     material.write_all()
+    # What watches a server must not take its core.
+    os.sched_setaffinity(0, {1})
     results = {
         "machine": machine(),
         "rounds": arguments.rounds, "seconds": arguments.seconds,
@@ -245,7 +248,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Stopped; what was started is ended.")
+    main()

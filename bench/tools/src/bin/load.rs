@@ -124,7 +124,6 @@ async fn main() -> io::Result<()> {
             "elapsed": elapsed,
             "statuses": run.statuses,
             "broken": run.broken,
-            "all_sent": run.next == run.requests.len(),
             "p50_us": microseconds(0.5),
             "p99_us": microseconds(0.99),
         })
