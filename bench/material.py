@@ -116,8 +116,10 @@ def write_keys():
     for algorithm in ("ES256", "RS256"):
         path = WORK / f"{algorithm}.key.pem"
         if not path.exists():
-            es256 = algorithm == "ES256"
-            key = ec.generate_private_key(ec.SECP256R1()) if es256 else rsa.generate_private_key(65537, 2048)
+            if algorithm == "ES256":
+                key = ec.generate_private_key(ec.SECP256R1())
+            else:
+                key = rsa.generate_private_key(65537, 2048)
             path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             path.chmod(0o600)
         public = signing_key(algorithm).public_key()
@@ -135,8 +137,8 @@ def signing_key(algorithm):
     return load_pem_private_key((WORK / f"{algorithm}.key.pem").read_bytes(), None)
 
 
-def token(algorithm):
-    """A token of the media team like no other."""
+def token(algorithm, **other):
+    """A token of the media team like no other, with `other` claims."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
@@ -147,6 +149,7 @@ def token(algorithm):
         "iat": now,
         "exp": now + LIFETIME,
         "team": "media",
+        **other,
     }
     headers = {"kid": algorithm, "typ": "at+jwt"}
     return jwt.encode(claims, signing_key(algorithm), algorithm, headers)
@@ -198,8 +201,14 @@ def write_requests():
     first = one["ES256"]
     write("bad-one", [forged(first)] * 1000)
     write("bad-fresh", [forged(first) for _ in range(2 * COLD)])
+    write("expired", [token("ES256", exp=int(time.time()) - 3600)])
+    write("other-issuer", [token("ES256", iss="https://login.example.org")])
+    write("other-audience", [token("ES256", aud="elsewhere")])
+    write("other-team", [token("ES256", team="finance")])
     write("other-vault", [first] * 1000, lambda n: f"{uploads(OTHER_VAULT)}/{upload_id(n)}")
-    write("list", [first] * 20, lambda n: f"{uploads()}?limit=50" + f"&marker={n * 50}" * (n > 0), "GET")
+    pages = [f"{uploads()}?limit=50" + (f"&marker={start}" if start else "")
+             for start in range(0, 1000, 50)]
+    write("list", [first] * len(pages), pages.__getitem__, "GET")
     write("clear", [first] * 10_000)
     stamp.write_text(digest)
 

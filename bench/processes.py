@@ -96,6 +96,21 @@ def cpu_seconds(pid):
     return ticks / TICK
 
 
+def others_share(seconds=2):
+    """The share of the machine that others use, or that its host withholds, while this waits."""
+
+    def read():
+        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        user, nice, system, idle, iowait, irq, softirq, steal = map(int, fields)
+        busy = user + nice + system + irq + softirq + steal
+        return busy, busy + idle + iowait
+
+    busy, total = read()
+    time.sleep(seconds)
+    busy, total = (after - before for after, before in zip(read(), (busy, total)))
+    return busy / total
+
+
 def peak_memory(pid):
     """The most bytes that a process and its descendants had resident, each at its peak.
     What they share is counted for each."""

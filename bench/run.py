@@ -23,7 +23,7 @@ import clearing
 import material
 import report
 from check import check
-from processes import CORES, Failed, cpu_seconds, load, peak_memory, running
+from processes import CORES, Failed, cpu_seconds, load, others_share, peak_memory, running
 from servers import PORT, TOOLS, UPSTREAM, environment, servers, upstream
 
 RESULTS = material.ROOT / "bench/results"
@@ -168,7 +168,7 @@ def machine():
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
         "cpu": cpu, "cores": CORES, "memory_gib": round(pages / 2**30),
         "kernel": platform.release(), "python": platform.python_version(),
-        "revision": revision, "load_before": os.getloadavg()[0],
+        "revision": revision,
     }
 
 
@@ -183,7 +183,8 @@ def main():
                         "bench/results, and .cache/bench/results for a part of the benchmark")
     parser.add_argument("--no-clearing", action="store_true")
     parser.add_argument("--list", action="store_true", help="print the plan and end")
-    parser.add_argument("--report", action="store_true", help="only render the folder's results.json anew")
+    parser.add_argument("--report", action="store_true",
+                        help="only render the folder's results.json anew")
     arguments = parser.parse_args()
     part = arguments.only or arguments.scenarios != "*"
     output = arguments.output or (material.ROOT / ".cache/bench/results" if part else RESULTS)
@@ -205,8 +206,6 @@ def main():
         sys.exit("The benchmark's tools are not built: run bench/setup.sh.")
     for name, reason in skipped.items():
         print(f"{name} is left out: {reason}")
-    if os.getloadavg()[0] > 0.5:
-        print("This machine is doing other things; the figures will tell of them too.")
 
     # Ends what was started when told to end.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -219,11 +218,15 @@ def main():
         "rounds": arguments.rounds, "seconds": arguments.seconds,
         "versions": {server.name: server.version for server in present if server.version},
         "skipped": skipped, "samples": [], "clearing": [],
+        "others_share": [],
     }
     checked = set()
     gateway = next((server for server in present if server.name == "gateway"), None)
     for round_number in range(arguments.rounds):
-        print(f"round {round_number + 1} of {arguments.rounds}", flush=True)
+        others = others_share()
+        results["others_share"].append(others)
+        busy = f"; other programs use {others:.0%} of the machine" if others > 0.05 else ""
+        print(f"round {round_number + 1} of {arguments.rounds}{busy}", flush=True)
         for server, group in todo:
             if server.name in skipped:
                 continue

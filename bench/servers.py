@@ -222,6 +222,7 @@ def haproxy(cores):
         f"    http-request deny deny_status 401 if {{ var(txn.alg) -m str {algorithm} }}"
         f' !{{ var(txn.token),jwt_verify(txn.alg,"{WORK}/{algorithm}.pem") -m int 1 }}'
         for algorithm in ("ES256", "RS256"))
+    uploads = f"^/v1/accounts/-/vaults/{VAULTS}/multipart-uploads(/[^/]+)?$"
     return [HAPROXY, "-db", "-f", write("haproxy.cfg", f"""
 global
     nbthread {cores}
@@ -237,13 +238,14 @@ frontend callers
     http-request set-var(txn.token) http_auth_bearer
     http-request set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')
     http-request deny deny_status 401 unless {{ var(txn.alg) -m str ES256 RS256 }}
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.iss') -m str {ISSUER} }}
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.aud') -m str {AUDIENCE} }}
     http-request set-var(txn.now) date()
-    http-request deny deny_status 401 unless {{ var(txn.token),jwt_payload_query('$.exp','int'),sub(txn.now) -m int gt 0 }}
+    acl issuer var(txn.token),jwt_payload_query('$.iss') -m str {ISSUER}
+    acl audience var(txn.token),jwt_payload_query('$.aud') -m str {AUDIENCE}
+    acl alive var(txn.token),jwt_payload_query('$.exp','int'),sub(txn.now) -m int gt 0
+    http-request deny deny_status 401 unless issuer audience alive
 {verify}
     acl media var(txn.token),jwt_payload_query('$.team') -m str media
-    acl media_vault path_reg ^/v1/accounts/-/vaults/{VAULTS}/multipart-uploads(/[^/]+)?$
+    acl media_vault path_reg {uploads}
     http-request deny deny_status 403 unless media media_vault
     http-request del-header authorization
     http-request set-header x-amz-glacier-version 2012-06-01
