@@ -8,7 +8,7 @@ import urllib.request
 
 from material import AWS, VAULT, WORK
 from processes import Failed, load, pin, running
-from servers import PORT, TOOLS, UPSTREAM, environment, upstream
+from servers import PORT, TOOLS, UPSTREAM, environment, installed, upstream
 
 COUNT = 10_000
 DELAY_MS = 20
@@ -16,25 +16,30 @@ CLI_SAMPLE = 15
 ENDPOINT = f"http://127.0.0.1:{UPSTREAM}"
 
 
+def versions():
+    return ", ".join(f"{name} {installed(name)}" for name in ("boto3", "awscli"))
+
+
 def measure(gateway, round_number):
-    """Yields a way, the seconds it took, and the requests it had under way at once."""
+    """Yields a way, the requests it had under way at once, and the seconds it took."""
     env = environment(1)
     slow = upstream(None, UPSTREAM, DELAY_MS, COUNT)
     with running("clear-upstream", slow, env, f"{ENDPOINT}/last-request", core=1):
-        if not gateway.missing:
-            with running("gateway", gateway.command(1), env, gateway.ready, core=0):
-                load(TOOLS / "load", PORT, "es256-one", 64, 0.5, core=1)
-                for connections in (32, 64, 256):
-                    seen = load(TOOLS / "load", PORT, "clear", connections, 60, once=True, core=1)
-                    if seen["statuses"] != {"204": COUNT}:
-                        raise Failed(f"clearing through the gateway: {seen}")
-                    yield "gateway, plain DELETEs", connections, seen["elapsed"]
-        try:
-            yield "boto3, 32 threads", 32, boto3_threads(env)
-            if round_number == 0:
-                yield "aws glacier abort-multipart-upload in a loop", 1, command_line(env)
-        except (Failed, OSError) as error:
-            print(f"  clearing: {error}")
+        yield "no server between, plain DELETEs", 256, deletes(UPSTREAM, 256)
+        with running("gateway", gateway.command(1), env, gateway.ready, core=0):
+            load(TOOLS / "load", PORT, "es256-one", 64, 0.5, core=1)
+            for connections in (32, 64, 256):
+                yield "gateway, plain DELETEs", connections, deletes(PORT, connections)
+        yield "boto3, 32 threads", 32, boto3_threads(env)
+        if round_number == 0:
+            yield "aws glacier abort-multipart-upload in a loop", 1, command_line(env)
+
+
+def deletes(port, connections):
+    seen = load(TOOLS / "load", port, "clear", connections, 60, once=True, core=1)
+    if seen["statuses"] != {"204": COUNT}:
+        raise Failed(f"not everything was aborted: {seen}")
+    return seen["elapsed"]
 
 
 def python(arguments, env):

@@ -127,7 +127,11 @@ def load(tool, port, requests, connections, seconds, once=False, core=None):
     """Runs the load generator to its end; see its documentation for what it reports."""
     command = [*pin(core), tool, f"--to=127.0.0.1:{port}", f"--requests={WORK}/{requests}.requests",
                f"--connections={connections}", f"--seconds={seconds}", *["--once"] * once]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+    try:
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True,
+                              timeout=seconds + 60)
+    except subprocess.TimeoutExpired:
+        raise Failed("some requests were never answered") from None
     if done.returncode != 0:
         raise Failed(f"the load generator: {done.stderr[-400:]}")
     return json.loads(done.stdout)

@@ -197,7 +197,7 @@ def plot(figures, order, metric, title, path):
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "bench"
+    matplotlib.rcParams |= {"svg.hashsalt": "bench", "svg.fonttype": "none"}
     from matplotlib import pyplot
 
     bars = {"es256/one/64": "one token", "es256/cold/64": "tokens never seen before"}

@@ -216,7 +216,8 @@ def main():
     results = {
         "machine": machine(),
         "rounds": arguments.rounds, "seconds": arguments.seconds,
-        "versions": {server.name: server.version for server in present if server.version},
+        "versions": {server.name: server.version for server in present if server.version}
+        | {"clearing": clearing.versions()},
         "skipped": skipped, "samples": [], "clearing": [],
         "others_share": [],
     }
@@ -232,18 +233,21 @@ def main():
                 continue
             try:
                 samples = visit(server, group, arguments.seconds, server.name not in checked)
-            except Failed as reason:
+            except (Failed, OSError) as reason:
                 print(f"{server.name} is left out from here: {reason}", flush=True)
                 skipped[server.name] = str(reason)
                 continue
             checked.add(server.name)
             results["samples"] += [{"round": round_number, **sample} for sample in samples]
         if gateway and not arguments.no_clearing:
-            for way, connections, seconds in clearing.measure(gateway, round_number):
-                print(f"  clearing: {way}, {connections} at once: {seconds:.1f} s", flush=True)
-                results["clearing"].append(
-                    {"round": round_number, "way": way, "connections": connections,
-                     "seconds": seconds})
+            try:
+                for way, connections, seconds in clearing.measure(gateway, round_number):
+                    print(f"  clearing: {way}, {connections} at once: {seconds:.1f} s", flush=True)
+                    results["clearing"].append(
+                        {"round": round_number, "way": way, "connections": connections,
+                         "seconds": seconds})
+            except (Failed, OSError) as reason:
+                print(f"clearing is cut short: {reason}", flush=True)
         output.mkdir(parents=True, exist_ok=True)
         (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         report.write(output)
