@@ -126,7 +126,7 @@ def visit(server, group, seconds, first):
         if first:
             check(server)
         # Compilers that learn as they go get their chance.
-        load(TOOLS / "load", PORT, "es256-one", 64, 1, core=1 if pinned else None)
+        load(TOOLS / "load", PORT, "es256-one", 64, 2, core=1 if pinned else None)
         for scenario in group:
             sample = measure(scenario, server, pid, seconds)
             # What was logged is not kept: it would fill the disk.
