@@ -282,6 +282,20 @@ fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
         let next = text[at..].chars().next()?;
         (next != ':' || at >= free).then(|| at + next.len_utf8())
     };
+    // Where to go on after a `*` that has matched up to `at` so far: at the next
+    // place where the literal that follows it may begin.
+    let further = |resume: usize, mut at: usize| {
+        let first = match pieces.get(resume) {
+            Some(Piece::Text(literal)) => literal.as_bytes().first(),
+            _ => None,
+        };
+        loop {
+            at = wild(at)?;
+            if first.is_none() || text.as_bytes().get(at) == first {
+                return Some(at);
+            }
+        }
+    };
     let (mut piece, mut at) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     loop {
@@ -303,7 +317,7 @@ fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
             (piece, at) = (piece + 1, after);
         } else {
             let Some((resume, after)) =
-                retry.and_then(|(resume, from)| Some((resume, wild(from)?)))
+                retry.and_then(|(resume, from)| Some((resume, further(resume, from)?)))
             else {
                 return false;
             };
