@@ -127,6 +127,12 @@ fn warnings_have_stable_codes() {
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
         (condition("StringLike", "aws:SourceIp", json!("10.*")), vec!["doubtful-operator"]),
+        (condition("StringEquals", "aws:PrincipalArn", json!("team/a")), vec!["not-an-arn"]),
+        (
+            condition("StringNotLike", "aws:principalarn", json!(["arn:*", "a*"])),
+            vec!["not-an-arn"],
+        ),
+        (condition("StringLike", "aws:PrincipalArn", json!(["*/a", "?rn:*", "${jwt:a}"])), vec![]),
         (condition("StringEquals", "jwt:groups", json!([])), vec!["no-values"]),
         (
             condition("ForAnyValue:StringEquals", "aws:username", json!("a")),
