@@ -12,6 +12,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo test --locked
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
+	.cache/venv/bin/pytest tests/policy
 	node --test --test-timeout=300000 tests/clients/*.test.mjs
 	$(MAKE) chart
 
