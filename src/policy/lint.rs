@@ -82,10 +82,9 @@ impl Lint<'_> {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
         let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
-        if performed == [list_vaults]
-            && !self.node.resources.not
-            && !self.node.resources.values.iter().any(|resource| resource.value == "*")
-        {
+        let resources = &self.node.resources;
+        let on_vaults = !resources.not && resources.values.iter().all(|r| r.value != "*");
+        if on_vaults && performed == [&*list_vaults] {
             let message = "this never matches: ListVaults takes no resource, so write \"*\"";
             self.warn("never-matches", &self.node.resources.values[0].span, message);
             return;
@@ -97,9 +96,13 @@ impl Lint<'_> {
         }
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
-            if !performed.iter().any(|known| pattern.matches_text(known)) {
+            let meant: Vec<_> = performed.iter().filter(|a| pattern.matches_text(a)).collect();
+            if meant.is_empty() {
                 let message = format!("the gateway never performs {}", action.value);
                 self.warn("action-never-performed", &action.span, message);
+            } else if on_vaults && meant == [&*list_vaults] {
+                let message = "ListVaults takes no resource: give it a statement on \"*\"";
+                self.warn("never-matches", &action.span, message);
             }
         }
     }

@@ -119,6 +119,12 @@ fn warnings_have_stable_codes() {
             vec!["arn-without-account"],
         ),
         (json!({ "Resource": "arn:aws:glacier:us-east-1" }), vec!["incomplete-arn"]),
+        (json!({ "Action": ["glacier:ListVaults", "glacier:ListParts"] }), vec!["never-matches"]),
+        (
+            json!({ "Action": ["glacier:ListVaults", "glacier:ListParts"], "NotResource": PHOTOS }),
+            vec!["allow-not-resource"],
+        ),
+        (json!({ "Action": "glacier:List*" }), vec![]),
         (json!({ "Resource": "arn:aws:glacier:us-*" }), vec![]),
         (
             json!({ "Action": ["glacier:*", "s3:*"], "Resource": ["arn:aws:s3:::a", PHOTOS] }),

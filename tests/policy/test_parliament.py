@@ -55,7 +55,9 @@ SAME = {
 EXPLAINED = {
     "RESOURCE_STAR": "what a team may do in every vault is written like this, also in AWS",
     "RESOURCE_EFFECTIVELY_STAR": "the same, written as an ARN",
-    "MISMATCHED_TYPE_BUT_USABLE": "an ARN is compared as text, exactly as IAM does it",
+}
+EXPLAINED_IN = {
+    ("all actions on a vault", "RESOURCE_MISMATCH"): "of all actions, those of a vault are meant",
 }
 
 
@@ -84,6 +86,10 @@ DOCUMENTS = {case["id"]: case["document"] for case in CASES["lint"]} | {
     "a wildcard for nothing": policy(statement(Action="glacier:Abrt*")),
     "an action without a service": policy(statement(Action="AbortMultipartUpload")),
     "ListVaults on a vault": policy(statement(Action="glacier:ListVaults")),
+    "ListVaults and ListParts on a vault": policy(
+        statement(Action=["glacier:ListVaults", "glacier:ListParts"])
+    ),
+    "all actions on a vault": policy(statement(Action="glacier:*")),
     "no vault": policy(statement(Resource="arn:aws:glacier:us-east-1:123456789012:photos")),
     "a short ARN": policy(statement(Resource="arn:aws:glacier:us-east-1")),
     "a Sid with a space": policy(statement(Sid="not this")),
@@ -126,14 +132,16 @@ def ours(folder, document, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("folder", "document"),
-    [pytest.param("teams", document, id=name) for name, document in DOCUMENTS.items()]
-    + [pytest.param("vaults", document, id=name) for name, document in VAULT_DOCUMENTS.items()],
+    ("folder", "name", "document"),
+    [("teams", *named) for named in DOCUMENTS.items()]
+    + [("vaults", *named) for named in VAULT_DOCUMENTS.items()],
 )
-def test_what_parliament_finds_we_find(folder, document, tmp_path):
+def test_what_parliament_finds_we_find(folder, name, document, tmp_path):
     theirs = {finding.issue for finding in parliament.analyze_policy_string(document).findings}
     codes = ours(folder, document, tmp_path)
     for issue in theirs - EXPLAINED.keys():
+        if (name, issue) in EXPLAINED_IN:
+            continue
         assert SAME[issue] & codes, f"parliament alone finds {issue}; ours: {codes}"
 
 
