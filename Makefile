@@ -44,9 +44,14 @@ lint: ## Check formatting, lints and documentation
 
 FUZZ_SECONDS ?= 60
 
+# Takes a nightly compiler (`rustup toolchain install nightly`). What a run finds new goes
+# to the first folder; the committed corpus is only read.
 fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
+	command -v cargo-fuzz || cargo install --locked cargo-fuzz
 	for target in document decision arn authorization_header token jwks; do \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	      -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
 	done
 
 bench: ## Time decisions, beside two peers
