@@ -12,6 +12,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo test --locked
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
+	.cache/venv/bin/pytest tests/policy
 	node --test --test-timeout=300000 tests/clients/*.test.mjs
 	$(MAKE) chart
 
@@ -43,9 +44,14 @@ lint: ## Check formatting, lints and documentation
 
 FUZZ_SECONDS ?= 60
 
+# Takes a nightly compiler (`rustup toolchain install nightly`). What a run finds new goes
+# to the first folder; the committed corpus is only read.
 fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
+	command -v cargo-fuzz || cargo install --locked cargo-fuzz
 	for target in document decision arn authorization_header token jwks; do \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	  mkdir -p fuzz/target/corpus/$$target; \
+	  cargo +nightly fuzz run $$target fuzz/target/corpus/$$target fuzz/corpus/$$target -- \
+	      -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
 	done
 
 bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.md)

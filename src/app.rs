@@ -87,8 +87,10 @@ pub async fn start(
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
     let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
+    let told = gateway.clone();
+    let replaced = move || told.authenticator.forget_tokens();
+    rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, replaced)?);
     gateway.authenticator.first_reading().await;
-    rt::spawn(follow_policies(gateway.clone()));
     let revocable = gateway.clone();
     rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
 
@@ -169,12 +171,5 @@ impl Running {
         self.gateway.drain();
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
-    }
-}
-
-async fn follow_policies(gateway: Data<Gateway>) {
-    let replaced = || gateway.authenticator.forget_tokens();
-    if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL, replaced).await {
-        tracing::error!(%error, "changes of the policies go unnoticed");
     }
 }

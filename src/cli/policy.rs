@@ -20,10 +20,17 @@ use crate::{
 #[derive(clap::Subcommand)]
 pub enum PolicyCommand {
     /// Report what is wrong in a policy folder; fail if there are errors.
+    #[command(after_help = LINT_STATUS)]
     Lint(LintArgs),
     /// Say what a policy folder decides, or decide cases from standard input.
     Simulate(Box<SimulateArgs>),
 }
+
+const LINT_STATUS: &str = "\
+Exit status:
+   0  the policies have no errors (with --deny-warnings: no warnings either)
+   1  they have
+  64  there is no such folder or file, or it cannot be read";
 
 /// The arguments of `policy lint`.
 #[derive(clap::Args)]
@@ -81,10 +88,13 @@ impl PolicyCommand {
 
 impl LintArgs {
     fn run(self) -> Result<(), Failure> {
+        let unreadable =
+            |error| Failure::configuration(format!("cannot read {}: {error}", self.path.display()));
         let diagnostics = if self.path.is_file() {
-            let text = std::fs::read_to_string(&self.path).map_err(Failure::other)?;
+            let text = std::fs::read_to_string(&self.path).map_err(unreadable)?;
             policy::lint_document(&self.path, &text, Layer::Policies)
         } else {
+            std::fs::read_dir(&self.path).map_err(unreadable)?;
             match PolicySet::load(&self.path) {
                 Ok((_, warnings)) => warnings,
                 Err(diagnostics) => diagnostics,
@@ -117,7 +127,8 @@ impl SimulateArgs {
             claims: Map::default(),
         };
         let context = Context::new(OffsetDateTime::now_utc(), true)
-            .simulate(self.context.into_iter().collect());
+            .simulate(self.context)
+            .map_err(|error| Failure::configuration(format!("--context: {error}")))?;
         let operations = match self.action.is_empty() {
             true => Operation::ALL.to_vec(),
             false => self.action,

@@ -84,7 +84,8 @@ pub(super) struct Question {
     #[schema(min_items = 1, max_items = 40)]
     resources: Vec<String>,
     /// Context keys and their values: a string, number, boolean or list of
-    /// strings. They go before what the gateway knows of this request.
+    /// these, or `null` for a request without the key. They go before what the
+    /// gateway knows of this request.
     #[serde(default)]
     context: BTreeMap<String, Value>,
 }
@@ -143,7 +144,9 @@ pub(super) async fn simulate(
         }
     }
     let principal = simulated(&call, team, subject)?;
-    let results = call.simulate(&principal, questions, context.into_iter().collect());
+    let results = call
+        .simulate(&principal, questions, context)
+        .map_err(|error| Problem::new(Code::InvalidParameter, format!("\"context\": {error}.")))?;
     Ok(Json(Answer { results }))
 }
 

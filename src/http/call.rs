@@ -25,7 +25,7 @@ use crate::{
         AccountId, Operation, Page, PartPage, Region, Reply, UploadFacts, UploadId, UploadPage,
         UpstreamError, UpstreamErrorKind, Vault, VaultArn, VaultPage,
     },
-    policy::{Access, Context, Denial, Permit, Resource, Simulation},
+    policy::{Access, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation},
 };
 
 /// A request whose caller is known.
@@ -35,6 +35,8 @@ pub struct Call {
     principal: Arc<Principal>,
     recorder: Recorder,
     context: Context,
+    /// The policies that decide all of the call, even if others replace them meanwhile.
+    policies: Arc<PolicySet>,
 }
 
 impl FromRequest for Call {
@@ -70,7 +72,8 @@ impl Call {
         record.principal = Some(principal.clone());
         let context = context(request, record.peer);
         drop(record);
-        Self { gateway, principal, recorder, context }
+        let policies = Arc::clone(&gateway.policies.load());
+        Self { gateway, principal, recorder, context, policies }
     }
 
     /// Aborts an upload.
@@ -141,31 +144,32 @@ impl Call {
         if !self.tells_reasons() {
             return Vec::new();
         }
-        self.gateway.policies.load().access(&self.principal, &self.context)
+        self.policies.access(&self.principal, &self.context)
     }
 
     /// Whether the caller may simulate a team's access.
     pub fn may_simulate(&self, team: &str) -> bool {
         let resource = format!("arn:aws:glacier-gateway:::team/{team}");
-        let policies = self.gateway.policies.load();
-        policies.allows_own(&self.principal, "SimulateAccess", &resource, &self.context)
+        self.policies.allows_own(&self.principal, "SimulateAccess", &resource, &self.context)
     }
 
-    /// What would be decided for `principal`, all by one policy set.
+    /// What would be decided for `principal`.
+    ///
+    /// # Errors
+    /// Context keys that cannot be taken.
     pub fn simulate(
         &self,
         principal: &Principal,
         questions: Vec<(Operation, Resource)>,
-        keys: serde_json::Map<String, serde_json::Value>,
-    ) -> Vec<Simulation> {
-        let policies = self.gateway.policies.load();
-        let context = self.context.clone().simulate(keys);
+        keys: impl IntoIterator<Item = (String, serde_json::Value)>,
+    ) -> Result<Vec<Simulation>, InvalidContext> {
+        let context = self.context.clone().simulate(keys)?;
         let tells_reasons = self.tells_reasons();
         let simulate = |(operation, resource)| {
-            let simulation = policies.simulate(principal, operation, resource, &context);
+            let simulation = self.policies.simulate(principal, operation, resource, &context);
             if tells_reasons { simulation } else { simulation.without_reasons() }
         };
-        questions.into_iter().map(simulate).collect()
+        Ok(questions.into_iter().map(simulate).collect())
     }
 
     /// Decides whether the caller may perform `operation` on `resource`.
@@ -182,10 +186,9 @@ impl Call {
         upload: &UploadId,
     ) -> Result<Permit, Problem> {
         self.recorder.edit().upload_id = Some(upload.to_string());
-        let Self { gateway, principal, context, .. } = self;
+        let Self { gateway, principal, context, policies, .. } = self;
         let resource = Resource::vault(vault);
         let arn = resource.to_string();
-        let policies = Arc::clone(&gateway.policies.load());
         let lookup = policies.upload_lookup(principal, operation, &resource, context);
         let decision = match lookup {
             None => policies.decide(principal, operation, resource, context),
@@ -203,8 +206,7 @@ impl Call {
     }
 
     fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
-        let policies = self.gateway.policies.load();
-        policies.decide(&self.principal, operation, resource, &self.context)
+        self.policies.decide(&self.principal, operation, resource, &self.context)
     }
 
     /// Notes what is asked for.

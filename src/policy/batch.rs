@@ -4,7 +4,7 @@
 //! load, and the context is taken as given. The form is stable: other programs
 //! hold the engine against theirs with it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -15,7 +15,7 @@ use super::rule::{self, Found, Verdict};
 use super::statement::{Effect, Statement};
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case<'a> {
     #[serde(default)]
     id: Value,
@@ -26,9 +26,21 @@ struct Case<'a> {
     #[serde(borrow)]
     vault_policies: Option<Vec<&'a RawValue>>,
     request: CaseRequest,
+    // What a collection of cases notes beside each: the answer it expects, and why.
+    #[serde(rename = "expected")]
+    _expected: Option<IgnoredAny>,
+    #[serde(rename = "accept")]
+    _accept: Option<IgnoredAny>,
+    #[serde(rename = "status")]
+    _status: Option<IgnoredAny>,
+    #[serde(rename = "reason")]
+    _reason: Option<IgnoredAny>,
+    #[serde(rename = "source")]
+    _source: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CaseRequest {
     principal: String,
     action: String,
@@ -72,7 +84,8 @@ struct MatchedStatement {
 /// "request": {"principal", "action", "resource", "context"}}`, with `{"id",
 /// "decision", "matched"}`, or `{"id", "error"}` where a document breaks IAM's
 /// grammar or the line is no case. Lists that are absent are empty, and no
-/// guardrails at all limit nothing.
+/// guardrails at all limit nothing. A case may note `expected`, `accept`, `status`,
+/// `reason` and `source`; any other member is an error.
 pub fn simulate_line(line: &str) -> String {
     let (id, outcome) = match serde_json::from_str::<Case<'_>>(line) {
         Ok(case) => {
@@ -95,7 +108,8 @@ fn simulate(case: &Case<'_>) -> Result<Outcome, String> {
     let action = request.action.to_ascii_lowercase();
     let facts = Simulated {
         caller: request.principal.clone(),
-        keys: GivenKeys::new(request.context.clone().unwrap_or_default()),
+        keys: GivenKeys::new(request.context.clone().unwrap_or_default())
+            .map_err(|error| format!("context: {error}"))?,
     };
     let (mut allows, mut denies) = (Vec::new(), Vec::new());
     let mut find = |layer: Layer,

@@ -218,7 +218,7 @@ impl Check<'_> {
     fn variables(&mut self, text: &Spanned<String>) {
         let syntax = Syntax { wildcards: true, variables: self.variables };
         let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
-        let keys: Vec<String> = pattern.variable_keys().map(str::to_owned).collect();
+        let keys: Vec<String> = pattern.variable_keys().map(ToString::to_string).collect();
         for key in keys {
             self.key(&Spanned { value: key, span: text.span.clone() }, "no variable");
         }

@@ -8,14 +8,14 @@ use rust_decimal::Decimal;
 
 use super::context::{Facts, Values};
 use super::instant::Instant;
+use super::keys::ContextKey;
 use super::pattern::{Matched, Pattern, Syntax, VariableError};
 use super::statement::Effect;
 
 /// One `operator: {key: values}` of a `Condition` element.
 #[derive(Debug)]
 pub(crate) struct Condition {
-    /// The context key, in lower case.
-    pub key: Box<str>,
+    pub key: ContextKey,
     operator: Operator,
     values: Expected,
 }
@@ -206,7 +206,7 @@ impl Condition {
             }
             Kind::IpAddress => Expected::Network(values.map(network).collect()),
         };
-        Ok(Self { key: key.to_lowercase().into(), operator, values })
+        Ok(Self { key: ContextKey::new(key), operator, values })
     }
 
     /// Whether the condition holds for a request. `effect` is the statement's:
@@ -215,7 +215,7 @@ impl Condition {
     /// an Allow does not apply and a Deny does.
     pub fn holds(&self, facts: &dyn Facts, effect: Effect) -> bool {
         let Operator { set, kind, negated, if_exists } = self.operator;
-        let found = facts.get(&self.key);
+        let found = facts.get(self.key.lower());
         if kind == Kind::Null {
             let Expected::Bool(values) = &self.values else { return false };
             return values.contains(&Some(found.is_none()));
@@ -313,13 +313,13 @@ impl Condition {
         self.operator
     }
 
-    /// The keys the condition reads: its own and its variables', in lower case.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
+    /// The keys the condition reads: its own and its variables'.
+    pub fn keys(&self) -> impl Iterator<Item = &ContextKey> {
         let patterns: &[Pattern] = match &self.values {
             Expected::Text(patterns) => patterns,
             _ => &[],
         };
-        std::iter::once(&*self.key).chain(patterns.iter().flat_map(Pattern::variable_keys))
+        std::iter::once(&self.key).chain(patterns.iter().flat_map(Pattern::variable_keys))
     }
 }
 

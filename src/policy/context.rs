@@ -9,6 +9,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::keys::{self, Known};
 use super::resource::Resource;
 use crate::authn::Principal;
 
@@ -125,9 +126,21 @@ impl Context {
 
     /// Makes this the context of a simulation: the given keys go before what
     /// the gateway would fill in, and facts about the upload may be missing.
-    pub fn simulate(mut self, keys: serde_json::Map<String, Value>) -> Self {
-        self.given = Some(GivenKeys::new(keys));
-        self
+    ///
+    /// # Errors
+    /// A key that there is not, that is given twice, or that has no such value.
+    pub fn simulate(
+        mut self,
+        keys: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Self, InvalidContext> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        for (key, _) in &keys {
+            if let Known::Misspelt { nearest } = keys::look_up(key) {
+                return Err(InvalidContext::UnknownKey { key: key.clone(), nearest });
+            }
+        }
+        self.given = Some(GivenKeys::new(keys)?);
+        Ok(self)
     }
 
     /// Whether a policy may be asked that reads facts about the upload.
@@ -175,7 +188,7 @@ impl Facts for Request<'_> {
     fn get(&self, key: &str) -> Option<Values<'_>> {
         let Self { principal, team, resource, context, .. } = self;
         if let Some(given) = context.given.as_ref().and_then(|given| given.get(key)) {
-            return Some(given);
+            return given;
         }
         if let Some(tag) = key.strip_prefix("aws:principaltag/") {
             if tag == "team" {
@@ -219,21 +232,64 @@ fn flag(value: bool) -> &'static str {
 
 /// Whether `name` in lower case is `lower`.
 fn lowers_to(name: &str, lower: &str) -> bool {
-    name.chars().flat_map(char::to_lowercase).eq(lower.chars())
+    name.eq_ignore_ascii_case(lower) || (!name.is_ascii() && name.to_lowercase() == lower)
 }
 
 /// Context keys given as JSON: `{"key": string | number | bool | [string, …]}`.
+/// `null` and `[]` say that a request has no such key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GivenKeys(BTreeMap<String, Value>);
 
 impl GivenKeys {
-    pub fn new(keys: serde_json::Map<String, Value>) -> Self {
-        Self(keys.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect())
+    /// # Errors
+    /// A key that stands there twice, or whose value is none for a context key.
+    pub fn new(keys: impl IntoIterator<Item = (String, Value)>) -> Result<Self, InvalidContext> {
+        let mut given = BTreeMap::new();
+        for (key, value) in keys {
+            let absent = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+            if !absent && Values::json(&value).is_none() {
+                return Err(InvalidContext::Value { key });
+            }
+            if given.insert(key.to_lowercase(), value).is_some() {
+                return Err(InvalidContext::Twice { key });
+            }
+        }
+        Ok(Self(given))
     }
 
-    fn get(&self, key: &str) -> Option<Values<'_>> {
-        self.0.get(key).and_then(Values::json)
+    /// What is said of a key, if anything is.
+    fn get(&self, key: &str) -> Option<Option<Values<'_>>> {
+        self.0.get(key).map(Values::json)
     }
+}
+
+/// Why the context of a simulation cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidContext {
+    /// A key that there is not.
+    #[error("there is no context key {key:?}{}", did_you_mean(.nearest.as_deref()))]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The key that is probably meant.
+        nearest: Option<String>,
+    },
+    /// A value that no context key has.
+    #[error("the value of {key:?} must be a string, a number, a boolean or a list of those")]
+    Value {
+        /// The key.
+        key: String,
+    },
+    /// A key that is given twice, perhaps in another case.
+    #[error("{key:?} is given twice: give several values as a list")]
+    Twice {
+        /// The key.
+        key: String,
+    },
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean {nearest:?}?")).unwrap_or_default()
 }
 
 /// The facts of a simulation that stands for itself: a caller and given keys,
@@ -250,6 +306,6 @@ impl Facts for Simulated {
     }
 
     fn get(&self, key: &str) -> Option<Values<'_>> {
-        self.keys.get(key)
+        self.keys.get(key).flatten()
     }
 }

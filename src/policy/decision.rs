@@ -137,7 +137,7 @@ pub enum Missed {
     Resource,
     /// A condition did not hold.
     Condition {
-        /// The condition's context key, in lower case.
+        /// The condition's context key, as the policy writes it.
         key: String,
     },
 }

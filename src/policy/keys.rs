@@ -1,7 +1,55 @@
 //! The context keys: those the gateway fills, and those AWS defines that it
 //! never can.
 
+use std::cmp::Ordering;
+use std::fmt;
+
 use super::condition::{Kind, Operator};
+
+/// A context key in a policy. Names are not case-sensitive: keys are looked up and
+/// compared in lower case, and shown as they are written.
+#[derive(Clone, Debug)]
+pub(crate) struct ContextKey {
+    written: Box<str>,
+    lower: Box<str>,
+}
+
+impl ContextKey {
+    pub fn new(written: &str) -> Self {
+        Self { written: written.into(), lower: written.to_lowercase().into() }
+    }
+
+    /// The name in lower case.
+    pub fn lower(&self) -> &str {
+        &self.lower
+    }
+}
+
+impl fmt::Display for ContextKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl PartialEq for ContextKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.lower == other.lower
+    }
+}
+
+impl Eq for ContextKey {}
+
+impl PartialOrd for ContextKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ContextKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.lower.cmp(&other.lower)
+    }
+}
 
 /// The type of a context key's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::context::{Facts, Values};
 use super::decision::Layer;
 use super::diagnostic::Problem;
 use super::document::{ConditionNode, Document, PrincipalId, StatementNode};
-use super::keys::{self, Fitness, Known};
+use super::keys::{self, ContextKey, Fitness, KeyType, Known};
 use super::pattern::Pattern;
 use super::statement::{Effect, Statement};
 use crate::glacier::Operation;
@@ -82,10 +82,9 @@ impl Lint<'_> {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
         let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
-        if performed == [list_vaults]
-            && !self.node.resources.not
-            && !self.node.resources.values.iter().any(|resource| resource.value == "*")
-        {
+        let resources = &self.node.resources;
+        let on_vaults = !resources.not && resources.values.iter().all(|r| r.value != "*");
+        if on_vaults && performed == [&*list_vaults] {
             let message = "this never matches: ListVaults takes no resource, so write \"*\"";
             self.warn("never-matches", &self.node.resources.values[0].span, message);
             return;
@@ -97,9 +96,13 @@ impl Lint<'_> {
         }
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
-            if !performed.iter().any(|known| pattern.matches_text(known)) {
+            let meant: Vec<_> = performed.iter().filter(|a| pattern.matches_text(a)).collect();
+            if meant.is_empty() {
                 let message = format!("the gateway never performs {}", action.value);
                 self.warn("action-never-performed", &action.span, message);
+            } else if on_vaults && meant == [&*list_vaults] {
+                let message = "ListVaults takes no resource: give it a statement on \"*\"";
+                self.warn("never-matches", &action.span, message);
             }
         }
     }
@@ -210,6 +213,14 @@ impl Lint<'_> {
                     );
                     self.warn("doubtful-operator", &condition.operator.span, message);
                 }
+                if key.kind == KeyType::Arn
+                    && matches!(operator.kind, Kind::String | Kind::StringLike)
+                {
+                    for value in condition.values.iter().filter(|value| !may_be_arn(&value.value)) {
+                        let message = format!("{name} is always an ARN, which this never is");
+                        self.warn("not-an-arn", &value.span, message);
+                    }
+                }
                 key.multivalued
             }
             Known::Foreign => {
@@ -249,19 +260,19 @@ impl Lint<'_> {
     /// Conditions on one key that no value of it fulfils together.
     fn contradictions(&mut self) {
         let conditions = &self.statement.conditions;
-        let keys: BTreeSet<&str> = conditions.iter().map(|condition| &*condition.key).collect();
+        let keys: BTreeSet<&ContextKey> = conditions.iter().map(|c| &c.key).collect();
         for key in keys {
-            let own: Vec<&Condition> = conditions.iter().filter(|c| &*c.key == key).collect();
+            let own: Vec<&Condition> = conditions.iter().filter(|c| c.key == *key).collect();
             let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
             let own: Vec<&Condition> = own.iter().filter(simple).copied().collect();
             let Some(witnesses) = witnesses(&own) else { continue };
             let fulfilled = |value: Option<&str>| {
-                let facts = Single { key, value };
+                let facts = Single { key: key.lower(), value };
                 own.iter().all(|condition| condition.holds(&facts, self.statement.effect))
             };
             if !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value))) {
                 let mut nodes = self.node.conditions.iter();
-                let node = nodes.rfind(|node| node.key.value.to_lowercase() == key);
+                let node = nodes.rfind(|node| ContextKey::new(&node.key.value) == *key);
                 let at = node.map_or(self.node.span.clone(), |node| node.key.span.clone());
                 let message = format!("no value of {key} fulfils all conditions on it");
                 self.warn("contradicting-conditions", &at, message);
@@ -299,6 +310,11 @@ impl Facts for Single<'_> {
     fn get(&self, key: &str) -> Option<Values<'_>> {
         self.value.filter(|_| key == self.key).map(|value| Values::One(value.into()))
     }
+}
+
+/// Whether a text, which may begin with a wildcard or a variable, can be an ARN.
+fn may_be_arn(text: &str) -> bool {
+    ["arn:", "*", "?", "${"].iter().any(|start| text.starts_with(start))
 }
 
 /// The actions that the gateway performs or asks for, in lower case.

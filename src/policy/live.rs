@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use time::OffsetDateTime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::set::PolicySet;
@@ -132,36 +134,41 @@ impl LivePolicies {
     }
 
     /// Follows the folder for ever: reloads when a look, once every `interval`,
-    /// shows a change, and on SIGHUP. Looking follows symlinks, so a Kubernetes
-    /// ConfigMap's swap is seen; so are changes on network file systems, which
-    /// send no events. Calls `replaced` whenever a new set is in use.
+    /// shows a change, and on SIGHUP, which from this call on no longer ends the
+    /// process. Looking follows symlinks, so a Kubernetes ConfigMap's swap is seen;
+    /// so are changes on network file systems, which send no events. Calls
+    /// `replaced` whenever a new set is in use.
     ///
     /// # Errors
     /// When SIGHUP cannot be received.
-    pub async fn follow(
+    pub fn follow(
         self: Arc<Self>,
         interval: Duration,
         replaced: impl Fn(),
-    ) -> io::Result<()> {
-        use tokio::signal::unix::{SignalKind, signal};
+    ) -> io::Result<impl Future<Output = ()>> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut ticks = tokio::time::interval(interval);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let forced = tokio::select! {
-                _ = ticks.tick() => false,
-                _ = hangup.recv() => true,
-            };
-            let live = Arc::clone(&self);
-            let reload = tokio::task::spawn_blocking(move || {
-                if forced { Some(live.reload()) } else { live.reload_if_changed() }
-            });
-            match reload.await {
-                Ok(Some(Reload::Replaced)) => replaced(),
-                Ok(_) => {}
-                Err(error) => tracing::error!(%error, "reloading the policies failed"),
+        Ok(async move {
+            let mut ticks = tokio::time::interval(interval);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                let forced = tokio::select! {
+                    _ = ticks.tick() => false,
+                    _ = hangup.recv() => true,
+                };
+                if forced {
+                    tracing::info!("reloading the policies on SIGHUP");
+                }
+                let live = Arc::clone(&self);
+                let reload = tokio::task::spawn_blocking(move || {
+                    if forced { Some(live.reload()) } else { live.reload_if_changed() }
+                });
+                match reload.await {
+                    Ok(Some(Reload::Replaced)) => replaced(),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "reloading the policies failed"),
+                }
             }
-        }
+        })
     }
 }
 

@@ -38,7 +38,7 @@ mod statement;
 
 pub use batch::simulate_line;
 pub use check::GATEWAY_ACTIONS;
-pub use context::Context;
+pub use context::{Context, InvalidContext};
 pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use live::{LivePolicies, Reload, Status};

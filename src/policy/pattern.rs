@@ -7,6 +7,7 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
 use super::context::{Facts, Values};
+use super::keys::ContextKey;
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,8 +33,8 @@ enum Piece {
     One,
     /// `*`: any number of characters.
     Any,
-    /// `${key}` or `${key, 'default'}`; the key in lower case.
-    Variable { key: Box<str>, default: Option<Box<str>> },
+    /// `${key}` or `${key, 'default'}`.
+    Variable { key: ContextKey, default: Option<Box<str>> },
 }
 
 /// A compiled pattern.
@@ -184,10 +185,10 @@ impl Pattern {
         }
     }
 
-    /// The keys of the variables, in lower case.
-    pub fn variable_keys(&self) -> impl Iterator<Item = &str> {
+    /// The keys of the variables.
+    pub fn variable_keys(&self) -> impl Iterator<Item = &ContextKey> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Variable { key, .. } => Some(&**key),
+            Piece::Variable { key, .. } => Some(key),
             _ => None,
         })
     }
@@ -201,7 +202,7 @@ impl Pattern {
         }
         let literal = |piece: &Piece| match piece {
             Piece::Variable { key, default } => {
-                let text: Box<str> = match facts.get(key) {
+                let text: Box<str> = match facts.get(key.lower()) {
                     Some(Values::One(value)) if !value.is_empty() => value.into(),
                     Some(Values::Many(_)) => return None,
                     _ => default.clone()?,
@@ -262,7 +263,7 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     if key.contains(|c: char| c.is_whitespace() || c == '$' || c == '{') {
         return Err("a policy variable holds one context key without spaces: write ${key}");
     }
-    let key: Box<str> = key.to_lowercase().into();
+    let key = ContextKey::new(key);
     let rest = &inner[end..];
     if rest.starts_with('}') {
         return Ok((Piece::Variable { key, default: None }, 2 + end + 1));

@@ -1,7 +1,6 @@
 //! Diagnostics as text with the line shown, as JSON, and as SARIF.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::{Value, json};
@@ -53,11 +52,12 @@ fn human(diagnostics: &[Diagnostic]) -> String {
         text += &renderer.render(&[group]);
         text += "\n\n";
     }
-    let count = |severity| diagnostics.iter().filter(|d| d.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "{errors} errors, {warnings} warnings");
-    text
+    let count = |severity, name| {
+        let count = diagnostics.iter().filter(|d| d.severity == severity).count();
+        format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+    };
+    let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
+    text + &format!("{errors}, {warnings}\n")
 }
 
 fn sarif(diagnostics: &[Diagnostic]) -> Value {

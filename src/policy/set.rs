@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Missed, NearMiss, Permit, StatementId};
+use super::keys::ContextKey;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::{Effect, Statement};
@@ -143,8 +144,8 @@ fn reads_upload(statement: &Statement) -> bool {
 }
 
 /// Whether a context key is a fact about the upload.
-fn is_upload(key: &str) -> bool {
-    key.starts_with("gateway:upload")
+fn is_upload(key: &ContextKey) -> bool {
+    key.lower().starts_with("gateway:upload")
 }
 
 impl PolicySet {

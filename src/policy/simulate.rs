@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, StatementId};
+use super::keys::ContextKey;
 use super::resource::Resource;
 use super::set::PolicySet;
 use super::statement::Effect;
@@ -144,7 +145,7 @@ impl PolicySet {
                     actions,
                     resources: statement.resources().collect(),
                     all_but_these_resources: statement.excludes_resources(),
-                    conditions_on: statement.conditions.iter().map(|c| c.key.to_string()).collect(),
+                    conditions_on: names(statement.conditions.iter().map(|c| &c.key)),
                 });
             }
         }
@@ -158,14 +159,19 @@ impl PolicySet {
         resource: &Resource,
         context: &Context,
     ) -> BTreeSet<String> {
-        let mut missing = BTreeSet::new();
+        let mut missing = Vec::new();
         for team in &principal.teams {
             let facts = Request::new(principal, team, Some(resource), context);
             let layers = self.layers(team);
             let stored = layers.flat_map(|layer| layer.candidates(operation, resource.as_str()));
             let keys = stored.flat_map(|stored| stored.statement.keys());
-            missing.extend(keys.filter(|key| facts.get(key).is_none()).map(str::to_owned));
+            missing.extend(keys.filter(|key| facts.get(key.lower()).is_none()));
         }
-        missing
+        names(missing)
     }
+}
+
+/// Keys as they are written, each once however often it is.
+fn names<'a>(keys: impl IntoIterator<Item = &'a ContextKey>) -> BTreeSet<String> {
+    BTreeSet::from_iter(keys).into_iter().map(ToString::to_string).collect()
 }

@@ -4,6 +4,7 @@ use super::condition::Condition;
 use super::context::Facts;
 use super::diagnostic::Problem;
 use super::document::{Document, Element, PrincipalId, StatementNode};
+use super::keys::ContextKey;
 use super::pattern::{Matched, Pattern, Syntax, VariableError};
 
 /// What a statement that applies results in.
@@ -124,7 +125,7 @@ impl Statement {
         &self,
         resource: &str,
         facts: &dyn Facts,
-        unknown: fn(&str) -> bool,
+        unknown: fn(&ContextKey) -> bool,
     ) -> bool {
         let mut variables = self.resources.patterns.iter().flat_map(Pattern::variable_keys);
         let mut known = self.conditions.iter().filter(|c| !c.keys().any(unknown));
@@ -177,8 +178,8 @@ impl Statement {
             && actions.iter().all(|a| !allow.covers_action(a) || self.covers_action(a))
     }
 
-    /// The context keys that the statement reads, in lower case.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
+    /// The context keys that the statement reads.
+    pub fn keys(&self) -> impl Iterator<Item = &ContextKey> {
         let resources = self.resources.patterns.iter().flat_map(Pattern::variable_keys);
         resources.chain(self.conditions.iter().flat_map(Condition::keys))
     }

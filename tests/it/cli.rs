@@ -1,6 +1,9 @@
 //! The command line.
 
-use std::process::{Command, Output};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
 
 use crate::support::{BINARY, OWNER_POLICY};
 
@@ -89,4 +92,101 @@ fn a_port_in_use_is_named_with_its_setting() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains(&address) && said.contains("server.listen"), "{said}");
+}
+
+/// `policy` with these arguments and this standard input.
+fn policy(arguments: &[&str], input: &str) -> (i32, String, String) {
+    let mut child = Command::new(BINARY)
+        .arg("policy")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn lint_exits_with_1_on_findings_and_with_64_on_what_cannot_be_read() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let teams = directory.path().join("teams");
+    std::fs::create_dir_all(&teams).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let file = teams.join("owner.json");
+    let lint = |policy: &str, arguments: &[&str]| {
+        std::fs::write(&file, policy).unwrap();
+        self::policy(&[&["lint", folder], arguments].concat(), "")
+    };
+
+    let (code, said, _) = lint(OWNER_POLICY, &[]);
+    assert_eq!((code, &*said), (0, "0 errors, 0 warnings\n"));
+    let warned = OWNER_POLICY.replace("2012-10-17", "2008-10-17");
+    let (code, said, _) = lint(&warned, &[]);
+    assert_eq!(code, 0);
+    assert!(said.ends_with("0 errors, 1 warning\n"), "{said}");
+    assert_eq!(lint(&warned, &["--deny-warnings"]).0, 1);
+    let wrong = OWNER_POLICY.replace("\"Allow\", \"Action\": \"glacier:*\"", "\"Alow\"");
+    let (code, said, _) = lint(&wrong, &[]);
+    assert_eq!(code, 1);
+    assert!(said.ends_with("2 errors, 0 warnings\n"), "{said}");
+    let (code, said, _) = self::policy(&["lint", file.to_str().unwrap()], "");
+    assert_eq!(code, 1);
+    assert!(said.ends_with("2 errors, 0 warnings\n"), "{said}");
+
+    let absent = directory.path().join("absent");
+    for format in ["human", "json", "sarif"] {
+        let arguments = ["lint", absent.to_str().unwrap(), "--format", format];
+        let (code, said, complaint) = self::policy(&arguments, "");
+        assert_eq!((code, &*said), (64, ""), "{format}");
+        assert!(complaint.contains("absent"), "{complaint}");
+    }
+    let (_, help, _) = self::policy(&["lint", "--help"], "");
+    for status in ["   0  ", "   1  ", "  64  "] {
+        assert!(help.contains(status), "{help}");
+    }
+}
+
+#[test]
+fn a_batch_is_answered_line_by_line_and_a_misspelt_member_by_its_name() {
+    let case = |member: &str| {
+        format!(
+            r#"{{"id":"{member}","policies":[{OWNER_POLICY}],"{member}":[],"request":{{"principal":"p","action":"glacier:ListVaults","resource":"*"}}}}"#
+        )
+        .replace('\n', " ")
+            + "\n"
+    };
+    let input = case("vaultPolicies") + &case("guardrail") + &case("guardrails");
+    let (code, said, _) = policy(&["simulate", "--jsonl"], &input);
+    assert_eq!(code, 0);
+    let [first, second, third] = &said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(first.starts_with(r#"{"id":"vaultPolicies","decision":"allowed""#), "{first}");
+    assert!(second.starts_with(r#"{"id":"guardrail","error":""#), "{second}");
+    assert!(second.contains("unknown field `guardrail`"), "{second}");
+    assert!(third.starts_with(r#"{"id":"guardrails","decision":"allowed""#), "{third}");
+}
+
+#[test]
+fn a_simulation_refuses_a_context_key_that_there_is_not() {
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::create_dir_all(directory.path().join("teams")).unwrap();
+    std::fs::write(directory.path().join("teams/owner.json"), OWNER_POLICY).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let arguments = ["simulate", folder, "--team", "owner", "--resource"];
+    let vault = ["arn:aws:glacier:eu-central-1:111122223333:vaults/own-a", "--context"];
+    for (context, complaint) in [
+        ("gateway:DryRnu=true", "did you mean \"gateway:DryRun\"?"),
+        ("jwt:Roles={\"a\":1}", "the value of \"jwt:Roles\" must be"),
+    ] {
+        let (code, said, told) = policy(&[&arguments[..], &vault, &[context]].concat(), "");
+        assert_eq!((code, &*said), (64, ""));
+        assert!(told.contains(complaint), "{told}");
+    }
+    let twice = ["aws:SourceIp=10.0.0.1", "--context", "aws:SourceIP=10.0.0.2"];
+    let (code, _, told) = policy(&[&arguments[..], &vault, &twice].concat(), "");
+    assert_eq!(code, 64);
+    assert!(told.contains("\"aws:SourceIP\" is given twice"), "{told}");
 }

@@ -17,6 +17,7 @@ mod management;
 mod openapi;
 mod parameters;
 mod policy;
+mod reload;
 mod shutdown;
 mod signed;
 mod simulator;

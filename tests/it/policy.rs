@@ -90,6 +90,62 @@ async fn questions_that_cannot_be_answered_are_refused() {
 }
 
 #[tokio::test]
+async fn a_context_that_cannot_be_is_refused_with_the_key_and_the_nearest() {
+    let gateway = Gateway::start();
+    for (context, parts) in [
+        (json!({ "jwt:Roles": { "a": 1 } }), vec!["\"jwt:Roles\" must be a string"]),
+        (json!({ "jwt:roles": [["a"]] }), vec!["\"jwt:roles\" must be a string"]),
+        (
+            json!({ "gateway:UploadAgeInDay": 9 }),
+            vec!["no context key \"gateway:UploadAgeInDay\"", "\"gateway:UploadAgeInDays\""],
+        ),
+        (json!({ "SourceIp": "10.0.0.1" }), vec!["no context key \"SourceIp\""]),
+        (json!({ "aws:SourceIp": "10.0.0.1", "aws:sourceip": "10.0.0.2" }), vec!["given twice"]),
+    ] {
+        let question = json!({ "resources": [OWN], "context": context });
+        let (status, body) = problem(simulate(&gateway, "owner", &question).await).await;
+        assert_eq!((status, &body["code"]), (400, &json!("invalid-parameter")), "{question}");
+        let detail = body["detail"].as_str().unwrap();
+        for part in parts {
+            assert!(detail.contains(part), "{part} is missing from: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_simulation_takes_the_given_context_and_names_keys_as_the_policy_writes_them() {
+    let gateway = Gateway::start();
+    let policy = json!({ "Version": "2012-10-17", "Statement": [
+        { "Effect": "Allow", "Action": "glacier:ListParts", "Resource": "*",
+          "Condition": { "NumericLessThan": { "gateway:UploadAgeInDays": "7" } } },
+        { "Effect": "Allow", "Action": "glacier:DescribeVault", "Resource": "*",
+          "Condition": { "IpAddress": { "aws:sourceIP": "127.0.0.0/8" } } },
+    ]});
+    std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), policy.to_string())
+        .unwrap();
+    let gateway = gateway.restarted();
+    let ask = async |action: &str, context: Value| -> Value {
+        let question = json!({ "actions": [action], "resources": [OWN], "context": context });
+        let answer: Value = simulate(&gateway, "owner", &question).await.json().await.unwrap();
+        answer["results"][0].clone()
+    };
+    let unknown = ask("glacier:ListParts", json!({})).await;
+    assert_eq!(unknown["missingContextKeys"], json!(["gateway:UploadAgeInDays"]));
+    assert_eq!(unknown["nearMisses"][0]["key"], "gateway:UploadAgeInDays");
+    let young = ask("glacier:ListParts", json!({ "Gateway:uploadAgeInDays": 6 })).await;
+    assert_eq!(young["decision"], "allowed");
+
+    let here = "glacier:DescribeVault";
+    assert_eq!(ask(here, json!({})).await["decision"], "allowed");
+    assert_eq!(ask(here, json!({ "aws:SourceIp": null })).await["decision"], "implicitDeny");
+    assert_eq!(ask(here, json!({ "aws:SourceIp": [] })).await["decision"], "implicitDeny");
+
+    let reply = gateway.call("owner", Method::GET, "/v1/access").await;
+    let access: Value = reply.json().await.unwrap();
+    assert_eq!(access["statements"][1]["conditionsOn"], json!(["aws:sourceIP"]));
+}
+
+#[tokio::test]
 async fn broken_new_policies_leave_the_old_ones_serving_and_readyz_says_so() {
     let gateway = Gateway::start();
     let readyz = async || {

@@ -764,6 +764,44 @@ fn the_answer_names_the_deciding_statements() {
 }
 
 #[test]
+fn a_member_that_no_case_has_is_an_error_that_names_it() {
+    let allow = json!([document(statement("Allow", json!({})))]);
+    let deny = json!([document(statement("Deny", json!({})))]);
+    let good = case(allow, json!({}));
+    for (pointer, member) in [("", "guardrail"), ("", "vaultpolicies"), ("/request", "Context")] {
+        let mut case = good.clone();
+        case.pointer_mut(pointer).unwrap()[member] = deny.clone();
+        let answer: Value =
+            serde_json::from_str(&glacier_gateway::policy::simulate_line(&case.to_string()))
+                .unwrap();
+        assert_eq!(answer["id"], 1);
+        let error = answer["error"].as_str().unwrap();
+        assert!(error.contains(&format!("`{member}`")), "{error}");
+    }
+}
+
+#[test]
+fn a_context_value_of_no_such_type_is_an_error_that_names_its_key() {
+    let allow = json!([document(statement("Allow", json!({})))]);
+    for value in [json!({ "a": 1 }), json!([["a"]]), json!(["a", null])] {
+        let case = case(allow.clone(), json!({ "jwt:Roles": value }));
+        let answer = glacier_gateway::policy::simulate_line(&case.to_string());
+        assert!(answer.contains(r#"the value of \"jwt:Roles\""#), "{answer}");
+    }
+    let twice = case(allow.clone(), json!({ "jwt:a": 1, "JWT:a": 2 }));
+    let answer = glacier_gateway::policy::simulate_line(&twice.to_string());
+    assert!(answer.contains("given twice"), "{answer}");
+    let absent = case(
+        json!([document(statement(
+            "Allow",
+            json!({ "Condition": { "Null": { "jwt:a": "true" } } })
+        ))]),
+        json!({ "jwt:a": null }),
+    );
+    assert_eq!(decision(&absent), ALLOWED);
+}
+
+#[test]
 fn a_line_that_is_no_case_is_an_error_with_its_id() {
     for (line, id) in [
         ("", json!(null)),

@@ -274,7 +274,7 @@ fn a_denial_tells_what_came_near_and_how_it_reads() {
         panic!("{denial:?}")
     };
     let near: Vec<_> = near_misses.iter().map(|n| (n.statement.statement, &n.missed)).collect();
-    let key = "aws:principaltag/stage".to_owned();
+    let key = "aws:PrincipalTag/Stage".to_owned();
     assert_eq!(near, [(1, &Missed::Condition { key }), (0, &Missed::Resource)]);
     assert_eq!(
         serde_json::to_value(&denial).unwrap(),
@@ -286,7 +286,7 @@ fn a_denial_tells_what_came_near_and_how_it_reads() {
                     "statement":
                         { "layer": "policies", "policy": "teams/photos.json", "statement": 1, "sid": null },
                     "missed": "condition",
-                    "key": "aws:principaltag/stage",
+                    "key": "aws:PrincipalTag/Stage",
                 },
                 {
                     "statement":

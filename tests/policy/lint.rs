@@ -119,6 +119,12 @@ fn warnings_have_stable_codes() {
             vec!["arn-without-account"],
         ),
         (json!({ "Resource": "arn:aws:glacier:us-east-1" }), vec!["incomplete-arn"]),
+        (json!({ "Action": ["glacier:ListVaults", "glacier:ListParts"] }), vec!["never-matches"]),
+        (
+            json!({ "Action": ["glacier:ListVaults", "glacier:ListParts"], "NotResource": PHOTOS }),
+            vec!["allow-not-resource"],
+        ),
+        (json!({ "Action": "glacier:List*" }), vec![]),
         (json!({ "Resource": "arn:aws:glacier:us-*" }), vec![]),
         (
             json!({ "Action": ["glacier:*", "s3:*"], "Resource": ["arn:aws:s3:::a", PHOTOS] }),
@@ -127,6 +133,12 @@ fn warnings_have_stable_codes() {
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
         (condition("StringLike", "aws:SourceIp", json!("10.*")), vec!["doubtful-operator"]),
+        (condition("StringEquals", "aws:PrincipalArn", json!("team/a")), vec!["not-an-arn"]),
+        (
+            condition("StringNotLike", "aws:principalarn", json!(["arn:*", "a*"])),
+            vec!["not-an-arn"],
+        ),
+        (condition("StringLike", "aws:PrincipalArn", json!(["*/a", "?rn:*", "${jwt:a}"])), vec![]),
         (condition("StringEquals", "jwt:groups", json!([])), vec!["no-values"]),
         (
             condition("ForAnyValue:StringEquals", "aws:username", json!("a")),
