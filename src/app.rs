@@ -89,8 +89,7 @@ pub async fn start(
     let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_policies(gateway.clone()));
-    let revocable = gateway.clone();
-    rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
+    rt::spawn(follow_revocations(gateway.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -104,7 +103,7 @@ pub async fn start(
         .on_connect(http::note_certificate);
     let rest = match &server.tls {
         None => rest.bind(server.listen),
-        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls).await?),
+        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls)?),
     }
     .map_err(|source| StartError::Listen {
         address: server.listen,
@@ -177,4 +176,11 @@ async fn follow_policies(gateway: Data<Gateway>) {
     if let Err(error) = gateway.policies.clone().follow(POLICY_INTERVAL, replaced).await {
         tracing::error!(%error, "changes of the policies go unnoticed");
     }
+}
+
+async fn follow_revocations(gateway: Data<Gateway>) {
+    tokio::join!(
+        gateway.keys.keep_revocations_fresh(),
+        gateway.authenticator.keep_revocations_fresh(),
+    );
 }
