@@ -41,6 +41,9 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+differential: ## Compare the verifier of signatures with one that others wrote
+	cargo run --quiet --manifest-path tests/sigv4-differential/Cargo.toml
+
 FUZZ_SECONDS ?= 60
 
 fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
@@ -51,4 +54,4 @@ fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
 bench: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test chart image openapi lint fuzz bench
+.PHONY: help setup test chart image openapi lint differential fuzz bench
