@@ -1,144 +1,40 @@
 //! The client of the real Glacier: the five operations, each behind a [`Permit`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_glacier::{Client, config, operation::RequestId};
-use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::{AccountId, Operation, Region, UpstreamError, VaultName};
+use super::{
+    Operation, Page, Part, PartPage, Region, Reply, Upload, UploadId, UploadPage, UpstreamError,
+    Vault, VaultArn, VaultPage,
+    direct::{self, Attempt, DirectAbort, SeenCredentials},
+};
 use crate::{
     config::Aws,
-    glacier::UploadId,
     policy::{Permit, Target},
 };
 
-/// What Glacier answered, with the ID under which AWS knows the request.
-#[derive(Debug)]
-pub struct Reply<T> {
-    /// The answer itself.
-    pub value: T,
-    /// `x-amzn-RequestId`.
-    pub request_id: Option<String>,
-}
-
-/// A page's place in a list: where it begins, and how many entries it may have.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The marker of the page before.
-    pub marker: Option<String>,
-    /// At most this many entries.
-    pub limit: Option<i32>,
-}
-
-/// A multipart upload in progress.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Upload {
-    /// The upload's ID, base64url characters. May begin with `-`.
-    #[schema(
-        example = "OW2fM5iVylEpFEMM9_HpKowRapC3vn5sSL39_396UW9zLFUWVrnRHaPjUJddQ5OxSHVXjYtrN47NBZ-khxOjyEXAMPLE"
-    )]
-    pub upload_id: String,
-    /// The vault's ARN.
-    #[schema(example = "arn:aws:glacier:eu-central-1:111122223333:vaults/photos")]
-    pub vault_arn: String,
-    /// What the uploader wrote about the archive.
-    #[schema(example = "photos 2026-11, part 2 of 3")]
-    pub archive_description: Option<String>,
-    /// The size of every part but the last, in bytes.
-    #[schema(example = 4194304)]
-    pub part_size_in_bytes: i64,
-    /// When the upload was initiated (UTC).
-    #[schema(format = DateTime, example = "2026-11-20T08:15:30.000Z")]
-    pub creation_date: String,
-}
-
-/// One page of a vault's uploads.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UploadPage {
-    /// The uploads, in no promised order.
-    pub uploads: Vec<Upload>,
-    /// Send it as `marker` for the next page; `null` on the last.
-    #[schema(required, example = json!(null))]
-    pub marker: Option<String>,
-}
-
-/// A part that an upload has received.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Part {
-    /// First and last byte of the part in the archive.
-    #[schema(example = "0-4194303")]
-    pub range_in_bytes: String,
-    /// The part's SHA-256 tree hash, in hexadecimal.
-    #[schema(example = "01d34dabf7be316472c93b1ef80721f5d4e6a3c4d7a2f1b0c9e8d7f6a5b4c3d2")]
-    pub sha256_tree_hash: String,
-}
-
-/// An upload with one page of its parts.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PartPage {
-    /// The upload.
-    #[serde(flatten)]
-    pub upload: Upload,
-    /// The parts, by their place in the archive.
-    pub parts: Vec<Part>,
-    /// Send it as `marker` for the next page; `null` on the last.
-    #[schema(required, example = json!(null))]
-    pub marker: Option<String>,
-}
-
-/// A vault.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Vault {
-    /// The vault's ARN.
-    #[schema(example = "arn:aws:glacier:eu-central-1:111122223333:vaults/photos")]
-    pub vault_arn: String,
-    /// The vault's name.
-    #[schema(example = "photos")]
-    pub vault_name: String,
-    /// When the vault was created (UTC).
-    #[schema(format = DateTime, example = "2024-03-20T17:03:43.221Z")]
-    pub creation_date: String,
-    /// When Glacier last took the vault's inventory (UTC); `null` before the first.
-    #[schema(format = DateTime, example = "2026-11-22T03:12:00.000Z")]
-    pub last_inventory_date: Option<String>,
-    /// Archives as of the last inventory.
-    #[schema(example = 192)]
-    pub number_of_archives: i64,
-    /// Bytes as of the last inventory.
-    #[schema(example = 78088912)]
-    pub size_in_bytes: i64,
-}
-
-/// One page of an account's vaults.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct VaultPage {
-    /// The vaults that the caller may describe. A page may be empty and yet not
-    /// be the last.
-    pub vaults: Vec<Vault>,
-    /// Send it as `marker` for the next page; `null` on the last.
-    #[schema(required, example = json!(null))]
-    pub marker: Option<String>,
-}
-
 /// Clients of Glacier, one for each region that the gateway serves.
-#[derive(Clone, Debug)]
 pub struct Upstream {
-    clients: BTreeMap<Region, Client>,
+    regions: BTreeMap<Region, Regional>,
+    /// Time limits of a call, and of its attempts.
+    timeouts: TimeoutConfig,
+    max_attempts: u32,
+}
+
+/// What asks one region's Glacier.
+struct Regional {
+    client: Client,
+    direct_abort: Option<DirectAbort>,
 }
 
 impl Upstream {
     /// Builds the clients. Credentials come from AWS's default chain unless given.
     /// Nothing is sent yet.
     pub async fn new(settings: &Aws, credentials: Option<SharedCredentialsProvider>) -> Self {
+        let max_attempts = settings.max_attempts;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.read_timeout)
@@ -147,24 +43,40 @@ impl Upstream {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(config::Region::new(settings.region.as_str().to_owned()))
-            .timeout_config(timeouts)
-            .retry_config(RetryConfig::standard().with_max_attempts(settings.max_attempts));
+            .timeout_config(timeouts.clone())
+            .retry_config(RetryConfig::standard().with_max_attempts(max_attempts));
         if let Some(credentials) = credentials {
             loader = loader.credentials_provider(credentials);
         }
-        let mut shared = loader.load().await.into_builder();
+        let shared = loader.load().await;
+        let seen = SeenCredentials::default();
+        let chain = shared.credentials_provider().map(|chain| seen.note(chain));
+        let mut shared = shared.into_builder();
+        shared.set_credentials_provider(chain);
         // Not the loader's `endpoint_url`: that one would also redirect STS.
         shared.set_endpoint_url(
             settings.endpoint_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
         );
         let shared = shared.build();
-        let client = |region: &Region| (region.clone(), regional(&shared, region));
-        Self { clients: settings.regions.iter().chain([&settings.region]).map(client).collect() }
+        // With a single attempt there would be none left for the SDK's verdict.
+        let connector = direct::connector(settings).filter(|_| max_attempts > 1);
+        let regional = |region: &Region| {
+            let mut config = config::Builder::from(&shared)
+                .region(config::Region::new(region.as_str().to_owned()));
+            let direct_abort = connector.clone().map(|connector| {
+                let direct = DirectAbort::new(settings, seen.clone(), connector);
+                config.push_interceptor(direct.learn());
+                direct
+            });
+            (region.clone(), Regional { client: Client::from_conf(config.build()), direct_abort })
+        };
+        let regions = settings.regions.iter().chain([&settings.region]).map(regional).collect();
+        Self { regions, timeouts, max_attempts }
     }
 
     /// The regions that can be asked for.
     pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.clients.keys()
+        self.regions.keys()
     }
 
     /// Glacier's AbortMultipartUpload. Repeating it does no harm: Glacier answers
@@ -177,16 +89,35 @@ impl Upstream {
         permit: &Permit,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
-        let (client, account, vault) = self.vault(permit, Operation::AbortMultipartUpload)?;
-        let output = client
+        let arn = vault(permit)?;
+        let regional = self.regional(permit, Operation::AbortMultipartUpload, &arn.region)?;
+        let call = regional
+            .client
             .abort_multipart_upload()
-            .account_id(account.as_str())
-            .vault_name(vault.as_str())
-            .upload_id(upload.as_str())
-            .send()
-            .await
-            .map_err(UpstreamError::from_sdk)?;
+            .account_id(arn.account.as_str())
+            .vault_name(arn.vault.as_str())
+            .upload_id(upload.as_str());
+        let started = Instant::now();
+        let attempt = match &regional.direct_abort {
+            Some(direct) => direct.attempt(arn, upload).await,
+            None => Attempt::NotMade,
+        };
+        let output = match attempt {
+            Attempt::Aborted(reply) => return Ok(reply),
+            Attempt::Failed => call.customize().config_override(self.after(started)).send().await,
+            Attempt::NotMade => call.send().await,
+        };
+        let output = output.map_err(UpstreamError::from_sdk)?;
         Ok(reply(&output, ()))
+    }
+
+    /// What is left of a call's attempts and time after its first attempt.
+    fn after(&self, started: Instant) -> config::Builder {
+        let limit = self.timeouts.operation_timeout().unwrap_or_default();
+        let left = limit.saturating_sub(started.elapsed());
+        let timeouts = self.timeouts.to_builder().operation_timeout(left).build();
+        let retries = RetryConfig::standard().with_max_attempts(self.max_attempts - 1);
+        config::Builder::new().timeout_config(timeouts).retry_config(retries)
     }
 
     /// Glacier's ListMultipartUploads.
@@ -198,11 +129,11 @@ impl Upstream {
         permit: &Permit,
         page: Page,
     ) -> Result<Reply<UploadPage>, UpstreamError> {
-        let (client, account, vault) = self.vault(permit, Operation::ListMultipartUploads)?;
+        let (client, arn) = self.vault(permit, Operation::ListMultipartUploads)?;
         let output = client
             .list_multipart_uploads()
-            .account_id(account.as_str())
-            .vault_name(vault.as_str())
+            .account_id(arn.account.as_str())
+            .vault_name(arn.vault.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
             .send()
@@ -229,11 +160,11 @@ impl Upstream {
         upload: &UploadId,
         page: Page,
     ) -> Result<Reply<PartPage>, UpstreamError> {
-        let (client, account, vault) = self.vault(permit, Operation::ListParts)?;
+        let (client, arn) = self.vault(permit, Operation::ListParts)?;
         let output = client
             .list_parts()
-            .account_id(account.as_str())
-            .vault_name(vault.as_str())
+            .account_id(arn.account.as_str())
+            .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
@@ -263,11 +194,11 @@ impl Upstream {
     /// # Errors
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn describe_vault(&self, permit: &Permit) -> Result<Reply<Vault>, UpstreamError> {
-        let (client, account, vault) = self.vault(permit, Operation::DescribeVault)?;
+        let (client, arn) = self.vault(permit, Operation::DescribeVault)?;
         let output = client
             .describe_vault()
-            .account_id(account.as_str())
-            .vault_name(vault.as_str())
+            .account_id(arn.account.as_str())
+            .vault_name(arn.vault.as_str())
             .send()
             .await
             .map_err(UpstreamError::from_sdk)?;
@@ -296,7 +227,8 @@ impl Upstream {
             return Err(UpstreamError::permit_mismatch());
         };
         let output = self
-            .client(permit, Operation::ListVaults, region)?
+            .regional(permit, Operation::ListVaults, region)?
+            .client
             .list_vaults()
             .account_id(account.as_str())
             .set_marker(page.marker)
@@ -321,31 +253,29 @@ impl Upstream {
         &'a self,
         permit: &'a Permit,
         operation: Operation,
-    ) -> Result<(&'a Client, &'a AccountId, &'a VaultName), UpstreamError> {
-        match permit.resource().target() {
-            Target::Vault(arn) => {
-                Ok((self.client(permit, operation, &arn.region)?, &arn.account, &arn.vault))
-            }
-            Target::Account { .. } => Err(UpstreamError::permit_mismatch()),
-        }
+    ) -> Result<(&'a Client, &'a VaultArn), UpstreamError> {
+        let arn = vault(permit)?;
+        Ok((&self.regional(permit, operation, &arn.region)?.client, arn))
     }
 
-    fn client(
+    fn regional(
         &self,
         permit: &Permit,
         operation: Operation,
         region: &Region,
-    ) -> Result<&Client, UpstreamError> {
+    ) -> Result<&Regional, UpstreamError> {
         if permit.operation() != operation {
             return Err(UpstreamError::permit_mismatch());
         }
-        self.clients.get(region).ok_or_else(UpstreamError::permit_mismatch)
+        self.regions.get(region).ok_or_else(UpstreamError::permit_mismatch)
     }
 }
 
-fn regional(shared: &SdkConfig, region: &Region) -> Client {
-    let region = config::Region::new(region.as_str().to_owned());
-    Client::from_conf(config::Builder::from(shared).region(region).build())
+fn vault(permit: &Permit) -> Result<&VaultArn, UpstreamError> {
+    match permit.resource().target() {
+        Target::Vault(arn) => Ok(arn),
+        Target::Account { .. } => Err(UpstreamError::permit_mismatch()),
+    }
 }
 
 fn reply<T>(output: &impl RequestId, value: T) -> Reply<T> {

@@ -7,6 +7,7 @@ mod architecture;
 mod cli;
 mod deploy;
 mod dev;
+mod direct;
 mod docs;
 mod door;
 mod errors;

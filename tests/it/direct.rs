@@ -1,0 +1,288 @@
+//! After the SDK's first abort the gateway sends aborts itself, and leaves to the
+//! SDK what Glacier does not answer with 204.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use glacier_gateway::authn::sigv4::{Authorization, SignedRequest};
+use reqwest::Method;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::support::{ACCOUNT, Gateway, REGION, problem, uploads};
+
+const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// Only the SDK's own requests carry this header.
+const FROM_SDK: &str = "amz-sdk-invocation-id";
+
+/// A request as it was on the wire; headers' names in lower case, in order.
+#[derive(Clone, Debug)]
+struct Wire {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Wire {
+    fn parse(head: &str) -> Self {
+        let mut lines = head.trim_end().split("\r\n");
+        let mut request = lines.next().unwrap().split(' ').map(str::to_owned);
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_lowercase(), value.to_owned())
+        });
+        let (method, target) = (request.next().unwrap(), request.next().unwrap());
+        Self { method, target, headers: headers.collect() }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    fn signed_headers(&self) -> &str {
+        let fields = self.header("authorization").unwrap().split(", ");
+        fields.filter_map(|field| field.strip_prefix("SignedHeaders=")).next().unwrap()
+    }
+
+    /// What is the same in any abort of the same upload.
+    fn lasting(&self) -> (&str, &str, &str, Vec<(&str, &str)>) {
+        let made_anew = ["authorization", "x-amz-date", FROM_SDK, "amz-sdk-request"];
+        let mut headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        headers.retain(|(name, _)| !made_anew.contains(name));
+        headers.sort_unstable();
+        (&self.method, &self.target, self.signed_headers(), headers)
+    }
+
+    /// Checks the signature with the verifier of the gateway's own Glacier door,
+    /// which computes signatures with AWS's library.
+    fn verify(&self) {
+        let headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let (method, target) = (self.method.as_str(), self.target.as_str());
+        let request =
+            SignedRequest { method, target, headers: &headers, payload_sha256: NO_PAYLOAD };
+        let (now, tolerance) = (OffsetDateTime::now_utc(), time::Duration::minutes(1));
+        let region =
+            Authorization::of(&request).unwrap().verify(&request, &SECRET.into(), now, tolerance);
+        assert_eq!(region.unwrap().as_str(), REGION, "{self:?}");
+    }
+}
+
+/// A server that notes what it gets and answers 204.
+struct Recording {
+    url: String,
+    requests: Arc<Mutex<Vec<Wire>>>,
+}
+
+impl Recording {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::default();
+        let noted = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, Arc::clone(&noted)));
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn take(&self) -> Vec<Wire> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+async fn answer(mut stream: TcpStream, requests: Arc<Mutex<Vec<Wire>>>) {
+    let mut head = String::new();
+    while let Ok(byte) = stream.read_u8().await {
+        head.push(byte.into());
+        if head.ends_with("\r\n\r\n") {
+            requests.lock().unwrap().push(Wire::parse(&std::mem::take(&mut head)));
+            let reply = b"HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\n";
+            stream.write_all(reply).await.unwrap();
+        }
+    }
+}
+
+async fn abort(gateway: &Gateway, vault: &str, upload: &str) {
+    let path = format!("{}/{upload}", uploads(vault));
+    let reply = gateway.call("owner", Method::DELETE, &path).await;
+    assert_eq!(reply.status(), 204, "{path}");
+    assert_eq!(reply.headers()["x-amzn-requestid"], "recorded");
+}
+
+#[tokio::test]
+async fn a_direct_abort_is_on_the_wire_what_the_sdks_is() {
+    let long = "x".repeat(251);
+    let vaults =
+        ["own-a", "own-.", "own-..", "own-._-._-", "own--", "own-A1", &format!("own-{long}")];
+    let ids = ["u", "-", "_", "--help", "-_-", &"Zz9-_".repeat(18), &"i".repeat(256)];
+    for token in ["", "a/session+token=="] {
+        for path in ["", "/a/prefix~of.its-own"] {
+            let glacier = Recording::start().await;
+            let endpoint = format!("{}{path}", glacier.url);
+            let environment =
+                [("GATEWAY__AWS__ENDPOINT_URL", endpoint.as_str()), ("AWS_SESSION_TOKEN", token)];
+            // With a single attempt, all are the SDK's.
+            let once = [&environment[..], &[("GATEWAY__AWS__MAX_ATTEMPTS", "1")]].concat();
+            let sdk = Gateway::start().with_environment(&once);
+            let direct = Gateway::start().with_environment(&environment);
+            abort(&direct, "own-first", "first").await;
+            glacier.take();
+
+            for (vault, id) in vaults.iter().zip(ids) {
+                abort(&sdk, vault, id).await;
+                abort(&direct, vault, id).await;
+                let [by_sdk, direct] = &glacier.take()[..] else { panic!("{vault} {id}") };
+                assert!(by_sdk.header(FROM_SDK).is_some());
+                assert!(direct.header(FROM_SDK).is_none());
+                assert_eq!(by_sdk.lasting(), direct.lasting());
+                assert_eq!(direct.header("x-amz-security-token").unwrap_or(""), token);
+                by_sdk.verify();
+                direct.verify();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_glacier_does_not_answer_with_204_is_left_to_the_sdk() {
+    let gateway = Gateway::start();
+    let first = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let path = format!("{}/{first}", uploads("own-a"));
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);
+    for (effect, status, requests) in [
+        (json!("throttle"), 204, 2),
+        (json!("unavailable"), 204, 2),
+        (json!("reset"), 204, 2),
+        (json!("hang"), 204, 2),
+        (json!({"error": {"status": 403, "code": "ExpiredTokenException", "message": ""}}), 204, 2),
+        (json!({"notJson": {"status": 200}}), 204, 2),
+        // Three attempts in all, of which the SDK makes two.
+        (json!("unavailable"), 503, 3),
+    ] {
+        let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+        let path = format!("{}/{id}", uploads("own-a"));
+        let times = if status == 204 { 1 } else { 9 };
+        gateway.simulator.fault(json!({"effect": effect, "times": times})).await;
+        let reply = gateway.call("owner", Method::DELETE, &path).await;
+        assert_eq!(reply.status(), status, "{effect}");
+        let received = gateway.simulator.requests().await;
+        let of_it =
+            received.iter().filter(|request| request["target"].as_str().unwrap().ends_with(id));
+        let from_sdk: Vec<bool> = of_it.map(|r| !r["headers"][FROM_SDK].is_null()).collect();
+        let expected: Vec<bool> = (0..requests).map(|attempt| attempt > 0).collect();
+        assert_eq!(from_sdk, expected, "{effect}");
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    }
+
+    let (status, body) =
+        problem(gateway.call("owner", Method::DELETE, &format!("{}/gone", uploads("own-a"))).await)
+            .await;
+    assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
+}
+
+#[tokio::test]
+async fn an_abort_ends_within_the_time_for_all_attempts_even_after_a_direct_one() {
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "1500ms"),
+        ("GATEWAY__AWS__MAX_ATTEMPTS", "9"),
+    ]);
+    let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
+    let path = |id: &String| format!("{}/{id}", uploads("own-a"));
+    assert_eq!(gateway.call("owner", Method::DELETE, &path(&ids[0])).await.status(), 204);
+    gateway.simulator.fault(json!({"effect": "hang"})).await;
+
+    let reply = gateway.call("owner", Method::DELETE, &path(&ids[1])).await;
+
+    let (status, body) = problem(reply).await;
+    assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
+    // The second is cut short: were the limits added up, there would be a third.
+    let received = gateway.simulator.requests().await;
+    let of_it = received.iter().filter(|r| r["target"].as_str().unwrap().ends_with(&ids[1]));
+    assert_eq!(of_it.count(), 2);
+}
+
+#[tokio::test]
+async fn aborts_go_through_the_proxy_that_the_environment_names() {
+    let proxy = Recording::start().await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", "http://glacier.test"),
+        ("HTTP_PROXY", &proxy.url),
+    ]);
+    for id in ["first", "second", "third"] {
+        abort(&gateway, "own-a", id).await;
+    }
+    for request in proxy.take() {
+        assert!(request.target.starts_with("http://glacier.test/"), "{request:?}");
+        assert!(request.header(FROM_SDK).is_some(), "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_are_replaced_are_not_used_again() {
+    let old = format!("{ACCOUNT}:AKIAold:old-secret:old-token");
+    let new = format!("{ACCOUNT}:AKIAnew:new-secret:new-token");
+    let gateway = Gateway::with("", &["--credentials", &old, "--credentials", &new]);
+    let file = |name: &str| gateway.directory.path().join(name);
+    let profile = format!("[default]\ncredential_process = cat {}\n", file("now.json").display());
+    fs::write(file("aws-config"), profile).unwrap();
+    fs::write(file("now.json"), credentials("old", 15)).unwrap();
+    let config = file("aws-config").display().to_string();
+    let now = file("now.json");
+    let gateway = gateway.with_environment(&[
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_SECRET_ACCESS_KEY", ""),
+        ("AWS_CONFIG_FILE", &config),
+    ]);
+    let ids = gateway.simulator.seed("own-a", &["x"]).await;
+    let path = format!("{}/{}", uploads("own-a"), ids[0]);
+
+    // Access key and whether the abort was direct, of each request so far.
+    let mut sent: Vec<(String, bool)> = Vec::new();
+    let begun = Instant::now();
+    while sent.iter().filter(|(key, _)| key == "AKIAnew").count() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{sent:?}");
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);
+        let received = gateway.simulator.requests().await;
+        let facts = received.iter().map(|request| {
+            let authorization = request["headers"]["authorization"].as_str().unwrap();
+            let (_, credential) = authorization.split_once("Credential=").unwrap();
+            let (key, _) = credential.split_once('/').unwrap();
+            (key.to_owned(), request["headers"][FROM_SDK].is_null())
+        });
+        sent = facts.collect();
+        if sent.len() == 3 {
+            fs::write(&now, credentials("new", 3600)).unwrap();
+        }
+    }
+
+    let (old, new) = sent.split_at(sent.iter().position(|(key, _)| key == "AKIAnew").unwrap());
+    assert!(new.iter().all(|(key, _)| key == "AKIAnew"), "{sent:?}");
+    for keys in [old, new] {
+        assert!(keys.iter().any(|(_, direct)| *direct), "{sent:?}");
+    }
+}
+
+/// What a credential process prints for credentials that expire after `seconds`.
+fn credentials(name: &str, seconds: i64) -> String {
+    let expiration = OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    json!({
+        "Version": 1,
+        "AccessKeyId": format!("AKIA{name}"),
+        "SecretAccessKey": format!("{name}-secret"),
+        "SessionToken": format!("{name}-token"),
+        "Expiration": expiration.format(&Rfc3339).unwrap(),
+    })
+    .to_string()
+}
