@@ -42,6 +42,7 @@ lint: ## Check formatting, lints and documentation
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 differential: ## Compare the verifier of signatures with one that others wrote
+	cp Cargo.lock tests/sigv4-differential/
 	cargo run --quiet --manifest-path tests/sigv4-differential/Cargo.toml
 
 FUZZ_SECONDS ?= 60

@@ -32,7 +32,7 @@ pub const GATEWAY_KEYS: &str = "gateway-keys";
 const MIN_MASTER_KEY: usize = 32;
 /// The longest that a key can be valid: a year. Whoever has the secret of a longer one
 /// would stay in for as long as its revocation is kept.
-pub const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Makes and verifies gateway keys.
 pub struct GatewayKeys {
@@ -120,7 +120,7 @@ impl GatewayKeys {
     ///
     /// # Errors
     /// Names that an ID cannot hold, see [`AccessKey::id`]; a lifetime under a second
-    /// or over [`MAX_LIFETIME`].
+    /// or over a year.
     pub fn create(
         &self,
         team: &str,
