@@ -3,7 +3,7 @@
 export GATEWAY_BIN ?= $(CURDIR)/target/debug/glacier-gateway
 
 help: ## List the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST)
 
 setup: ## Install what the tests need where it is missing
 	tests/clients/setup.sh
@@ -52,7 +52,12 @@ fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
 	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
 	done
 
-bench: ## Time decisions, beside two peers
+bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.md)
+	bench/setup.sh
+	cargo build --locked --release --no-default-features
+	.cache/bench/bin/python bench/run.py $(BENCH)
+
+bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test chart image openapi lint differential fuzz bench
+.PHONY: help setup test chart image openapi lint differential fuzz bench bench-policy

@@ -102,12 +102,13 @@ impl Upstream {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
-        let output = match attempt {
+        let call = match attempt {
             Attempt::Aborted(reply) => return Ok(reply),
-            Attempt::Failed => call.customize().config_override(self.after(started)).send().await,
-            Attempt::NotMade => call.send().await,
+            Attempt::Failed => call.customize().config_override(self.after(started)),
+            Attempt::NotMade => call.customize(),
         };
-        let output = output.map_err(UpstreamError::from_sdk)?;
+        // In a box, since it is large and every request's future holds its place.
+        let output = Box::pin(call.send()).await.map_err(UpstreamError::from_sdk)?;
         Ok(reply(&output, ()))
     }
 

@@ -191,7 +191,8 @@ impl Call {
             None => policies.decide(principal, operation, resource, context),
             Some(permit) => {
                 self.asks(operation, &arn);
-                let facts = gateway.uploads.facts(&gateway.upstream, &permit, upload);
+                // In a box, since it is large and few requests need it.
+                let facts = Box::pin(gateway.uploads.facts(&gateway.upstream, &permit, upload));
                 let UploadFacts { created, description } = self.forward(facts).await?;
                 let age = OffsetDateTime::now_utc() - created;
                 let context = context.clone().upload(age, description.as_deref());

@@ -42,14 +42,15 @@ pub(crate) const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-re
 /// The API's operations. A new one is added here and nowhere else.
 fn operations(config: &mut ServiceConfig<'_>) {
     config.service(
+        // Routes are tried in this order: first what is asked for most.
         scope::scope("/v1")
-            .service(access::show)
-            .service(access::simulate)
-            .service(vaults::list)
-            .service(vaults::describe)
+            .service(uploads::abort)
             .service(uploads::list)
             .service(uploads::parts)
-            .service(uploads::abort),
+            .service(vaults::describe)
+            .service(vaults::list)
+            .service(access::show)
+            .service(access::simulate),
     );
 }
 

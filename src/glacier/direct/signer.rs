@@ -132,3 +132,36 @@ impl Signer {
 fn timestamp(now: OffsetDateTime) -> Option<String> {
     now.format(format_description!("[year][month][day]T[hour][minute][second]Z")).ok()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_signer_lasts_until_midnight_or_until_the_credentials_are_replaced() {
+        let template = Template {
+            scheme: Scheme::HTTPS,
+            authority: "glacier.eu-central-1.amazonaws.com".parse().unwrap(),
+            path: String::new(),
+            region: "eu-central-1".to_owned(),
+            service: "glacier".to_owned(),
+            headers: HeaderMap::new(),
+            signed: vec![DATE],
+        };
+        let credentials = || Arc::new(Credentials::for_tests());
+        let (used, replaced) = (credentials(), credentials());
+        let evening = datetime!(2026-11-23 23:59:59 UTC);
+        let signer = Signer::new(&template, used.clone(), evening).unwrap();
+        assert!(signer.signs(&used, datetime!(2026-11-23 0:00 UTC)));
+        assert!(!signer.signs(&used, datetime!(2026-11-24 0:00 UTC)));
+        assert!(!signer.signs(&replaced, evening));
+
+        let request = signer.sign("/-/vaults/v/multipart-uploads/u".to_owned(), evening).unwrap();
+        assert_eq!(request.headers()[DATE], "20261123T235959Z");
+        let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
+        assert!(authorization.contains("/20261123/eu-central-1/glacier/aws4_request, "));
+    }
+}

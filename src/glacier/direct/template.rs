@@ -125,3 +125,57 @@ fn scope_and_headers(authorization: &str) -> Option<(&str, &str)> {
     let scope = scope.splitn(3, '/').nth(2)?;
     Some((scope, signed))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const ABORT: &str = "/111122223333/vaults/photos/multipart-uploads/an-upload";
+
+    fn read(endpoint: &str, query: &str) -> Option<Template> {
+        let mut request = HttpRequest::empty();
+        request.set_uri(format!("{endpoint}{ABORT}{query}")).unwrap();
+        for (name, value) in [
+            ("x-amz-date", "20261123T120000Z"),
+            ("x-amz-glacier-version", "2012-06-01"),
+            ("amz-sdk-request", "attempt=1; max=3"),
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=AKID/20261123/eu-central-1/glacier/aws4_request, \
+                 SignedHeaders=host;x-amz-date;x-amz-glacier-version, Signature=00",
+            ),
+        ] {
+            request.headers_mut().insert(name, value);
+        }
+        Template::read(&request)
+    }
+
+    #[test]
+    fn a_template_keeps_what_all_aborts_have_in_common() {
+        for (endpoint, host, path) in [
+            (
+                "https://glacier.eu-central-1.amazonaws.com",
+                "glacier.eu-central-1.amazonaws.com",
+                "",
+            ),
+            ("https://glacier.test:443/a/b", "glacier.test", "/a/b"),
+            ("http://127.0.0.1:80", "127.0.0.1", ""),
+            ("http://127.0.0.1:443", "127.0.0.1:443", ""),
+        ] {
+            let template = read(endpoint, "").unwrap();
+            assert_eq!((template.headers[HOST].to_str().unwrap(), &*template.path), (host, path));
+            assert_eq!((&*template.region, &*template.service), ("eu-central-1", "glacier"));
+            let signed = [HOST, DATE, HeaderName::from_static("x-amz-glacier-version"), TOKEN];
+            assert_eq!(template.signed, signed);
+            assert_eq!(template.headers.len(), 2, "{template:?}");
+        }
+    }
+
+    #[test]
+    fn an_abort_that_is_not_plain_is_left_to_the_sdk() {
+        assert_eq!(read("https://glacier.test/a%20b", ""), None);
+        assert_eq!(read("https://glacier.test/a+b", ""), None);
+        assert_eq!(read("https://glacier.test", "?x=y"), None);
+    }
+}
