@@ -42,6 +42,10 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+differential: ## Compare the verifier of signatures with one that others wrote
+	cp Cargo.lock tests/sigv4-differential/
+	cargo run --quiet --manifest-path tests/sigv4-differential/Cargo.toml
+
 FUZZ_SECONDS ?= 60
 
 # Takes a nightly compiler (`rustup toolchain install nightly`). What a run finds new goes
@@ -62,4 +66,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test chart image openapi lint fuzz bench bench-policy
+.PHONY: help setup test chart image openapi lint differential fuzz bench bench-policy

@@ -91,8 +91,7 @@ pub async fn start(
     let replaced = move || told.authenticator.forget_tokens();
     rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, replaced)?);
     gateway.authenticator.first_reading().await;
-    let revocable = gateway.clone();
-    rt::spawn(async move { revocable.keys.keep_revocations_fresh().await });
+    rt::spawn(follow_revocations(gateway.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -106,7 +105,7 @@ pub async fn start(
         .on_connect(http::note_certificate);
     let rest = match &server.tls {
         None => rest.bind(server.listen),
-        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls).await?),
+        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls)?),
     }
     .map_err(|source| StartError::Listen {
         address: server.listen,
@@ -172,4 +171,11 @@ impl Running {
         self.rest_server.stop(true).await;
         self.management_server.stop(false).await;
     }
+}
+
+async fn follow_revocations(gateway: Data<Gateway>) {
+    tokio::join!(
+        gateway.keys.keep_revocations_fresh(),
+        gateway.authenticator.keep_revocations_fresh(),
+    );
 }

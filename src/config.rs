@@ -3,29 +3,28 @@
 //!
 //! `config/default.toml`, built into the binary, documents every key.
 
+mod examine;
 mod issuers;
 mod swagger_ui;
 mod tls;
 
 use std::{
     collections::BTreeMap,
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use figment::{
-    Figment, Metadata,
-    error::Kind,
+    Figment,
     providers::{Env, Format, Toml},
-    value::{Dict, Value},
 };
 use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
 pub use self::{
+    examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     swagger_ui::SwaggerUi,
     tls::Tls,
@@ -177,38 +176,23 @@ impl TryFrom<String> for KeyNumber {
     }
 }
 
-/// One thing wrong with the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The setting, as `section.key`.
-    pub key: String,
-    /// What is wrong and what to write instead.
-    pub message: String,
-    /// Where the value was set: a file or an environment variable.
-    pub origin: Option<String>,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.message)?;
-        match &self.origin {
-            Some(origin) => write!(f, " (set in {origin})"),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Settings {
     /// Reads the layers and checks them.
     ///
     /// # Errors
     /// Every mistake that can be found, at least one.
     pub fn load(file: Option<&Path>) -> Result<Settings, Vec<Mistake>> {
+        Self::examine(file).into_result()
+    }
+
+    /// Reads the layers and checks them, and makes what it can of them even if there
+    /// are mistakes.
+    pub fn examine(file: Option<&Path>) -> Examined {
         let mut layers = Figment::from(Toml::string(DEFAULTS));
         if let Some(file) = file {
             layers = layers.merge(Toml::file_exact(file));
         }
-        Self::from_layers(layers.merge(Env::prefixed("GATEWAY__").split("__")))
+        Examined::of(&layers.merge(Env::prefixed("GATEWAY__").split("__")))
     }
 
     /// Checks settings made of TOML text over the defaults; the environment
@@ -217,42 +201,8 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn from_toml(text: &str) -> Result<Settings, Vec<Mistake>> {
-        Self::from_layers(Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text)))
-    }
-
-    fn from_layers(layers: Figment) -> Result<Settings, Vec<Mistake>> {
-        let unreadable = |e: figment::Error| {
-            vec![Mistake {
-                key: "configuration".into(),
-                message: e.kind.to_string(),
-                origin: e.metadata.as_ref().map(origin),
-            }]
-        };
-        let mut value: Value = layers.extract().map_err(unreadable)?;
-        let example: Value = Figment::from(Toml::string(DEFAULTS))
-            .merge(Toml::string(EXAMPLE))
-            .extract()
-            .map_err(unreadable)?;
-
-        // The first mistake stops a deserializer. To see the others too, mend each
-        // with the example's value and go on; a mended result is never used.
-        let mut mistakes = Vec::new();
-        let settings = loop {
-            match value.deserialize::<Settings>() {
-                Ok(settings) => break settings,
-                Err(error) => {
-                    let (path, mistake) = explain(&error, &layers);
-                    let mended = mend(&mut value, &path, &example);
-                    mistakes.push(mistake);
-                    if !mended {
-                        return Err(mistakes);
-                    }
-                }
-            }
-        };
-        settings.check(&mut mistakes);
-        mistakes.dedup();
-        if mistakes.is_empty() { Ok(settings) } else { Err(mistakes) }
+        let layers = Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(text));
+        Examined::of(&layers).into_result()
     }
 
     /// What the types cannot say.
@@ -308,92 +258,6 @@ impl Settings {
             swagger_ui.check(&mut wrong);
         }
         issuers::check(&self.issuers, wrong);
-    }
-}
-
-/// Where a value came from, for a person: `file.toml`, `GATEWAY__AWS__REGION`.
-fn origin(metadata: &Metadata) -> String {
-    match &metadata.source {
-        Some(source) => source.to_string(),
-        None => metadata.name.to_string(),
-    }
-}
-
-/// The path of the offending value and the mistake as a sentence.
-fn explain(error: &figment::Error, layers: &Figment) -> (Vec<String>, Mistake) {
-    let mut path = error.path.clone();
-    let message = match &error.kind {
-        Kind::MissingField(field) => {
-            path.push(field.to_string());
-            "is required".to_owned()
-        }
-        Kind::UnknownField(field, known) => {
-            if path.last() != Some(field) {
-                path.push(field.clone());
-            }
-            match nearest(field, known) {
-                Some(near) => format!("is no setting; did you mean \"{near}\"?"),
-                None => format!("is no setting; the settings here are {}", known.join(", ")),
-            }
-        }
-        Kind::UnknownVariant(given, known) => {
-            format!("\"{given}\" is not one of {}", known.join(", "))
-        }
-        kind => kind.to_string(),
-    };
-    // Environment providers have no source; the variable's name says it best.
-    let mistake = Mistake {
-        key: path.join("."),
-        message,
-        origin: layers.find_metadata(&path.join(".")).map(|metadata| {
-            if metadata.name.contains("environment") {
-                format!("GATEWAY__{}", path.join("__").to_uppercase())
-            } else {
-                origin(metadata)
-            }
-        }),
-    };
-    (path, mistake)
-}
-
-/// The known name that a misspelt one most resembles.
-pub(crate) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|name| {
-            (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), *name)
-        })
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// Replaces what stands at `path` by the example's value, or removes it where the
-/// example has none. False where nothing changed.
-fn mend(value: &mut Value, path: &[String], example: &Value) -> bool {
-    let Some((head, rest)) = path.split_first() else { return false };
-    match value {
-        Value::Dict(_, dict) if rest.is_empty() => {
-            match example.as_dict().and_then(|d| d.get(head)) {
-                Some(good) => dict.insert(head.clone(), good.clone()).as_ref() != Some(good),
-                None => dict.remove(head).is_some(),
-            }
-        }
-        Value::Dict(_, dict) => {
-            // Tables that the operator names, such as issuers, are modelled by the
-            // example's first one.
-            let model = example.as_dict().and_then(|d| d.get(head).or(d.values().next()));
-            let place = dict.entry(head.clone()).or_insert_with(|| Value::from(Dict::new()));
-            model.is_some_and(|model| mend(place, rest, model))
-        }
-        Value::Array(_, items) => match head.parse::<usize>() {
-            Ok(index) if index < items.len() => {
-                items.remove(index);
-                true
-            }
-            _ => false,
-        },
-        _ => false,
     }
 }
 
@@ -458,6 +322,80 @@ mod tests {
         }
         assert_eq!(keys.len(), 12, "{found:#?}");
         assert!(found.iter().any(|m| m.contains("did you mean \"region\"")), "{found:#?}");
+    }
+
+    #[test]
+    fn a_mistake_hides_none_of_the_others() {
+        // Each of the first is mended differently: nothing to put in its place, a table
+        // that is none, a list's member, a table of the operator's own.
+        let required = "[aws]\nregion = \"eu-central-1\"\naccount_id = \"111122223333\"\n";
+        for (mistake, key) in [
+            ("[server.tls]\ncertificate_file = \"x\"", "server.tls.private_key_file"),
+            ("[server]\ntls = 5", "server.tls"),
+            ("[swagger_ui]\nclient_id = \"x\"\ntoken_url = \"y\"", "swagger_ui.token_url"),
+            ("[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"x\"]", "server.trusted_proxies.1"),
+            ("[issuers]\na = 5", "issuers.a"),
+            ("[issuers.a.subject_teams]\nb = 5", "issuers.a.subject_teams.b"),
+            ("[issuers.a]\ntags = [\"b\"]", "issuers.a.tags"),
+            ("[keys.master_key_files]\none = \"x\"", "keys.master_key_files"),
+            ("[keys]\nclock_skew = [1]", "keys.clock_skew"),
+            ("[tokens]\ncache_size = -1", "tokens.cache_size"),
+            ("[nonsense]\na = 1", "nonsense"),
+        ] {
+            let text = format!("{required}max_attempts = 0\n{mistake}\n[log]\nfilter = \"=\"\n");
+            let found = mistakes(&text);
+            for key in [key, "aws.max_attempts", "log.filter"] {
+                assert!(found.iter().any(|m| m.starts_with(key)), "{mistake}: {found:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_speak_of_what_to_write() {
+        for (text, told) in [
+            (
+                "[server]\nworkers = \"many\"",
+                "server.workers: write a whole number, such as 10, not \"many\"",
+            ),
+            ("[server]\nworkers = -1", "server.workers: write a whole number, such as 10, not -1"),
+            (
+                "[aws]\nmax_attempts = 2.5",
+                "aws.max_attempts: write a whole number, such as 10, not 2.5",
+            ),
+            ("[log]\nfilter = true", "log.filter: write a text in quotes, not true"),
+            (
+                "[aws]\nregions = \"us-east-1\"",
+                "aws.regions: write a list, such as [\"a\", \"b\"], not \"us-east-1\"",
+            ),
+            ("policy = \"x\"", "policy: write a table, not \"x\""),
+            (
+                "[server]\nlisten = \"x\"",
+                "server.listen: write an address and a port, such as \"0.0.0.0:8080\"",
+            ),
+            (
+                "[server]\ntrusted_proxies = [\"x\"]",
+                "server.trusted_proxies.0: write a network, such as \"10.0.0.0/8\"",
+            ),
+            (
+                "[aws]\nendpoint_url = \"x\"",
+                "aws.endpoint_url: write a URL, such as \"https://login.example.com\"",
+            ),
+            ("[policy]\ndenial_detail = 1", "policy.denial_detail: write a text in quotes, not 1"),
+            ("policy = []", "policy: write a table"),
+            ("[policy]\ndirectory = 5", "policy.directory: write a text in quotes, not 5"),
+            ("[keys]\nclock_skew = 5", "keys.clock_skew: write a duration, such as \"10s\", not 5"),
+            (
+                "[keys]\nclock_skew = \"soon\"",
+                "keys.clock_skew: write a duration, such as \"10s\", not \"soon\"",
+            ),
+            ("[issuers]\na = 5", "issuers.a: write a table, not 5"),
+        ] {
+            let found = mistakes(text);
+            assert!(found.iter().any(|mistake| mistake == told), "{told}: {found:#?}");
+            for ours in ["struct", "enum", "usize", "u32", "u64", "invalid"] {
+                assert!(!found.iter().any(|mistake| mistake.contains(ours)), "{text}: {found:#?}");
+            }
+        }
     }
 
     #[test]

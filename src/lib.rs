@@ -18,7 +18,9 @@ pub mod glacier;
 pub mod http;
 pub mod metrics;
 pub mod policy;
+mod reload;
 #[cfg(feature = "simulator")]
 pub mod simulator;
+mod spelling;
 pub mod telemetry;
 pub mod tls;

@@ -34,6 +34,7 @@ pub struct Metrics {
     upstream_request_duration: Latencies<Upstream>,
     policies_loaded: Gauge,
     policies_valid: Gauge,
+    issuer_keys_usable: Family<Issuer, Gauge>,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -66,6 +67,11 @@ struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamResult {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Issuer {
+    issuer: String,
 }
 
 impl Default for Metrics {
@@ -113,6 +119,12 @@ impl Default for Metrics {
             "1 if the policies in use are the folder's, 0 if it has been refused since",
             policies_valid.clone(),
         );
+        let issuer_keys_usable = Family::default();
+        registry.register(
+            "issuer_keys_usable",
+            "1 if tokens of the issuer can be verified, 0 if its keys are unknown or too old",
+            issuer_keys_usable.clone(),
+        );
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
@@ -127,6 +139,7 @@ impl Default for Metrics {
             upstream_request_duration,
             policies_loaded,
             policies_valid,
+            issuer_keys_usable,
         }
     }
 }
@@ -156,6 +169,14 @@ impl Metrics {
     pub fn policies(&self, status: &Status) {
         self.policies_loaded.set(status.loaded_at.unix_timestamp());
         self.policies_valid.set(status.errors.is_empty().into());
+    }
+
+    /// Says of each issuer, by its configured name, whether its keys are usable.
+    pub fn issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, bool)>) {
+        for (issuer, usable) in issuers {
+            let issuer = Issuer { issuer: issuer.to_owned() };
+            self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
+        }
     }
 
     /// All of it in the OpenMetrics text format.

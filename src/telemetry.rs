@@ -1,22 +1,177 @@
 //! Logging: events of `tracing` to standard error, as JSON or for a terminal.
 
-use std::io::{self, IsTerminal};
+use std::{
+    fmt::{self, Write as _},
+    io::{self, BufWriter, IsTerminal},
+};
 
-use tracing_subscriber::{EnvFilter, fmt};
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tracing::{Event, Subscriber, field::Visit};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
 
 use crate::config::{Log, LogFormat};
 
 /// Installs the process's log. A second call changes nothing.
-pub fn init(settings: &Log) {
+///
+/// Lines for machines are written by a thread of their own, as many at once as there
+/// are: a request waits for no disk. None is lost; where the thread falls 128,000
+/// lines behind, requests wait for it, and what is left is written when the guard is
+/// dropped.
+#[must_use = "dropped at once, the guard lets nothing be logged"]
+pub fn init(settings: &Log) -> Option<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Fails only where a log is installed already.
-    let _ = match settings.format {
+    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    // `try_init` fails only where a log is installed already.
+    match settings.format {
         LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+            let lines = NonBlockingBuilder::default().lossy(false);
+            let (lines, guard) = lines.finish(BufWriter::with_capacity(1 << 16, io::stderr()));
+            let _ = log.event_format(Json).with_writer(lines).try_init();
+            Some(guard)
         }
         LogFormat::Human => {
-            log.compact().with_target(false).with_ansi(io::stderr().is_terminal()).try_init()
+            let log = log.compact().with_target(false).with_writer(io::stderr);
+            let _ = log.with_ansi(io::stderr().is_terminal()).try_init();
+            None
         }
-    };
+    }
+}
+
+/// Events as JSON objects, one a line: `timestamp`, `level`, the event's own fields,
+/// `target`. The library's own formatter takes three times as long for it, which was
+/// a sixth of a request's time.
+struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Line { json: Vec::with_capacity(1024), text: String::new() };
+        let now = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| fmt::Error)?;
+        line.json.push(b'{');
+        line.add("timestamp", &now);
+        line.add("level", event.metadata().level().as_str());
+        event.record(&mut line);
+        line.add("target", event.metadata().target());
+        line.json.extend(b"}\n");
+        writer.write_str(std::str::from_utf8(&line.json).map_err(|_| fmt::Error)?)
+    }
+}
+
+struct Line {
+    json: Vec<u8>,
+    /// Room to print a value in before it is quoted.
+    text: String,
+}
+
+impl Line {
+    fn add(&mut self, name: &str, value: impl Serialize) {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+        // Neither fails: memory can be written to, and the values are plain.
+        let _ = serde_json::to_writer(&mut self.json, name);
+        self.json.push(b':');
+        let _ = serde_json::to_writer(&mut self.json, &value);
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &tracing::field::Field, value: f64) {
+        self.add(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &tracing::field::Field, value: i64) {
+        self.add(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &tracing::field::Field, value: u64) {
+        self.add(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &tracing::field::Field, value: bool) {
+        self.add(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+        self.add(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        let _ = write!(text, "{value:?}");
+        self.add(field.name(), &text);
+        self.text = text;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_json_whatever_its_values_hold() {
+        let written = Written::default();
+        let sink = written.clone();
+        let log = tracing_subscriber::fmt().event_format(Json).with_writer(move || sink.clone());
+        let hostile = "a\"b\\c\nd\u{7}é\u{2028}";
+        tracing::subscriber::with_default(log.finish(), || {
+            tracing::warn!(
+                text = hostile,
+                shown = %hostile,
+                count = 7_u64,
+                below = -7_i64,
+                ms = 0.25,
+                yes = true,
+                none = None::<&str>,
+                "a message"
+            );
+        });
+        let bytes = written.0.lock().unwrap().clone();
+        let line = String::from_utf8(bytes).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
+        let mut event: Value = serde_json::from_str(&line).unwrap();
+        let timestamp = event["timestamp"].take();
+        assert!(OffsetDateTime::parse(timestamp.as_str().unwrap(), &Rfc3339).is_ok());
+        assert_eq!(
+            event,
+            json!({
+                "timestamp": null, "level": "WARN", "message": "a message",
+                "text": hostile, "shown": hostile, "count": 7, "below": -7, "ms": 0.25,
+                "yes": true, "target": "glacier_gateway::telemetry::tests",
+            })
+        );
+    }
 }

@@ -2,13 +2,11 @@
 //! read again when their files change.
 
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -21,23 +19,17 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use crate::config;
-
-/// How often the files are looked at. Watching would miss the swapped symbolic
-/// links of a mounted Kubernetes Secret.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+use crate::{
+    config,
+    reload::{Reloaded, Unreadable},
+};
 
 /// Why the files make no TLS server.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file that cannot be read.
-    #[error("cannot read {}: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Read(#[from] Unreadable),
     /// A file without what it should hold.
     #[error("{} holds no {wanted} in PEM form", path.display())]
     Pem {
@@ -51,34 +43,24 @@ pub enum TlsError {
     Unusable(String),
 }
 
-/// What the files hold.
-#[derive(PartialEq)]
-struct Files {
-    certificates: Vec<u8>,
-    private_key: Vec<u8>,
-    client_cas: Option<Vec<u8>>,
-}
-
-/// What they make.
+/// What the files make.
 struct Material {
     key: Arc<CertifiedKey>,
     clients: Arc<dyn ClientCertVerifier>,
 }
 
 /// The material in use.
-struct Current(ArcSwap<Material>);
+struct Current(Reloaded<Material, TlsError>);
 
 /// A TLS server's configuration, which follows the files as long as the runtime
 /// runs. Must run inside a tokio runtime.
 ///
 /// # Errors
 /// When the files cannot be used now; later, what was usable stays.
-pub async fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsError> {
+pub fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut files = Files::read(settings).await?;
-    let material = files.material(settings, &provider)?;
-    let current = Arc::new(Current(ArcSwap::from_pointee(material)));
-    let mut server = ServerConfig::builder_with_provider(provider.clone())
+    let current = Arc::new(Current::read(settings, provider.clone())?);
+    let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .with_client_cert_verifier(current.clone())
@@ -87,56 +69,42 @@ pub async fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsEr
     // looked at.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
-
-    let settings = settings.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(LOOK_EVERY).await;
-            // While they are being replaced they may not be there.
-            let Ok(new) = Files::read(&settings).await else { continue };
-            if new == files {
-                continue;
-            }
-            files = new;
-            match files.material(&settings, &provider) {
-                Ok(material) => {
-                    current.0.store(Arc::new(material));
-                    tracing::info!("read the certificates of server.tls anew");
-                }
-                // Between two of the files being replaced they may not fit.
-                Err(error) => {
-                    tracing::error!(%error, "cannot use the certificates; keeping those in use");
-                }
-            }
-        }
-    });
+    tokio::spawn(async move { current.0.keep_fresh().await });
     Ok(server)
 }
 
-impl Files {
-    async fn read(settings: &config::Tls) -> Result<Self, TlsError> {
-        Ok(Self {
-            certificates: read(&settings.certificate_file).await?,
-            private_key: read(&settings.private_key_file).await?,
-            client_cas: match &settings.client_ca_file {
-                Some(path) => Some(read(path).await?),
-                None => None,
-            },
-        })
-    }
+/// Whether the files can be used now.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn check(settings: &config::Tls) -> Result<(), TlsError> {
+    Current::read(settings, Arc::new(aws_lc_rs::default_provider())).map(drop)
+}
 
-    fn material(
-        &self,
+impl Current {
+    fn read(settings: &config::Tls, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
+        let mut paths = vec![settings.certificate_file.clone(), settings.private_key_file.clone()];
+        paths.extend(settings.client_ca_file.clone());
+        let settings = settings.clone();
+        let make = move |files: &[Vec<u8>]| Material::of(files, &settings, &provider);
+        Reloaded::read("server.tls", paths, make).map(Self)
+    }
+}
+
+impl Material {
+    /// Of the certificate, its private key and, if there is one, the CAs' file.
+    fn of(
+        files: &[Vec<u8>],
         settings: &config::Tls,
         provider: &Arc<CryptoProvider>,
-    ) -> Result<Material, TlsError> {
-        let chain = certificates(&self.certificates, &settings.certificate_file)?;
-        let key = PrivateKeyDer::from_pem_slice(&self.private_key).map_err(|_| TlsError::Pem {
+    ) -> Result<Self, TlsError> {
+        let chain = certificates(&files[0], &settings.certificate_file)?;
+        let key = PrivateKeyDer::from_pem_slice(&files[1]).map_err(|_| TlsError::Pem {
             path: settings.private_key_file.clone(),
             wanted: "private key",
         })?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(unusable)?;
-        let clients = match (&self.client_cas, &settings.client_ca_file) {
+        let clients = match (files.get(2), &settings.client_ca_file) {
             (Some(pem), Some(path)) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(pem, path)? {
@@ -150,12 +118,8 @@ impl Files {
             }
             _ => WebPkiClientVerifier::no_client_auth(),
         };
-        Ok(Material { key: Arc::new(key), clients })
+        Ok(Self { key: Arc::new(key), clients })
     }
-}
-
-async fn read(path: &PathBuf) -> Result<Vec<u8>, TlsError> {
-    tokio::fs::read(path).await.map_err(|error| TlsError::Read { path: path.clone(), error })
 }
 
 fn certificates(pem: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

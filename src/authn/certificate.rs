@@ -1,6 +1,6 @@
 //! Callers by their TLS certificates, whose chain the handshake has verified.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
@@ -13,12 +13,35 @@ pub const CLIENT_CERTIFICATES: &str = "client-certificates";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateNames(Vec<String>);
 
+/// Why a certificate, which the handshake has verified, proves no caller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// No team is given to its names.
+    #[error("Your certificate is good, but {0}. Ask the gateway's operators, or send a token.")]
+    NotMapped(CertificateNames),
+    /// Its owner is revoked.
+    #[error("Your certificate's name is revoked; ask the gateway's operators.")]
+    Revoked,
+}
+
+/// Why names without a team have none.
+impl fmt::Display for CertificateNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [] => f.write_str("it has neither a single URI, a SPIFFE ID, nor a DNS name"),
+            names => write!(f, "no team belongs to its name {}", names.join(", ")),
+        }
+    }
+}
+
 impl CertificateNames {
-    /// The names of a certificate in DER form. `None` where it has none, or several
-    /// URIs: which one is meant cannot be told (SPIFFE X.509-SVID, section 2).
+    /// The names of a certificate in DER form. Of several URIs none counts: which one
+    /// is meant cannot be told (SPIFFE X.509-SVID, section 2). `None` where `certificate`
+    /// cannot be read.
     pub fn of(certificate: &[u8]) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(certificate).ok()?;
-        let names = &certificate.subject_alternative_name().ok()??.value.general_names;
+        let extension = certificate.subject_alternative_name().ok()?;
+        let names = extension.map_or(&[][..], |extension| &extension.value.general_names);
         let uris: Vec<&str> = names
             .iter()
             .filter_map(|name| match name {
@@ -39,7 +62,7 @@ impl CertificateNames {
                 .collect(),
             _ => Vec::new(),
         };
-        (!names.is_empty()).then_some(Self(names))
+        Some(Self(names))
     }
 
     /// The caller that these names belong to, by a table of patterns: of the teams
@@ -63,5 +86,61 @@ impl CertificateNames {
             tags: BTreeMap::new(),
             claims: serde_json::Map::new(),
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn names(names: &[SanType]) -> Vec<String> {
+        let mut parameters = CertificateParams::new([]).unwrap();
+        parameters.subject_alt_names = names.to_vec();
+        let certificate = parameters.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        CertificateNames::of(certificate.der()).unwrap().0
+    }
+
+    fn uri(name: &str) -> SanType {
+        SanType::URI(name.try_into().unwrap())
+    }
+
+    fn dns(name: &str) -> SanType {
+        SanType::DnsName(name.try_into().unwrap())
+    }
+
+    #[test]
+    fn a_certificate_names_its_owner_by_one_spiffe_id_or_by_dns_names() {
+        let id = "spiffe://example.org/ns/media/sa/encoder";
+        let address = SanType::IpAddress([127, 0, 0, 1].into());
+        assert_eq!(names(&[uri(id), dns("a.example")]), [id]);
+        assert_eq!(
+            names(&[dns("A.example"), address, dns("b.example")]),
+            ["a.example", "b.example"]
+        );
+        for nameless in [
+            vec![],
+            vec![uri(id), uri("spiffe://example.org/ns/media/sa/other")],
+            vec![uri("https://example.org/encoder"), dns("a.example")],
+            vec![dns("*.example")],
+        ] {
+            assert!(names(&nameless).is_empty(), "{nameless:?}");
+        }
+        assert_eq!(CertificateNames::of(b"nonsense"), None);
+    }
+
+    #[test]
+    fn the_first_name_with_a_team_is_the_subject_and_the_teams_are_all_names() {
+        let names = ["x.example", "a.example", "b.example"].map(str::to_owned).to_vec();
+        let team = |pattern: &str, teams: &[&str]| {
+            (pattern.to_owned(), teams.iter().map(|team| (*team).to_owned()).collect())
+        };
+        let table = [team("a.*", &["media"]), team("b.*", &["ads", "media"])].into();
+        let principal = CertificateNames(names).principal(&table).unwrap();
+        assert_eq!(principal.subject, "a.example");
+        assert_eq!(principal.teams, ["ads", "media"]);
+        assert_eq!(CertificateNames(vec![]).principal(&table), None);
     }
 }

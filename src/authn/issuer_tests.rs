@@ -6,7 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::{
-    super::test_tokens::{Signer, claims, claims_with, jwk_set, settings},
+    super::test_tokens::{Signer, claims, claims_with, in_time, jwk_set, settings},
     *,
 };
 
@@ -81,7 +81,7 @@ async fn issuer(file: &Path) -> Issuer {
 }
 
 async fn outcome(issuer: &Issuer, text: &str) -> Result<String, TokenError> {
-    let proof = issuer.verify(&Token::read(text)?).await?;
+    let proof = in_time(issuer.verify(&Token::read(text)?)).await?;
     Ok(format!("{} of {}", proof.principal.subject, proof.principal.issuer))
 }
 
@@ -106,7 +106,7 @@ async fn a_token_waits_for_its_key_and_no_longer() {
     assert_eq!(teamless, Err(TokenError::NoTeam));
 
     std::fs::remove_file(&file).unwrap();
-    while issuer.keys.ask_anew(|| false).await == Asked::Current {}
+    in_time(async { while issuer.keys.ask_anew(|| false).await == Asked::Current {} }).await;
     assert!(outcome(&issuer, &new.token(&claims())).await.is_ok());
     // The issuer may have published it since.
     let unknown = outcome(&issuer, &foreign.token(&claims())).await;

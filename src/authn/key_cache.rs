@@ -214,7 +214,7 @@ mod tests {
     use std::path::Path;
 
     use super::{
-        super::test_tokens::{Signer, jwk_set, settings},
+        super::test_tokens::{Signer, in_time, jwk_set, settings},
         *,
     };
 
@@ -229,6 +229,16 @@ mod tests {
 
     fn published(cache: &KeyCache) -> Vec<Arc<Key>> {
         cache.keys().map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Waits until `key` is no longer published.
+    async fn withdrawn(cache: &KeyCache, key: &Arc<Key>) {
+        let gone = async {
+            while cache.keys().unwrap().contains(key) {
+                assert_eq!(cache.ask_anew(|| false).await, Asked::Current);
+            }
+        };
+        in_time(gone).await;
     }
 
     const HOUR: Duration = Duration::from_secs(3600);
@@ -253,9 +263,7 @@ mod tests {
         assert!(*a_key != *b_key && **a_key == *a.public() && **b_key == *b.public());
 
         publish(&[&c, &b]);
-        while cache.keys().unwrap().contains(a_key) {
-            assert_eq!(cache.ask_anew(|| false).await, Asked::Current);
-        }
+        withdrawn(&cache, a_key).await;
         let keys = cache.keys().unwrap();
         assert!(keys.contains(b_key), "a key that stays keeps its identity");
         assert!(!keys.contains(&c.public()), "a key of the same content is another");
@@ -263,9 +271,7 @@ mod tests {
         assert!(*published(&cache)[0] == *c.public());
 
         publish(&[]);
-        while cache.keys().unwrap().contains(b_key) {
-            assert_eq!(cache.ask_anew(|| false).await, Asked::Current);
-        }
+        withdrawn(&cache, b_key).await;
         assert!(published(&cache).is_empty());
     }
 
@@ -278,7 +284,7 @@ mod tests {
         cache.first_reading().await;
         let before = published(&cache);
         std::fs::write(&file, "<html>").unwrap();
-        while cache.ask_anew(|| false).await == Asked::Current {}
+        in_time(async { while cache.ask_anew(|| false).await == Asked::Current {} }).await;
         assert_eq!(cache.ask_anew(|| true).await, Asked::Unanswered);
         assert!(cache.keys().unwrap().contains(&before[0]));
     }

@@ -4,12 +4,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use aws_lc_rs::{hmac, rand};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use secrecy::{SecretString, zeroize::Zeroizing};
@@ -21,22 +20,26 @@ use super::{
     revocations::Revocations,
     sigv4::{Authorization, SignatureError, SignedRequest},
 };
-use crate::{config, glacier::Region};
+use crate::{
+    config,
+    glacier::Region,
+    reload::{Reloaded, Unreadable},
+};
 
 /// The issuer that principals of gateway keys have.
 pub const GATEWAY_KEYS: &str = "gateway-keys";
 /// The shortest master key, in bytes.
 const MIN_MASTER_KEY: usize = 32;
-/// How often the revocation file is looked at.
-const REVOCATION_CHECK: Duration = Duration::from_secs(2);
+/// The longest that a key can be valid: a year. Whoever has the secret of a longer one
+/// would stay in for as long as its revocation is kept.
+const MAX_LIFETIME: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Makes and verifies gateway keys.
 pub struct GatewayKeys {
     /// By number.
     master_keys: BTreeMap<u8, hmac::Key>,
     clock_skew: time::Duration,
-    revocation_file: Option<PathBuf>,
-    revocations: ArcSwap<Revocations>,
+    revocations: Option<Reloaded<Revocations, UnusableKeys>>,
 }
 
 /// Why a signed request proves no caller.
@@ -70,6 +73,12 @@ pub struct UnusableKeys {
     problem: String,
 }
 
+impl From<Unreadable> for UnusableKeys {
+    fn from(Unreadable { path, error }: Unreadable) -> Self {
+        Self { path, problem: error.to_string() }
+    }
+}
+
 /// A signed request's caller.
 #[derive(Debug)]
 pub struct SignedBy {
@@ -89,29 +98,29 @@ impl GatewayKeys {
     pub fn load(settings: &config::Keys) -> Result<Self, UnusableKeys> {
         let mut master_keys = BTreeMap::new();
         for (number, path) in &settings.master_key_files {
-            let file = Zeroizing::new(readable(path, fs::read(path))?);
-            let key = master_key(&file)
-                .map_err(|problem| UnusableKeys { path: path.clone(), problem })?;
+            let unusable = |problem| UnusableKeys { path: path.clone(), problem };
+            let file = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let key = master_key(&Zeroizing::new(file)).map_err(unusable)?;
             master_keys.insert(number.0, key);
         }
-        let revocations = match &settings.revocation_file {
-            None => Revocations::default(),
-            Some(path) => Revocations::parse(&readable(path, fs::read_to_string(path))?)
-                .map_err(|problem| UnusableKeys { path: path.clone(), problem })?,
-        };
         Ok(Self {
             master_keys,
             clock_skew: settings.clock_skew.try_into().unwrap_or(time::Duration::ZERO),
-            revocation_file: settings.revocation_file.clone(),
-            revocations: ArcSwap::from_pointee(revocations),
+            revocations: settings.revocation_file.as_deref().map(revocations).transpose()?,
         })
+    }
+
+    /// Whether anybody could have a gateway key.
+    pub fn are_in_use(&self) -> bool {
+        !self.master_keys.is_empty()
     }
 
     /// Makes a key with the newest master key: its ID and its secret. Without a
     /// subject, the key is called after its random part.
     ///
     /// # Errors
-    /// Names that an ID cannot hold; see [`AccessKey::id`].
+    /// Names that an ID cannot hold, see [`AccessKey::id`]; a lifetime under a second
+    /// or over a year.
     pub fn create(
         &self,
         team: &str,
@@ -121,6 +130,9 @@ impl GatewayKeys {
         let Some((number, master_key)) = self.master_keys.last_key_value() else {
             return Err(KeyCreationError::NoMasterKey);
         };
+        if !(Duration::from_secs(1)..=MAX_LIFETIME).contains(&lifetime) {
+            return Err(KeyCreationError::Lifetime);
+        }
         let mut nonce = [0; 4];
         rand::fill(&mut nonce).map_err(|_| KeyCreationError::NoRandomness)?;
         let issued = OffsetDateTime::now_utc();
@@ -162,7 +174,7 @@ impl GatewayKeys {
         if now >= key.expires {
             return Err(KeyError::Expired);
         }
-        if self.revocations.load().revoke(id, &key) {
+        if self.revocations.as_ref().is_some_and(|list| list.load().revoke(id, &key)) {
             return Err(KeyError::Revoked);
         }
         let principal = Principal {
@@ -175,33 +187,10 @@ impl GatewayKeys {
         Ok(SignedBy { principal, access_key_id: id.to_owned(), region })
     }
 
-    /// Reads the revocation file again and again, until dropped. What cannot be
-    /// read leaves the revocations that were there.
-    ///
-    /// The file is read rather than watched, because it may be replaced in ways
-    /// that leave no event, such as a ConfigMap's or on a network file system.
+    /// Follows the revocation file until dropped.
     pub async fn keep_revocations_fresh(&self) {
-        let Some(path) = &self.revocation_file else { return };
-        let mut last = None;
-        loop {
-            tokio::time::sleep(REVOCATION_CHECK).await;
-            let text = tokio::fs::read_to_string(path).await.map_err(|error| error.to_string());
-            if last.as_ref() == Some(&text) {
-                continue;
-            }
-            match text.as_deref().map_err(Clone::clone).and_then(Revocations::parse) {
-                Ok(new) if new == **self.revocations.load() => {}
-                Ok(new) => {
-                    self.revocations.store(new.into());
-                    tracing::info!(file = %path.display(), "gateway keys' revocations reloaded");
-                }
-                Err(problem) => tracing::error!(
-                    file = %path.display(),
-                    problem,
-                    "the revocation file cannot be used; the revocations before it stay in force"
-                ),
-            }
-            last = Some(text);
+        if let Some(revocations) = &self.revocations {
+            revocations.keep_fresh().await;
         }
     }
 }
@@ -212,6 +201,9 @@ pub enum KeyCreationError {
     /// Nothing to derive a secret from.
     #[error("there is no master key; name its file in keys.master_key_files")]
     NoMasterKey,
+    /// How long it is to be valid.
+    #[error("a key is valid for at least one second and at most 366 days")]
+    Lifetime,
     /// The team or the subject.
     #[error("{0}")]
     Names(#[from] InvalidAccessKey),
@@ -238,8 +230,13 @@ fn master_key(file: &[u8]) -> Result<hmac::Key, String> {
     Ok(hmac::Key::new(hmac::HMAC_SHA256, key))
 }
 
-fn readable<T>(path: &Path, read: io::Result<T>) -> Result<T, UnusableKeys> {
-    read.map_err(|error| UnusableKeys { path: path.to_owned(), problem: error.to_string() })
+/// The revocations in `file`.
+fn revocations(file: &Path) -> Result<Reloaded<Revocations, UnusableKeys>, UnusableKeys> {
+    let path = file.to_owned();
+    Reloaded::read("keys.revocation_file", vec![path.clone()], move |contents| {
+        Revocations::parse(&contents[0])
+            .map_err(|problem| UnusableKeys { path: path.clone(), problem })
+    })
 }
 
 #[cfg(test)]

@@ -21,8 +21,7 @@ fn keys(numbers: &[u8]) -> GatewayKeys {
     GatewayKeys {
         master_keys: numbers.iter().map(master_key).collect(),
         clock_skew: time::Duration::minutes(1),
-        revocation_file: None,
-        revocations: ArcSwap::default(),
+        revocations: None,
     }
 }
 
@@ -124,10 +123,11 @@ fn a_key_is_good_until_the_second_it_expires() {
 
 #[test]
 fn a_revoked_key_is_refused_but_told_so_only_with_its_secret() {
-    let keys = keys(&[1]);
+    let mut keys = keys(&[1]);
     let key = keys.create("media", None, DAY).unwrap();
-    let revocations = Revocations::parse(&json!({ "ids": [key.0] }).to_string()).unwrap();
-    keys.revocations.store(revocations.into());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), json!({ "ids": [key.0] }).to_string()).unwrap();
+    keys.revocations = Some(revocations(file.path()).unwrap());
     assert_eq!(verify_now(&keys, &key).unwrap_err(), KeyError::Revoked);
     let guessed = (key.0, "guess".to_owned().into());
     assert!(matches!(verify_now(&keys, &guessed), Err(KeyError::Signature(_))));
@@ -150,6 +150,26 @@ fn the_configured_tolerance_counts() {
     let late = |seconds| verify(&keys, &key, &[], now, now + time::Duration::seconds(seconds));
     assert!(late(59).is_ok());
     assert!(matches!(late(62), Err(KeyError::Signature(SignatureError::Expired(_)))));
+}
+
+#[test]
+fn a_key_is_valid_for_a_second_to_a_year() {
+    let keys = keys(&[1]);
+    let second = Duration::from_secs(1);
+    for (lifetime, good) in [
+        (Duration::ZERO, false),
+        (second - Duration::from_nanos(1), false),
+        (second, true),
+        (MAX_LIFETIME, true),
+        (MAX_LIFETIME + second, false),
+        (Duration::MAX, false),
+    ] {
+        let made = keys.create("media", None, lifetime);
+        assert_eq!(made.is_ok(), good, "{lifetime:?}");
+        if !good {
+            assert!(matches!(made, Err(KeyCreationError::Lifetime)));
+        }
+    }
 }
 
 #[test]

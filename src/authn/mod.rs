@@ -29,7 +29,7 @@ mod token_cache;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use access_key::AccessKey;
-pub use certificate::{CLIENT_CERTIFICATES, CertificateNames};
+pub use certificate::{CLIENT_CERTIFICATES, CertificateError, CertificateNames};
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
@@ -70,15 +70,22 @@ impl Authenticator {
         Ok(Self { issuers: issuers.collect(), remembered, revocations, certificates })
     }
 
-    /// The caller that a certificate's names belong to, if they do to any. The
-    /// handshake has verified the certificate.
-    pub fn identify(&self, names: &CertificateNames) -> Option<Arc<Principal>> {
-        let principal = names.principal(&self.certificates)?;
-        (!self.revocations.cover(&principal)).then(|| Arc::new(principal))
+    /// The caller that a certificate's names belong to. The handshake has verified the
+    /// certificate.
+    ///
+    /// # Errors
+    /// See [`CertificateError`].
+    pub fn identify(&self, names: &CertificateNames) -> Result<Arc<Principal>, CertificateError> {
+        let principal = names
+            .principal(&self.certificates)
+            .ok_or_else(|| CertificateError::NotMapped(names.clone()))?;
+        if self.revocations.cover(&principal) {
+            return Err(CertificateError::Revoked);
+        }
+        Ok(Arc::new(principal))
     }
 
-    /// Whether the files that `settings` name would let this start. Must run inside
-    /// a tokio runtime.
+    /// Whether the files that `settings` name would let this start.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -110,6 +117,11 @@ impl Authenticator {
         Ok(principal)
     }
 
+    /// Follows the revocation file until dropped.
+    pub async fn keep_revocations_fresh(&self) {
+        self.revocations.keep_fresh().await;
+    }
+
     /// Forgets the verified tokens, so that each is checked again.
     pub fn forget_tokens(&self) {
         self.remembered.clear();
@@ -122,15 +134,21 @@ impl Authenticator {
         }
     }
 
-    /// Whether the keys of every issuer were ever read.
-    pub fn has_keys(&self) -> bool {
-        self.issuers.values().all(|issuer| issuer.keys.were_read())
+    /// Whether anybody can be known: the keys of some issuer were read, or certificates
+    /// have teams.
+    pub fn has_begun(&self) -> bool {
+        !self.certificates.is_empty() || self.issuers.values().any(|issuer| issuer.keys.were_read())
+    }
+
+    /// The issuers' names, and of each whether its tokens can be verified now.
+    pub fn issuers(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.issuers.values().map(|issuer| (issuer.name.as_str(), issuer.keys.keys().is_some()))
     }
 }
 
 fn revoked_tokens(settings: &Settings) -> Result<RevokedTokens, UnusableRevocations> {
     let names = settings.issuers.keys().cloned().chain([CLIENT_CERTIFICATES.to_owned()]);
-    RevokedTokens::start(settings.tokens.revocation_file.clone(), names.collect())
+    RevokedTokens::read(settings.tokens.revocation_file.clone(), names.collect())
 }
 
 /// The caller that a token proves by the keys of a JWK Set alone, under the

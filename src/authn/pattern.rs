@@ -59,6 +59,9 @@ mod tests {
             ("a*c", "acd", false),
             ("a*b*c", "aXbYc", true),
             ("a*b*c", "aXcYb", false),
+            // What one star has taken is not there for the next.
+            ("a*b*b", "aXb", false),
+            ("a*b*b", "aXbb", true),
             ("a*aba", "aaba", true),
             ("a*aba", "aba", false),
             (

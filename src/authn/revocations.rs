@@ -28,8 +28,8 @@ impl Revocations {
     /// # Errors
     /// A sentence saying what is wrong. An ID that no key can have is an error,
     /// because a mistyped revocation would revoke nothing.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let revocations: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        let revocations: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         match revocations.ids.iter().find(|id| id.parse::<AccessKey>().is_err()) {
             None => Ok(revocations),
             Some(id) => Err(format!("no gateway key has the ID {id:?}")),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     fn revoked(text: &str, team: &str) -> bool {
-        Revocations::parse(text).unwrap().revoke(&key(team).id().unwrap(), &key(team))
+        Revocations::parse(text.as_bytes()).unwrap().revoke(&key(team).id().unwrap(), &key(team))
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
             r#"{"teams": ["media"]}"#,
             r#"{"issuedBefore": "yesterday"}"#,
         ] {
-            assert!(Revocations::parse(text).is_err(), "{text}");
+            assert!(Revocations::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

@@ -4,25 +4,15 @@
 use std::{
     collections::{BTreeSet, HashSet},
     path::PathBuf,
-    sync::Arc,
-    time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use serde::Deserialize;
-use tokio::task::JoinHandle;
 
 use super::Principal;
+use crate::reload::{Reloaded, Unreadable};
 
-/// How often the file is looked at. Watching would miss the swapped symbolic links
-/// of a mounted Kubernetes ConfigMap or Secret.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// The revocations in force.
-pub(super) struct RevokedTokens {
-    current: Arc<ArcSwap<List>>,
-    task: Option<JoinHandle<()>>,
-}
+/// The revocations in force, if there is a file of them.
+pub(super) struct RevokedTokens(Option<Reloaded<List, UnusableRevocations>>);
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +20,12 @@ pub(super) struct RevokedTokens {
 pub struct UnusableRevocations {
     path: PathBuf,
     why: String,
+}
+
+impl From<Unreadable> for UnusableRevocations {
+    fn from(Unreadable { path, error }: Unreadable) -> Self {
+        Self { path, why: error.to_string() }
+    }
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -41,66 +37,34 @@ struct List {
 }
 
 impl RevokedTokens {
-    /// Reads `file` and begins to watch it; without a file nothing is revoked. Must
-    /// run inside a tokio runtime.
+    /// Reads `file`; without a file nothing is revoked.
     ///
     /// # Errors
     /// When the file cannot be read, is of another form, or names an issuer that is
     /// not in `issuers`: a revocation that would not revoke.
-    pub(super) fn start(
+    pub(super) fn read(
         file: Option<PathBuf>,
         issuers: BTreeSet<String>,
     ) -> Result<Self, UnusableRevocations> {
-        let Some(path) = file else {
-            return Ok(Self { current: Default::default(), task: None });
+        let read = |path: PathBuf| {
+            Reloaded::read("tokens.revocation_file", vec![path.clone()], move |contents| {
+                List::parse(&contents[0], &issuers)
+                    .map_err(|why| UnusableRevocations { path: path.clone(), why })
+            })
         };
-        let failed = |why: String| UnusableRevocations { path: path.clone(), why };
-        let mut text = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
-        let list = List::parse(&text, &issuers).map_err(failed)?;
-        let current = Arc::new(ArcSwap::from_pointee(list));
-        let shared = current.clone();
-        let watch = async move {
-            loop {
-                tokio::time::sleep(LOOK_EVERY).await;
-                // While it is being replaced it may not be there.
-                let Ok(new) = tokio::fs::read(&path).await else { continue };
-                if new == text {
-                    continue;
-                }
-                text = new;
-                match List::parse(&text, &issuers) {
-                    Ok(list) => {
-                        let (tokens, subjects) = (list.tokens.len(), list.subjects.len());
-                        shared.store(Arc::new(list));
-                        tracing::info!(path = %path.display(), tokens, subjects, "read the revocations");
-                    }
-                    Err(why) => {
-                        tracing::error!(path = %path.display(), why, "cannot use the revocations; keeping those known");
-                    }
-                }
-            }
-        };
-        Ok(Self { current, task: Some(tokio::spawn(watch)) })
+        Ok(Self(file.map(read).transpose()?))
+    }
+
+    /// Follows the file until dropped.
+    pub(super) async fn keep_fresh(&self) {
+        if let Some(list) = &self.0 {
+            list.keep_fresh().await;
+        }
     }
 
     /// Whether the principal, or the token that proved it, is revoked.
     pub(super) fn cover(&self, principal: &Principal) -> bool {
-        let list = self.current.load();
-        if list.tokens.is_empty() && list.subjects.is_empty() {
-            return false;
-        }
-        let of = |name: &str| (principal.issuer.clone(), name.to_owned());
-        let token = principal.claims.get("jti").and_then(|jti| jti.as_str());
-        list.subjects.contains(&of(&principal.subject))
-            || token.is_some_and(|jti| list.tokens.contains(&of(jti)))
-    }
-}
-
-impl Drop for RevokedTokens {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.0.as_ref().is_some_and(|list| list.load().covers(principal))
     }
 }
 
@@ -140,14 +104,23 @@ impl List {
             None => Ok(list),
         }
     }
+
+    fn covers(&self, principal: &Principal) -> bool {
+        let of = |name: &str| (principal.issuer.clone(), name.to_owned());
+        let token = principal.claims.get("jti").and_then(|jti| jti.as_str());
+        self.subjects.contains(&of(&principal.subject))
+            || token.is_some_and(|jti| self.tokens.contains(&of(jti)))
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
-    use super::*;
+    use super::{super::test_tokens::in_time, *};
 
     fn parse(text: &str) -> Result<List, String> {
         List::parse(text.as_bytes(), &BTreeSet::from(["corporate".to_owned()]))
@@ -179,11 +152,6 @@ mod tests {
         }
     }
 
-    fn revoked(text: &str) -> RevokedTokens {
-        let list = ArcSwap::from_pointee(parse(text).unwrap());
-        RevokedTokens { current: Arc::new(list), task: None }
-    }
-
     #[test]
     fn a_token_or_a_subject_is_revoked_at_its_issuer() {
         let caller = |issuer, subject, jti: &str| caller(issuer, subject, json!({"jti": jti}));
@@ -195,12 +163,12 @@ mod tests {
             r#"{"tokens": [{"issuer": "corporate", "jti": "0000"}],
                 "subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#,
         ] {
-            let revoked = revoked(text);
-            assert!(revoked.cover(&caller("corporate", "encoder", "7f0c")), "{text}");
-            assert!(!revoked.cover(&caller("partners", "encoder", "7f0c")), "{text}");
-            assert!(!revoked.cover(&caller("corporate", "other", "7f0d")), "{text}");
+            let revoked = parse(text).unwrap();
+            assert!(revoked.covers(&caller("corporate", "encoder", "7f0c")), "{text}");
+            assert!(!revoked.covers(&caller("partners", "encoder", "7f0c")), "{text}");
+            assert!(!revoked.covers(&caller("corporate", "other", "7f0d")), "{text}");
         }
-        assert!(!revoked("{}").cover(&caller("corporate", "encoder", "7f0c")));
+        assert!(!List::default().covers(&caller("corporate", "encoder", "7f0c")));
     }
 
     #[test]
@@ -208,8 +176,9 @@ mod tests {
         let text = r#"{"tokens": [{"issuer": "corporate", "jti": "7"}],
             "subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#;
         for claims in [json!({}), json!({"jti": 7})] {
-            assert!(revoked(text).cover(&caller("corporate", "encoder", claims.clone())));
-            assert!(!revoked(text).cover(&caller("corporate", "other", claims)));
+            let revoked = parse(text).unwrap();
+            assert!(revoked.covers(&caller("corporate", "encoder", claims.clone())));
+            assert!(!revoked.covers(&caller("corporate", "other", claims)));
         }
     }
 
@@ -219,10 +188,10 @@ mod tests {
         let file = directory.path().join("revoked.json");
         let encoder = caller("corporate", "encoder", json!({}));
         let issuers = BTreeSet::from(["corporate".to_owned()]);
-        let start = || RevokedTokens::start(Some(file.clone()), issuers.clone());
-        assert!(start().is_err());
+        let read = || RevokedTokens::read(Some(file.clone()), issuers.clone());
+        assert!(read().is_err());
         std::fs::write(&file, "{}").unwrap();
-        let revoked = start().unwrap();
+        let revoked = read().unwrap();
         assert!(!revoked.cover(&encoder));
         let list = r#"{"subjects": [{"issuer": "corporate", "subject": "encoder"}]}"#;
         std::fs::write(&file, list).unwrap();
@@ -231,6 +200,11 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), covered).await.unwrap();
+        tokio::select! {
+            () = revoked.keep_fresh() => {}
+            () = in_time(covered) => {}
+        }
+        assert!(revoked.cover(&encoder));
+        assert!(!RevokedTokens::read(None, issuers).unwrap().cover(&encoder));
     }
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -29,6 +32,11 @@ pub(super) const ISSUER: &str = "https://login.example.com";
 pub(super) fn settings(more: &str) -> config::Issuer {
     let text = format!("issuer = \"{ISSUER}\"\naudiences = [\"gateway\"]\n{more}");
     Figment::from(Toml::string(&text)).extract().unwrap()
+}
+
+/// What comes of `future`, which fails rather than hangs.
+pub(super) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future).await.unwrap()
 }
 
 /// Seconds since 1970.

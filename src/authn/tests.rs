@@ -22,7 +22,7 @@ async fn authenticator(directory: &Path) -> Authenticator {
     let authenticator = Authenticator {
         issuers: BTreeMap::from([(ISSUER.to_owned(), issuer)]),
         remembered: TokenCache::new(10),
-        revocations: RevokedTokens::start(Some(directory.join("revoked.json")), names).unwrap(),
+        revocations: RevokedTokens::read(Some(directory.join("revoked.json")), names).unwrap(),
         certificates: BTreeMap::new(),
     };
     authenticator.first_reading().await;
@@ -41,7 +41,8 @@ async fn a_token_of_a_known_issuer_proves_its_caller() {
     let signer = Signer::es256("a");
     let directory = directory(&[&signer], "{}");
     let authenticator = authenticator(directory.path()).await;
-    assert!(authenticator.has_keys());
+    assert!(authenticator.has_begun());
+    assert_eq!(authenticator.issuers().collect::<Vec<_>>(), [("corporate", true)]);
     let token = signer.token(&claims());
     let caller = authenticator.authenticate(&token).await.unwrap();
     assert_eq!((caller.issuer.as_str(), caller.subject.as_str()), ("corporate", "encoder"));
@@ -96,8 +97,9 @@ async fn a_revoked_certificate_proves_nobody() {
     };
     let known = caller("a.example").unwrap();
     assert_eq!((known.subject.as_str(), &known.teams[..]), ("a.example", &["media".into()][..]));
-    assert_eq!(caller("b.example"), None);
-    assert_eq!(caller("a.elsewhere"), None);
+    assert_eq!(caller("b.example"), Err(CertificateError::Revoked));
+    assert!(matches!(caller("a.elsewhere"), Err(CertificateError::NotMapped(_))));
+    assert!(authenticator.has_begun());
 }
 
 #[tokio::test]
@@ -105,7 +107,8 @@ async fn an_issuer_without_keys_is_noticed() {
     let directory = directory(&[], "{}");
     std::fs::remove_file(directory.path().join("jwks.json")).unwrap();
     let authenticator = authenticator(directory.path()).await;
-    assert!(!authenticator.has_keys());
+    assert!(!authenticator.has_begun());
+    assert_eq!(authenticator.issuers().collect::<Vec<_>>(), [("corporate", false)]);
     let token = Signer::es256("a").token(&claims());
     assert_eq!(authenticator.authenticate(&token).await, Err(TokenError::KeysUnavailable));
 }

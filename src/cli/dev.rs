@@ -26,7 +26,7 @@ pub(super) struct Options {
 
 /// Runs until Ctrl-C.
 pub(super) fn run(options: Options) -> Result<(), Failure> {
-    telemetry::init(&Log { format: LogFormat::Human, filter: options.log });
+    let _logging = telemetry::init(&Log { format: LogFormat::Human, filter: options.log });
     actix_web::rt::System::new().block_on(async {
         let dev = Dev::start(options.port).await.map_err(Failure::other)?;
         if options.json {
@@ -40,6 +40,6 @@ pub(super) fn run(options: Options) -> Result<(), Failure> {
 
 /// Runs the simulator alone until Ctrl-C.
 pub(super) fn simulator(arguments: SimulatorArgs) -> Result<(), Failure> {
-    telemetry::init(&Log { format: LogFormat::Human, filter: "info".to_owned() });
+    let _logging = telemetry::init(&Log { format: LogFormat::Human, filter: "info".to_owned() });
     actix_web::rt::System::new().block_on(arguments.run()).map_err(Failure::other)
 }

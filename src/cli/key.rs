@@ -35,7 +35,7 @@ pub(super) struct Create {
     /// after the key.
     #[arg(long)]
     subject: Option<String>,
-    /// How long the key is valid.
+    /// How long the key is valid, from one second to 366 days.
     #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = humantime::parse_duration)]
     expires: Duration,
     /// Print JSON in the form that an AWS `credential_process` prints.

@@ -14,51 +14,56 @@ use crate::{
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
     let settings = settings(file)?;
-    telemetry::init(&settings.log);
+    let _logging = telemetry::init(&settings.log);
     actix_web::rt::System::new().block_on(async {
         app::start(settings, None).await?.until_signalled().await?;
         Ok(())
     })
 }
 
-/// Reports every mistake of the configuration and of the policies.
+/// Reports every mistake of the configuration, of the files that it names, and of the
+/// policies.
 pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
-    let settings = settings(file)?;
-    GatewayKeys::load(&settings.keys).map_err(|error| Failure::configuration(error.to_string()))?;
-    actix_web::rt::System::new().block_on(check_files(&settings))?;
-    match PolicySet::load(&settings.policy.directory) {
-        Ok((_, warnings)) => {
-            for warning in warnings {
-                eprintln!("{warning}");
-            }
-            println!("The configuration and the policies are good.");
-            Ok(())
+    let examined = Settings::examine(file);
+    let mut wrong = Vec::new();
+    let mut files = |result: Result<(), StartError>| wrong.extend(result.err());
+    if let Some(settings) = examined.sound("keys") {
+        files(GatewayKeys::load(&settings.keys).map(drop).map_err(Into::into));
+    }
+    if let Some(settings) = examined.sound("tokens.revocation_file") {
+        files(Authenticator::check(settings).map_err(Into::into));
+    }
+    if let Some(tls) = examined.sound("server.tls").and_then(|s| s.server.tls.as_ref()) {
+        files(tls::check(tls).map_err(Into::into));
+    }
+    if let Some(settings) = examined.sound("policy.directory") {
+        match PolicySet::load(&settings.policy.directory) {
+            Ok((_, warnings)) => warnings.iter().for_each(|warning| eprintln!("{warning}")),
+            Err(diagnostics) => files(Err(StartError::Policies(diagnostics))),
         }
-        Err(errors) => Err(Failure::configuration(
-            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-        )),
     }
-}
-
-/// Checks the files that are read again while the gateway runs.
-async fn check_files(settings: &Settings) -> Result<(), Failure> {
-    Authenticator::check(settings).map_err(StartError::from)?;
-    if let Some(tls) = &settings.server.tls {
-        tls::server_config(tls).await.map_err(StartError::from)?;
+    let mut told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    if !examined.mistakes.is_empty() {
+        told.insert(0, unusable(&examined.mistakes));
     }
-    Ok(())
+    if told.is_empty() {
+        println!("The configuration and the policies are good.");
+        Ok(())
+    } else {
+        Err(Failure::configuration(told.join("\n")))
+    }
 }
 
 /// Reads the configuration.
 pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
-    Settings::load(file).map_err(|mistakes| unusable(&mistakes))
+    Settings::load(file).map_err(|mistakes| Failure::configuration(unusable(&mistakes)))
 }
 
 /// Reports `mistakes`, one a line.
-fn unusable(mistakes: &[Mistake]) -> Failure {
+fn unusable(mistakes: &[Mistake]) -> String {
     let mut message = "The configuration cannot be used:".to_owned();
     for mistake in mistakes {
         message.push_str(&format!("\n  {mistake}"));
     }
-    Failure::configuration(message)
+    message
 }

@@ -85,7 +85,9 @@ impl From<Problem> for Refusal {
             Code::TokenInvalid
             | Code::TokenNotYetValid
             | Code::TokenRevoked
-            | Code::TokenWithoutTeam => (StatusCode::BAD_REQUEST, "UnrecognizedClientException"),
+            | Code::TokenWithoutTeam
+            | Code::CertificateNotMapped
+            | Code::CertificateRevoked => (StatusCode::BAD_REQUEST, "UnrecognizedClientException"),
             Code::NotAuthorized
             | Code::AccountNotServed
             | Code::RouteNotFound

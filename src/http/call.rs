@@ -18,7 +18,7 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::{CertificateNames, Principal},
+    authn::{CertificateError, CertificateNames, Principal},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
@@ -51,7 +51,7 @@ impl FromRequest for Call {
             else {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
-            let principal = match certified(&request, &gateway) {
+            let principal = match certified(&request, &gateway)? {
                 Some(principal) => principal,
                 None => gateway.authenticator.authenticate(bearer(&request)?).await?,
             };
@@ -303,12 +303,17 @@ fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
     }
 }
 
-/// The caller by its certificate, where no token says who is calling.
-fn certified(request: &HttpRequest, gateway: &Gateway) -> Option<Arc<Principal>> {
-    if request.headers().contains_key(AUTHORIZATION) {
-        return None;
+/// The caller by its certificate, where it has one and no token says who is calling.
+fn certified(
+    request: &HttpRequest,
+    gateway: &Gateway,
+) -> Result<Option<Arc<Principal>>, CertificateError> {
+    match request.conn_data::<CertificateNames>() {
+        Some(names) if !request.headers().contains_key(AUTHORIZATION) => {
+            gateway.authenticator.identify(names).map(Some)
+        }
+        _ => Ok(None),
     }
-    gateway.authenticator.identify(request.conn_data::<CertificateNames>()?)
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, section 2.1).

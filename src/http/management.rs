@@ -21,37 +21,41 @@ async fn livez() -> HttpResponse {
     HttpResponse::Ok().body("ok\n")
 }
 
-/// The gateway can serve callers.
+/// The gateway can serve callers. Below that stands what is wrong and yet no reason to
+/// send callers elsewhere, because other replicas would serve them no better.
 #[get("/readyz")]
 async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
+    let mut troubles = String::new();
     let policies = gateway.policies.status();
-    match (gateway.readiness(), policies.errors.first()) {
-        // Broken new policies do not stop the old ones from serving.
-        (Ok(()), Some(error)) => HttpResponse::Ok().body(format!(
-            "ok, with the policies of {}: the new ones are refused ({error})\n",
-            policies.loaded_at
-        )),
-        (readiness, _) => probe(readiness),
+    if let Some(error) = policies.errors.first() {
+        let since = policies.loaded_at;
+        troubles +=
+            &format!("policies: the new ones are refused ({error}); those of {since} serve\n");
     }
+    for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
+        troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
+    }
+    probe(gateway.readiness(), &troubles)
 }
 
 /// The gateway has started; from then on the other probes count.
 #[get("/startupz")]
 async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
-    probe(gateway.startup())
+    probe(gateway.startup(), "")
 }
 
 /// What Prometheus reads.
 #[get("/metrics")]
 async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
     gateway.metrics.policies(&gateway.policies.status());
+    gateway.metrics.issuers(gateway.authenticator.issuers());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }
 
-fn probe(state: Result<(), &'static str>) -> HttpResponse {
+fn probe(state: Result<(), &'static str>, troubles: &str) -> HttpResponse {
     match state {
-        Ok(()) => HttpResponse::Ok().body("ok\n"),
-        Err(reason) => HttpResponse::ServiceUnavailable().body(format!("{reason}\n")),
+        Ok(()) => HttpResponse::Ok().body(format!("ok\n{troubles}")),
+        Err(reason) => HttpResponse::ServiceUnavailable().body(format!("{reason}\n{troubles}")),
     }
 }

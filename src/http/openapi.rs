@@ -204,6 +204,8 @@ const REPLIES: [(&str, &[Code]); 11] = [
             Code::TokenNotYetValid,
             Code::TokenRevoked,
             Code::TokenWithoutTeam,
+            Code::CertificateNotMapped,
+            Code::CertificateRevoked,
         ],
     ),
     ("Forbidden", &[Code::NotAuthorized]),

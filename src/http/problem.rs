@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    authn::TokenError,
+    authn::{CertificateError, TokenError},
     glacier::{UpstreamError, UpstreamErrorKind},
     policy::{Denial, NearMiss, StatementId},
 };
@@ -74,6 +74,10 @@ codes! {
     TokenRevoked = "token-revoked", UNAUTHORIZED, "The bearer token is revoked";
     /// The token is valid but names no team.
     TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
+    /// The client certificate is good and belongs to no team, and there is no token.
+    CertificateNotMapped = "certificate-not-mapped", UNAUTHORIZED, "The client certificate belongs to no team";
+    /// The operators withdrew the client certificate's owner.
+    CertificateRevoked = "certificate-revoked", UNAUTHORIZED, "The client certificate is revoked";
     /// No policy allows the request, or one denies it.
     NotAuthorized = "not-authorized", FORBIDDEN, "The request is not authorized";
     /// The path is none of the API's.
@@ -202,7 +206,9 @@ impl Problem {
     /// RFC 6750, section 3: no error code where no token was sent.
     fn challenge(&self) -> String {
         match self.code {
-            Code::TokenMissing => "Bearer realm=\"glacier-gateway\"".to_owned(),
+            Code::TokenMissing | Code::CertificateNotMapped | Code::CertificateRevoked => {
+                "Bearer realm=\"glacier-gateway\"".to_owned()
+            }
             _ => format!(
                 "Bearer realm=\"glacier-gateway\", error=\"invalid_token\", error_description=\"{}\"",
                 self.detail
@@ -237,6 +243,16 @@ impl From<TokenError> for Problem {
             TokenError::NoTeam => Code::TokenWithoutTeam,
             TokenError::KeysUnavailable => Code::IssuerUnavailable,
             _ => Code::TokenInvalid,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<CertificateError> for Problem {
+    fn from(error: CertificateError) -> Self {
+        let code = match error {
+            CertificateError::NotMapped(_) => Code::CertificateNotMapped,
+            CertificateError::Revoked => Code::CertificateRevoked,
         };
         Self::new(code, error.to_string())
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::document::Spanned;
 use super::pattern::VariableError;
+pub(crate) use crate::spelling::nearest;
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,13 +116,4 @@ impl std::fmt::Display for Diagnostic {
             None => Ok(()),
         }
     }
-}
-
-/// The candidate that `name` is probably a misspelling of.
-pub(crate) fn nearest(name: &str, candidates: &[&str]) -> Option<String> {
-    let lower = name.to_lowercase();
-    let distance =
-        |candidate: &&&str| strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
-    let best = candidates.iter().min_by_key(distance)?;
-    (distance(&best) <= 1 + name.len() / 5).then(|| (*best).to_string())
 }

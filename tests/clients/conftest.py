@@ -118,3 +118,38 @@ def gateway():
     gateway = Gateway()
     yield gateway
     gateway.stop()
+
+
+@pytest.fixture
+def aws_cli(tmp_path):
+    """Makes a function that runs `aws glacier …` at an endpoint with a key, and
+    returns its exit code, its output, and what it says."""
+
+    def at(endpoint, key_id, secret, **more):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AWS_ACCESS_KEY_ID": key_id,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": REGION,
+            **more,
+        }
+
+        def run(command, *arguments, **changes):
+            done = subprocess.run(
+                [
+                    ROOT / ".cache/awscli/bin/aws", "--endpoint-url", endpoint,
+                    "glacier", command, "--account-id", "-", *arguments,
+                ],
+                env={**environment, **changes},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )  # fmt: skip
+            output = json.loads(done.stdout) if done.stdout else None
+            return done.returncode, output, done.stderr
+
+        return run
+
+    return at

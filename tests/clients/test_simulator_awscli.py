@@ -1,44 +1,16 @@
 """The simulator is Glacier enough for the AWS command line."""
 
-import json
-import os
-import subprocess
-
 import pytest
 
-from conftest import KEY_ID, REGION, ROOT, SECRET
+from conftest import KEY_ID, SECRET
 
 MIB = 1024 * 1024
 
 
 @pytest.fixture
-def aws(simulator, tmp_path):
-    """Runs `aws glacier …` against the simulator; returns its exit code and output."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "AWS_ACCESS_KEY_ID": KEY_ID,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": REGION,
-        "AWS_MAX_ATTEMPTS": "1",
-    }
-
-    def run(command, *arguments, **changes):
-        done = subprocess.run(
-            [
-                ROOT / ".cache/awscli/bin/aws", "--endpoint-url", simulator.endpoint,
-                "glacier", command, "--account-id", "-", *arguments,
-            ],
-            env={**environment, **changes},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )  # fmt: skip
-        output = json.loads(done.stdout) if done.stdout else None
-        return done.returncode, output, done.stderr
-
-    return run
+def aws(simulator, aws_cli):
+    """Runs `aws glacier …` against the simulator."""
+    return aws_cli(simulator.endpoint, KEY_ID, SECRET, AWS_MAX_ATTEMPTS="1")
 
 
 def test_a_vault_and_an_upload_live_and_end(aws, tmp_path):

@@ -58,6 +58,34 @@ fn every_mistake_is_reported_at_once_with_exit_code_64() {
 }
 
 #[test]
+fn settings_policies_and_files_are_checked_in_one_run() {
+    let files = r#"
+        [tokens]
+        revocation_file = "/nonexistent/revoked-tokens.json"
+        [keys.master_key_files]
+        1 = "/nonexistent/master-key"
+        [server.tls]
+        certificate_file = "/nonexistent/tls.crt"
+        private_key_file = "/nonexistent/tls.key"
+    "#;
+    let config = format!("{}{files}", GOOD.replace("eu-central-1", "europe"));
+    let output = check_config(&config, &OWNER_POLICY.replace("\"Allow\"", "\"Alow\""));
+    assert_eq!(output.status.code(), Some(64));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for part in ["aws.region:", "owner.json:4:", "revoked-tokens.json", "master-key", "tls.crt"] {
+        assert!(said.contains(part), "{part} is missing from:\n{said}");
+    }
+    // Of a folder that is not known nothing is said.
+    for mistake in ["directory = 5", "directroy = \"POLICIES\""] {
+        let config = GOOD.replace("directory = \"POLICIES\"", mistake);
+        let output = check_config(&config, "{");
+        assert_eq!(output.status.code(), Some(64));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("policy.direct") && !said.contains(".json"), "{said}");
+    }
+}
+
+#[test]
 fn an_invalid_policy_is_refused_with_its_place() {
     let output = check_config(GOOD, &OWNER_POLICY.replace("\"Allow\"", "\"Alow\""));
     assert_eq!(output.status.code(), Some(64));

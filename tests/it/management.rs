@@ -8,7 +8,7 @@ use std::{
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{BINARY, Gateway, client, problem, uploads};
+use crate::support::{BINARY, Gateway, claims, client, now, problem, uploads};
 
 /// The samples of `/metrics`, by name and labels.
 async fn metrics(gateway: &Gateway) -> BTreeMap<String, f64> {
@@ -116,18 +116,83 @@ async fn neither_probes_nor_metrics_are_on_the_rest_port() {
 }
 
 #[tokio::test]
-async fn the_gateway_is_alive_but_not_ready_until_it_knows_its_issuers_keys() {
+async fn the_gateway_is_alive_but_not_ready_while_no_caller_can_be_known() {
     let gateway = Gateway::start();
-    let nowhere = [("GATEWAY__ISSUERS__OTHER", UNREACHABLE_ISSUER)];
-    let gateway = gateway.with_environment(&nowhere);
+    let keys = gateway.directory.path().join("jwks.json");
+    let published = std::fs::read(&keys).unwrap();
+    std::fs::remove_file(&keys).unwrap();
+    let gateway = gateway.restarted();
     for (path, status) in [("livez", 200), ("readyz", 503), ("startupz", 503)] {
-        let url = format!("{}/{path}", gateway.management);
-        assert_eq!(client().get(url).send().await.unwrap().status(), status, "{path}");
+        assert_eq!(probe(&gateway, path).await.0, status, "{path}");
     }
     assert!(healthcheck(&gateway, &[]).status.success());
     let output = healthcheck(&gateway, &["--ready"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("keys of an issuer"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no issuer's keys are known"));
+
+    std::fs::write(&keys, published).unwrap();
+    let deadline = now() + 30;
+    while probe(&gateway, "readyz").await.0 != 200 {
+        assert!(now() < deadline, "never became ready");
+    }
+    assert_eq!(probe(&gateway, "readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(probe(&gateway, "startupz").await.0, 200);
+    assert!(healthcheck(&gateway, &["--ready"]).status.success());
+}
+
+#[tokio::test]
+async fn a_broken_issuer_keeps_only_its_own_callers_out() {
+    let gateway = Gateway::start();
+    let gateway = gateway.with_environment(&[("GATEWAY__ISSUERS__OTHER", UNREACHABLE_ISSUER)]);
+    assert_eq!(probe(&gateway, "startupz").await.0, 200);
+    let (status, told) = probe(&gateway, "readyz").await;
+    assert_eq!(status, 200);
+    assert!(told.starts_with("ok\nissuer other: no usable keys"), "{told}");
+    let metrics = metrics(&gateway).await;
+    for (issuer, usable) in [("test", 1.0), ("other", 0.0)] {
+        let name = format!("glacier_gateway_issuer_keys_usable{{issuer=\"{issuer}\"}}");
+        assert_eq!(metrics.get(&name), Some(&usable), "{issuer}");
+    }
+    let path = "/v1/accounts/-/vaults";
+    assert_eq!(gateway.call("owner", Method::GET, path).await.status(), 200);
+    let mut claims = claims("owner");
+    claims["iss"] = json!("https://other.example.com");
+    let reply = gateway.call_with(&gateway.key.sign(&claims), Method::GET, path).await;
+    let (status, body) = problem(reply).await;
+    assert_eq!((status, &body["code"]), (503, &json!("issuer-unavailable")));
+}
+
+#[tokio::test]
+async fn gateway_keys_make_ready_what_issuers_do_not() {
+    let gateway = Gateway::with_master_keys(&[1], "");
+    std::fs::remove_file(gateway.directory.path().join("jwks.json")).unwrap();
+    let gateway = gateway.restarted();
+    let (status, told) = probe(&gateway, "readyz").await;
+    assert_eq!(status, 200);
+    assert!(told.contains("issuer test: no usable keys"), "{told}");
+}
+
+#[tokio::test]
+async fn refused_policies_are_told_where_the_old_ones_serve() {
+    let gateway = Gateway::start();
+    std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), "{").unwrap();
+    gateway.process.event(|event| event["level"] == "ERROR");
+    let deadline = now() + 30;
+    loop {
+        let (status, told) = probe(&gateway, "readyz").await;
+        assert_eq!(status, 200);
+        if told.contains("policies: the new ones are refused") {
+            assert!(told.contains("owner.json"), "{told}");
+            break;
+        }
+        assert!(now() < deadline, "{told}");
+    }
+}
+
+async fn probe(gateway: &Gateway, path: &str) -> (u16, String) {
+    let url = format!("{}/{path}", gateway.management);
+    let reply = client().get(url).send().await.unwrap();
+    (reply.status().as_u16(), reply.text().await.unwrap())
 }
 
 const UNREACHABLE_ISSUER: &str = r#"{

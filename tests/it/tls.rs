@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{BINARY, Gateway, Key, claims, now};
+use crate::support::{BINARY, Gateway, Key, claims, now, problem};
 
 const VAULTS: &str = "/v1/accounts/-/vaults";
 
@@ -137,6 +137,10 @@ async fn a_certificate_proves_a_caller() {
     ] {
         let reply = client(&ca, Some(ca.caller(&names))).get(served.url()).send().await.unwrap();
         assert_eq!(reply.status(), status, "{names:?}");
+        if status == 401 {
+            let (_, body) = problem(reply).await;
+            assert_eq!(body["code"], "certificate-not-mapped", "{names:?}");
+        }
     }
     let entry = served.gateway.process.event(|event| event["message"] == "request");
     assert_eq!(entry["subject"], "spiffe://example.org/ns/own/sa/encoder");
@@ -168,13 +172,47 @@ async fn a_token_counts_more_than_a_certificate() {
     let token = served.gateway.key.token("owner");
     let reply = bare.get(served.url()).bearer_auth(&token).send().await.unwrap();
     assert_eq!(reply.status(), 200);
-    assert_eq!(bare.get(served.url()).send().await.unwrap().status(), 401);
+    let (status, body) = problem(bare.get(served.url()).send().await.unwrap()).await;
+    assert_eq!((status, &body["code"]), (401, &json!("token-missing")));
     let named = client(&ca, Some(ca.caller(&[dns("a.own.example.org")])));
     let reply = named.get(served.url()).bearer_auth("not a token").send().await.unwrap();
     assert_eq!(reply.status(), 401);
     let stranger = served.gateway.key.token("stranger");
     let reply = named.get(served.url()).bearer_auth(stranger).send().await.unwrap();
     assert_eq!(reply.status(), 403);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_no_use_is_told_why() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    let refused = async |names: &[SanType]| {
+        let caller = client(&ca, Some(ca.caller(names)));
+        let reply = caller.get(served.url()).send().await.unwrap();
+        // No token was sent, so there is nothing to say about one (RFC 6750, section 3).
+        assert_eq!(reply.headers()["www-authenticate"], "Bearer realm=\"glacier-gateway\"");
+        let (_, body) = problem(reply).await;
+        (body["code"].as_str().unwrap().to_owned(), body["detail"].as_str().unwrap().to_owned())
+    };
+    let (code, detail) = refused(&[dns("x.example.org"), dns("y.example.org")]).await;
+    assert_eq!(code, "certificate-not-mapped");
+    assert!(detail.contains("x.example.org, y.example.org"), "{detail}");
+    let (code, detail) = refused(&[]).await;
+    assert_eq!(code, "certificate-not-mapped");
+    assert!(detail.contains("SPIFFE ID"), "{detail}");
+
+    let list = served.files.path().join("revoked.json");
+    let revoked = json!({"subjects": [
+        {"issuer": "client-certificates", "subject": "a.own.example.org"}
+    ]});
+    std::fs::write(&list, revoked.to_string()).unwrap();
+    let list = list.to_str().unwrap().to_owned();
+    let Served { gateway, files } = served;
+    let gateway = gateway.with_environment(&[("GATEWAY__TOKENS__REVOCATION_FILE", &list)]);
+    let served = Served { gateway, files };
+    let caller = client(&ca, Some(ca.caller(&[dns("a.own.example.org")])));
+    let (status, body) = problem(caller.get(served.url()).send().await.unwrap()).await;
+    assert_eq!((status, &body["code"]), (401, &json!("certificate-revoked")));
 }
 
 #[tokio::test]

@@ -443,7 +443,16 @@ async fn revoked_tokens_and_subjects_are_refused_as_soon_as_the_file_says_so() {
     assert_eq!(outcome(&gateway, &other).await.0, 200);
     // A list that cannot be used leaves the old one in force.
     std::fs::write(&path, "{\"subjects\":").unwrap();
-    gateway.process.event(|event| event["level"] == "ERROR");
+    let errors = |count| {
+        let refused =
+            |line: &&String| line.contains("tokens.revocation_file") && line.contains("ERROR");
+        gateway.process.wait_until(|lines| lines.iter().filter(refused).count() == count);
+    };
+    errors(1);
+    assert_eq!(outcome(&gateway, &fresh).await, (401, "token-revoked".into()));
+    // So does one that is gone.
+    std::fs::remove_file(&path).unwrap();
+    errors(2);
     assert_eq!(outcome(&gateway, &fresh).await, (401, "token-revoked".into()));
     revoke(json!({}));
     until(&gateway, &fresh, 200, "").await;

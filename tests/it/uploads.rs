@@ -178,7 +178,8 @@ async fn a_policy_may_ask_for_an_uploads_age_and_description() {
     // A team whose policies do not ask costs Glacier no look-up.
     let before = gateway.simulator.requests().await.len();
     gateway.call("owner", Method::DELETE, &format!("{}/x", uploads("own-a"))).await;
-    assert_eq!(gateway.simulator.requests().await.len(), before + 1);
+    let requests = gateway.simulator.requests().await.split_off(before);
+    assert!(!requests.is_empty() && requests.iter().all(|r| r["method"] == "DELETE"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Compares the gateway's SigV4 verifier with another one, written by others, on
 //! requests that the AWS SDK's signer signed and that were then changed in one
-//! place or none. Run it with `cargo run --release`.
+//! place or none. `make differential` runs it.
 //!
 //! Paths are of unreserved characters: the other verifier fails on percent-escapes
 //! in a path.

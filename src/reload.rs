@@ -1,0 +1,100 @@
+//! Files that are read again when they change.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use arc_swap::{ArcSwap, Guard};
+
+/// How often files are looked at. They are read rather than watched, because they may
+/// be replaced in ways that leave no event, such as the swapped symbolic links of a
+/// mounted Kubernetes ConfigMap or Secret, or on a network file system.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What some files say, together: the last of it that could be used.
+pub(crate) struct Reloaded<T, E> {
+    /// The setting that names the files, for the log.
+    setting: &'static str,
+    paths: Vec<PathBuf>,
+    make: Make<T, E>,
+    at_first: Contents,
+    current: ArcSwap<T>,
+}
+
+/// Of each file, in order.
+type Contents = Vec<Vec<u8>>;
+type Make<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync>;
+
+/// A file that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {}: {error}", path.display())]
+pub struct Unreadable {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    pub error: io::Error,
+}
+
+impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
+    /// Reads the files of `setting` and has `make` make something of their contents.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or what `make` says.
+    pub(crate) fn read(
+        setting: &'static str,
+        paths: Vec<PathBuf>,
+        make: impl Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        let at_first = contents(&paths)?;
+        let current = ArcSwap::from_pointee(make(&at_first)?);
+        Ok(Self { setting, paths, make: Box::new(make), at_first, current })
+    }
+
+    /// What is in force now.
+    pub(crate) fn load(&self) -> Guard<Arc<T>> {
+        self.current.load()
+    }
+
+    /// Follows the files until dropped. What cannot be read or used changes nothing,
+    /// and is in the log.
+    pub(crate) async fn keep_fresh(&self) {
+        let mut seen = Ok(self.at_first.clone());
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.contents_now().await.map_err(|error| error.to_string());
+            if now == seen {
+                continue;
+            }
+            let made = match &now {
+                Ok(contents) => (self.make)(contents).map_err(|error| error.to_string()),
+                Err(error) => Err(error.clone()),
+            };
+            match made {
+                Ok(new) => {
+                    self.current.store(Arc::new(new));
+                    tracing::info!(setting = self.setting, "reloaded");
+                }
+                Err(error) => tracing::error!(
+                    setting = self.setting,
+                    error,
+                    "cannot reload; what was read before stays in force"
+                ),
+            }
+            seen = now;
+        }
+    }
+
+    async fn contents_now(&self) -> Result<Contents, Unreadable> {
+        let mut contents = Vec::new();
+        for path in &self.paths {
+            let unreadable = |error| Unreadable { path: path.clone(), error };
+            contents.push(tokio::fs::read(path).await.map_err(unreadable)?);
+        }
+        Ok(contents)
+    }
+}
+
+fn contents(paths: &[PathBuf]) -> Result<Contents, Unreadable> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|error| Unreadable { path: path.clone(), error })
+    };
+    paths.iter().map(read).collect()
+}
