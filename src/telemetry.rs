@@ -17,12 +17,14 @@ use tracing_subscriber::{
 
 use crate::config::{Log, LogFormat};
 
+/// How many lines may wait to be written: about a megabyte.
+const BACKLOG: usize = 1024;
+
 /// Installs the process's log. A second call changes nothing.
 ///
 /// Lines for machines are written by a thread of their own, as many at once as there
-/// are: a request waits for no disk. None is lost; where the thread falls 128,000
-/// lines behind, requests wait for it, and what is left is written when the guard is
-/// dropped.
+/// are: a request waits for no disk. None is lost: where the thread falls far behind,
+/// requests wait for it, and what is left is written when the guard is dropped.
 #[must_use = "dropped at once, the guard lets nothing be logged"]
 pub fn init(settings: &Log) -> Option<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -30,7 +32,7 @@ pub fn init(settings: &Log) -> Option<WorkerGuard> {
     // `try_init` fails only where a log is installed already.
     match settings.format {
         LogFormat::Json => {
-            let lines = NonBlockingBuilder::default().lossy(false);
+            let lines = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(BACKLOG);
             let (lines, guard) = lines.finish(BufWriter::with_capacity(1 << 16, io::stderr()));
             let _ = log.event_format(Json).with_writer(lines).try_init();
             Some(guard)
