@@ -80,12 +80,12 @@ struct Line {
 
 impl Line {
     fn add(&mut self, name: &str, value: impl Serialize) {
-        if self.json.len() > 1 {
-            self.json.push(b',');
+        // Names are identifiers of Rust, which JSON need not escape.
+        let comma = if self.json.len() > 1 { "," } else { "" };
+        for part in [comma, "\"", name, "\":"] {
+            self.json.extend_from_slice(part.as_bytes());
         }
-        // Neither fails: memory can be written to, and the values are plain.
-        let _ = serde_json::to_writer(&mut self.json, name);
-        self.json.push(b':');
+        // That cannot fail: memory can be written to, and the values are plain.
         let _ = serde_json::to_writer(&mut self.json, &value);
     }
 }

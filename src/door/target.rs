@@ -1,17 +1,17 @@
 //! Which of the five operations a request is for.
 
-use std::collections::BTreeMap;
-
 use percent_encoding::percent_decode_str;
 
-use crate::glacier::Operation;
+use crate::{
+    glacier::Operation,
+    http::parameters::{PATH_NAMES, PathNames},
+};
 
-/// An operation and what its path names, decoded but not checked, under the names
-/// of Glacier's documentation.
+/// An operation and what its path names, decoded but not checked.
 #[derive(Debug, PartialEq)]
 pub(super) struct Target {
     pub(super) operation: Operation,
-    pub(super) names: BTreeMap<String, String>,
+    pub(super) names: PathNames,
 }
 
 impl Target {
@@ -31,12 +31,15 @@ impl Target {
             ("DELETE", [_, "vaults", _, "multipart-uploads", _]) => AbortMultipartUpload,
             _ => return None,
         };
-        let names = ["accountId", "vaultName", "uploadId"].into_iter();
-        let decode = |(name, text): (&str, &&str)| {
+        let decode = |(name, text): (&'static str, &&str)| {
             let text = percent_decode_str(text).decode_utf8().ok()?;
-            Some((name.to_owned(), text.into_owned()))
+            Some((name, text.into_owned()))
         };
-        let names = names.zip(segments.iter().step_by(2)).map(decode).collect::<Option<_>>()?;
+        let names = PATH_NAMES
+            .into_iter()
+            .zip(segments.iter().step_by(2))
+            .map(decode)
+            .collect::<Option<_>>()?;
         Some(Self { operation, names })
     }
 }

@@ -1,7 +1,7 @@
 //! Glacier's identifiers as checked types: a value of one of these is safe to
 //! put into a request path and to compare with a policy.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -16,7 +16,7 @@ macro_rules! checked_string {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The identifier's text.
@@ -31,7 +31,7 @@ macro_rules! checked_string {
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 check(text).map_err(InvalidId)?;
-                Ok(Self(text.to_owned()))
+                Ok(Self(text.into()))
             }
         }
 
@@ -150,7 +150,7 @@ checked_string!(
 impl Region {
     /// The partition the region belongs to, as it stands in ARNs.
     pub fn partition(&self) -> &'static str {
-        match self.0.as_str() {
+        match &*self.0 {
             r if r.starts_with("cn-") => "aws-cn",
             r if r.starts_with("us-gov-") => "aws-us-gov",
             r if r.starts_with("us-iso-") => "aws-iso",

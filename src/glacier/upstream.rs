@@ -59,12 +59,12 @@ impl Upstream {
         );
         let shared = shared.build();
         // With a single attempt there would be none left for the SDK's verdict.
-        let connector = direct::connector(settings).filter(|_| max_attempts > 1);
+        let tls = (max_attempts > 1).then(direct::tls);
         let regional = |region: &Region| {
             let mut config = config::Builder::from(&shared)
                 .region(config::Region::new(region.as_str().to_owned()));
-            let direct_abort = connector.clone().map(|connector| {
-                let direct = DirectAbort::new(settings, seen.clone(), connector);
+            let direct_abort = tls.clone().map(|tls| {
+                let direct = DirectAbort::new(settings, seen.clone(), tls);
                 config.push_interceptor(direct.learn());
                 direct
             });
@@ -91,21 +91,24 @@ impl Upstream {
     ) -> Result<Reply<()>, UpstreamError> {
         let arn = vault(permit)?;
         let regional = self.regional(permit, Operation::AbortMultipartUpload, &arn.region)?;
-        let call = regional
-            .client
-            .abort_multipart_upload()
-            .account_id(arn.account.as_str())
-            .vault_name(arn.vault.as_str())
-            .upload_id(upload.as_str());
         let started = Instant::now();
         let attempt = match &regional.direct_abort {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
+        if let Attempt::Aborted(reply) = attempt {
+            return Ok(reply);
+        }
+        let call = regional
+            .client
+            .abort_multipart_upload()
+            .account_id(arn.account.as_str())
+            .vault_name(arn.vault.as_str())
+            .upload_id(upload.as_str())
+            .customize();
         let call = match attempt {
-            Attempt::Aborted(reply) => return Ok(reply),
-            Attempt::Failed => call.customize().config_override(self.after(started)),
-            Attempt::NotMade => call.customize(),
+            Attempt::Failed => call.config_override(self.after(started)),
+            _ => call,
         };
         // In a box, since it is large and every request's future holds its place.
         let output = Box::pin(call.send()).await.map_err(UpstreamError::from_sdk)?;

@@ -175,7 +175,8 @@ impl Call {
     /// Decides whether the caller may perform `operation` on `resource`.
     fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
         let arn = resource.to_string();
-        self.note(operation, arn, self.decide(operation, resource))
+        self.asks(operation, arn);
+        self.note(operation, self.decide(operation, resource))
     }
 
     /// The same for an upload, whose age and description policies may ask for.
@@ -188,12 +189,11 @@ impl Call {
         self.recorder.edit().upload_id = Some(upload.to_string());
         let Self { gateway, principal, context, policies, .. } = self;
         let resource = Resource::vault(vault);
-        let arn = resource.to_string();
+        self.asks(operation, resource.to_string());
         let lookup = policies.upload_lookup(principal, operation, &resource, context);
         let decision = match lookup {
             None => policies.decide(principal, operation, resource, context),
             Some(permit) => {
-                self.asks(operation, &arn);
                 // In a box, since it is large and few requests need it.
                 let facts = Box::pin(gateway.uploads.facts(&gateway.upstream, &permit, upload));
                 let UploadFacts { created, description } = self.forward(facts).await?;
@@ -202,7 +202,7 @@ impl Call {
                 policies.decide(principal, operation, resource, &context)
             }
         };
-        self.note(operation, arn, decision)
+        self.note(operation, decision)
     }
 
     fn decide(&self, operation: Operation, resource: Resource) -> Result<Permit, Denial> {
@@ -210,30 +210,28 @@ impl Call {
     }
 
     /// Notes what is asked for.
-    fn asks(&self, operation: Operation, arn: &str) {
+    fn asks(&self, operation: Operation, arn: String) {
         let mut record = self.recorder.edit();
         record.action = Some(operation.action());
-        record.resource = Some(arn.to_owned());
+        record.resource = Some(arn);
     }
 
     /// Notes the decision in the record; a denial becomes the caller's problem.
     fn note(
         &self,
         operation: Operation,
-        arn: String,
         decision: Result<Permit, Denial>,
     ) -> Result<Permit, Problem> {
-        self.asks(operation, &arn);
         let mut record = self.recorder.edit();
         match decision {
             Ok(permit) => {
                 record.decision = Some("allowed");
-                record.statement = Some(permit.statement().to_string());
+                record.statement = Some(Arc::clone(permit.statement()));
                 Ok(permit)
             }
             Err(denial) => {
                 record.decision = Some(denial.reason());
-                record.statement = denial.statement().map(ToString::to_string);
+                record.statement = denial.statement().cloned();
                 Err(self.not_authorized(operation, denial))
             }
         }
@@ -329,7 +327,8 @@ pub fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
     if headers.next().is_some() {
         return Err(Problem::new(Code::TokenInvalid, "The request has two Authorization headers."));
     }
-    let text = header.to_str().map_err(|_| {
+    let text = std::str::from_utf8(header.as_bytes()).ok().filter(|text| text.is_ascii());
+    let text = text.ok_or_else(|| {
         Problem::new(Code::TokenInvalid, "The Authorization header is not plain ASCII.")
     })?;
     match text.split_once(' ') {

@@ -22,9 +22,16 @@ pub const UPLOADS_PAGE: i32 = 50;
 /// The longest marker that is forwarded, in bytes.
 const MAX_MARKER: usize = 1024;
 
+/// What a path names: its parameters by their names in Glacier's documentation, once
+/// decoded.
+pub type PathNames = Vec<(&'static str, String)>;
+
+/// The names that a path may have.
+pub const PATH_NAMES: [&str; 3] = ["accountId", "vaultName", "uploadId"];
+
 /// A request's parameters as text: the path's once decoded, the query's unique.
 pub struct Parameters {
-    path: BTreeMap<String, String>,
+    path: PathNames,
     query: BTreeMap<String, String>,
     /// The region, where not the query but a signature names it.
     region: Option<Region>,
@@ -35,15 +42,16 @@ impl FromRequest for Parameters {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let path = request.match_info().iter();
-        let path = path.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let path = request.match_info();
+        let named = |name| Some((name, path.get(name)?.to_owned()));
+        let path = PATH_NAMES.into_iter().filter_map(named).collect();
         ready(Self::new(path, request.query_string()))
     }
 }
 
 impl Parameters {
-    /// The parameters of a path, once decoded, and of a query as it was sent.
-    pub fn new(path: BTreeMap<String, String>, query_string: &str) -> Result<Self, Problem> {
+    /// The parameters of a path, and of a query as it was sent.
+    pub fn new(path: PathNames, query_string: &str) -> Result<Self, Problem> {
         let mut query = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query_string.as_bytes()) {
             if query.insert(name.to_string(), value.into_owned()).is_some() {
@@ -85,7 +93,7 @@ impl Parameters {
 
     /// The account and region that the request names.
     pub fn account(&self, gateway: &Gateway) -> Result<(Region, AccountId), Problem> {
-        let requested = self.path.get("accountId").map_or("-", String::as_str);
+        let requested = self.named("accountId").unwrap_or("-");
         if requested != "-" {
             self.in_path::<AccountId>("accountId")?;
         }
@@ -142,8 +150,13 @@ impl Parameters {
         Ok(Page { marker, limit })
     }
 
+    fn named(&self, name: &str) -> Option<&str> {
+        let named = self.path.iter().find(|(own, _)| *own == name);
+        named.map(|(_, value)| value.as_str())
+    }
+
     fn in_path<T: FromStr<Err = InvalidId>>(&self, name: &str) -> Result<T, Problem> {
-        let text = self.path.get(name).map_or("", String::as_str);
+        let text = self.named(name).unwrap_or_default();
         text.parse().map_err(|error| invalid(name, &error))
     }
 }

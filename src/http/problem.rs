@@ -197,7 +197,7 @@ impl Problem {
             code: self.code,
             request_id,
             reason: denial.map(Denial::reason),
-            statement: denial.and_then(Denial::statement),
+            statement: denial.and_then(Denial::statement).map(AsRef::as_ref),
             limited_by_guardrails,
             near_misses,
         })

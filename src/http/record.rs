@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, web::Data};
+use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, http::Method, web::Data};
 
 use super::peer::Peer;
 use crate::{
     authn::Principal,
     gateway::Gateway,
     metrics::{Metrics, Route},
+    policy::StatementId,
 };
 
 /// What is known of a request so far. Written as one event when dropped, so that
@@ -26,7 +27,7 @@ pub struct Record {
     /// Through which door it came: `rest` or `glacier`.
     pub door: &'static str,
     /// The HTTP method.
-    pub method: String,
+    pub method: Method,
     /// The route's pattern; never the raw path, which may hold anything.
     pub route: String,
     /// The caller's side of the connection.
@@ -44,7 +45,7 @@ pub struct Record {
     /// `allowed`, `explicitDeny` or `implicitDeny`.
     pub decision: Option<&'static str>,
     /// The policy and statement that decided.
-    pub statement: Option<String>,
+    pub statement: Option<Arc<StatementId>>,
     /// What became of it: `aborted`, `already-gone`, `unknown`, `ok`, or the
     /// problem's or Glacier's code.
     pub outcome: Option<&'static str>,
@@ -78,7 +79,7 @@ impl Recorder {
         let record = Record {
             request_id,
             door: "rest",
-            method: request.method().to_string(),
+            method: request.method().clone(),
             route: String::new(),
             peer,
             principal: None,
@@ -114,10 +115,10 @@ impl Recorder {
 }
 
 impl Record {
-    fn count(&self, duration: Duration) {
+    fn count(&mut self, duration: Duration) {
         let Some(metrics) = &self.metrics else { return };
-        let route =
-            Route { door: self.door, method: known(&self.method), route: self.route.clone() };
+        let route = std::mem::take(&mut self.route);
+        let route = Route { door: self.door, method: known(self.method.as_str()), route };
         metrics.request(route, self.status.unwrap_or(CLIENT_LEFT), duration);
         let Some(action) = self.action else { return };
         if let Some(decision) = self.decision {
@@ -143,12 +144,11 @@ fn known(method: &str) -> &'static str {
 impl Drop for Record {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        self.count(duration);
         let caller = self.principal.as_deref();
         tracing::info!(
             target: "glacier_gateway::request",
             request_id = self.request_id,
-            method = self.method,
+            method = self.method.as_str(),
             route = self.route,
             source_ip = self.peer.and_then(|peer| peer.address).map(tracing::field::display),
             issuer = caller.map(|caller| caller.issuer.as_str()),
@@ -159,7 +159,7 @@ impl Drop for Record {
             resource = self.resource,
             upload_id = self.upload_id,
             decision = self.decision,
-            statement = self.statement,
+            statement = self.statement.as_deref().map(tracing::field::display),
             outcome = self.outcome.unwrap_or(match self.status {
                 Some(_) => "ok",
                 // The client closed the connection before there was an answer.
@@ -172,6 +172,7 @@ impl Drop for Record {
             duration_ms = milliseconds(duration),
             "request"
         );
+        self.count(duration);
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::keys::{self, Known};
 use super::resource::Resource;
@@ -70,14 +70,22 @@ pub(crate) trait Facts {
 /// resource. Made once per request; deciding only reads it.
 #[derive(Clone, Debug)]
 pub struct Context {
-    source_ip: Option<String>,
+    source_ip: Option<IpAddr>,
     secure_transport: bool,
     user_agent: Option<String>,
-    current_time: String,
-    epoch_time: String,
+    now: OffsetDateTime,
+    /// What few policies ask for, printed when one does.
+    printed: Printed,
     dry_run: bool,
     upload: Option<Upload>,
     given: Option<GivenKeys>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Printed {
+    source_ip: OnceCell<String>,
+    current_time: OnceCell<String>,
+    epoch_time: OnceCell<String>,
 }
 
 /// Facts about one multipart upload, looked up only for policies that ask.
@@ -90,15 +98,12 @@ struct Upload {
 impl Context {
     /// The context of a request that arrived at `now`, over TLS or not.
     pub fn new(now: OffsetDateTime, secure_transport: bool) -> Self {
-        // Formatting fails only for years beyond 9999; the key is then absent
-        // and a date condition does not match.
-        let utc = now.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).unwrap_or(now);
         Self {
             source_ip: None,
             secure_transport,
             user_agent: None,
-            current_time: utc.format(&Rfc3339).unwrap_or_default(),
-            epoch_time: now.unix_timestamp().to_string(),
+            now,
+            printed: Printed::default(),
             dry_run: false,
             upload: None,
             given: None,
@@ -108,7 +113,7 @@ impl Context {
     /// Sets `aws:SourceIp`: the caller's address, which a trusted proxy may have
     /// reported. An IPv4 address mapped into IPv6 is taken as IPv4.
     pub fn source_ip(mut self, address: IpAddr) -> Self {
-        self.source_ip = Some(address.to_canonical().to_string());
+        self.source_ip = Some(address.to_canonical());
         self
     }
 
@@ -187,6 +192,7 @@ impl Facts for Request<'_> {
 
     fn get(&self, key: &str) -> Option<Values<'_>> {
         let Self { principal, team, resource, context, .. } = self;
+        let printed = &context.printed;
         if let Some(given) = context.given.as_ref().and_then(|given| given.get(key)) {
             return given;
         }
@@ -211,10 +217,20 @@ impl Facts for Request<'_> {
             "aws:username" => Values::one(&principal.subject),
             "aws:requestedregion" => Values::one(resource.as_ref()?.region().as_str()),
             "aws:resourceaccount" => Values::one(resource.as_ref()?.owner().as_str()),
-            "aws:sourceip" => context.source_ip.as_deref().and_then(Values::one),
+            "aws:sourceip" => {
+                let address = context.source_ip?;
+                Values::one(printed.source_ip.get_or_init(|| address.to_string()))
+            }
             "aws:securetransport" => Values::one(flag(context.secure_transport)),
-            "aws:currenttime" => Values::one(&context.current_time),
-            "aws:epochtime" => Values::one(&context.epoch_time),
+            "aws:currenttime" => Values::one(printed.current_time.get_or_init(|| {
+                let utc = context.now.to_offset(UtcOffset::UTC);
+                // Formatting fails only for years beyond 9999; a date condition then
+                // does not match.
+                utc.replace_nanosecond(0).unwrap_or(utc).format(&Rfc3339).unwrap_or_default()
+            })),
+            "aws:epochtime" => Values::one(
+                printed.epoch_time.get_or_init(|| context.now.unix_timestamp().to_string()),
+            ),
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
             "gateway:dryrun" => Values::one(flag(context.dry_run)),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),

@@ -144,7 +144,7 @@ pub enum Missed {
 
 impl Denial {
     /// The statement that denies, if one does.
-    pub fn statement(&self) -> Option<&StatementId> {
+    pub fn statement(&self) -> Option<&Arc<StatementId>> {
         match self {
             Denial::ExplicitDeny { statement, .. } => Some(statement),
             Denial::ImplicitDeny { .. } | Denial::UploadUnknown => None,

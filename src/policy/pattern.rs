@@ -6,6 +6,8 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use memchr::memchr;
+
 use super::context::{Facts, Values};
 use super::keys::ContextKey;
 
@@ -285,17 +287,12 @@ fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
     };
     // Where to go on after a `*` that has matched up to `at` so far: at the next
     // place where the literal that follows it may begin.
-    let further = |resume: usize, mut at: usize| {
-        let first = match pieces.get(resume) {
-            Some(Piece::Text(literal)) => literal.as_bytes().first(),
-            _ => None,
-        };
-        loop {
-            at = wild(at)?;
-            if first.is_none() || text.as_bytes().get(at) == first {
-                return Some(at);
-            }
-        }
+    let further = |resume: usize, at: usize| {
+        let next = wild(at)?;
+        let Some(Piece::Text(literal)) = pieces.get(resume) else { return Some(next) };
+        let found = next + memchr(*literal.as_bytes().first()?, &text.as_bytes()[next..])?;
+        let passes = next >= free || !text[next..found.min(free)].contains(':');
+        passes.then_some(found)
     };
     let (mut piece, mut at) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

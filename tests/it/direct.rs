@@ -10,29 +10,40 @@ use std::{
 use glacier_gateway::authn::sigv4::{Authorization, SignedRequest};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::watch,
 };
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
 
-use crate::support::{ACCOUNT, Gateway, REGION, problem, uploads};
+use crate::{
+    support::{ACCOUNT, Gateway, REGION, problem, uploads},
+    tls::Ca,
+};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Only the SDK's own requests carry this header.
 const FROM_SDK: &str = "amz-sdk-invocation-id";
 
+const ABORTED: &str = "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\n";
+
 /// A request as it was on the wire; headers' names in lower case, in order.
 #[derive(Clone, Debug)]
 struct Wire {
+    /// The connection's number.
+    connection: usize,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
 }
 
 impl Wire {
-    fn parse(head: &str) -> Self {
+    fn parse(connection: usize, head: &str) -> Self {
         let mut lines = head.trim_end().split("\r\n");
         let mut request = lines.next().unwrap().split(' ').map(str::to_owned);
         let headers = lines.map(|line| {
@@ -40,7 +51,7 @@ impl Wire {
             (name.to_lowercase(), value.to_owned())
         });
         let (method, target) = (request.next().unwrap(), request.next().unwrap());
-        Self { method, target, headers: headers.collect() }
+        Self { connection, method, target, headers: headers.collect() }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -77,24 +88,53 @@ impl Wire {
     }
 }
 
-/// A server that notes what it gets and answers 204.
+/// A server that notes what it gets and answers all of it alike.
 struct Recording {
     url: String,
     requests: Arc<Mutex<Vec<Wire>>>,
+    /// How many connections the server has closed.
+    closed: watch::Receiver<usize>,
 }
 
 impl Recording {
     async fn start() -> Self {
+        Self::answering(ABORTED, false, None).await
+    }
+
+    /// Answers `reply`, over TLS if so told; if it `closes`, each connection once only.
+    async fn answering(reply: &'static str, closes: bool, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::default();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let requests: Arc<Mutex<Vec<Wire>>> = Arc::default();
         let noted = Arc::clone(&requests);
+        let (closing, closed) = watch::channel(0);
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, Arc::clone(&noted)));
+            for connection in 0.. {
+                let Ok((stream, _)) = listener.accept().await else { break };
+                let (requests, closing) = (Arc::clone(&noted), closing.clone());
+                let tls = tls.clone();
+                tokio::spawn(async move {
+                    let mut stream = match tls {
+                        None => Either::Left(stream),
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => Either::Right(stream),
+                            Err(_) => return,
+                        },
+                    };
+                    while let Some(head) = read_head(&mut stream).await {
+                        requests.lock().unwrap().push(Wire::parse(connection, &head));
+                        stream.write_all(reply.as_bytes()).await.unwrap();
+                        if closes {
+                            drop(stream);
+                            closing.send_modify(|closed| *closed += 1);
+                            break;
+                        }
+                    }
+                });
             }
         });
-        Self { url, requests }
+        Self { url, requests, closed }
     }
 
     fn take(&self) -> Vec<Wire> {
@@ -102,16 +142,12 @@ impl Recording {
     }
 }
 
-async fn answer(mut stream: TcpStream, requests: Arc<Mutex<Vec<Wire>>>) {
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = String::new();
-    while let Ok(byte) = stream.read_u8().await {
-        head.push(byte.into());
-        if head.ends_with("\r\n\r\n") {
-            requests.lock().unwrap().push(Wire::parse(&std::mem::take(&mut head)));
-            let reply = b"HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\n";
-            stream.write_all(reply).await.unwrap();
-        }
+    while !head.ends_with("\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?.into());
     }
+    Some(head)
 }
 
 async fn abort(gateway: &Gateway, vault: &str, upload: &str) {
@@ -151,6 +187,68 @@ async fn a_direct_abort_is_on_the_wire_what_the_sdks_is() {
                 by_sdk.verify();
                 direct.verify();
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_are_used_again_where_glacier_keeps_them() {
+    const CLOSING: &str =
+        "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\nConnection: close\r\n\r\n";
+    const AND_MORE: &str = "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\nmore";
+    const ALIKE: [usize; 3] = [1, 1, 1];
+    const NEW: [usize; 3] = [1, 2, 3];
+    for (reply, closes, expected) in [
+        (ABORTED, false, ALIKE),
+        // Closed without a word, it is found closed before it is used again.
+        (ABORTED, true, NEW),
+        (CLOSING, false, NEW),
+        // What nobody asked for would be taken for the next reply.
+        (AND_MORE, false, NEW),
+    ] {
+        let mut glacier = Recording::answering(reply, closes, None).await;
+        let gateway = Gateway::start().with_environment(&[
+            ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+            ("GATEWAY__SERVER__WORKERS", "1"),
+        ]);
+        for (nth, id) in ["first", "second", "third", "fourth"].iter().enumerate() {
+            abort(&gateway, "own-a", id).await;
+            if closes {
+                glacier.closed.wait_for(|closed| *closed > nth).await.unwrap();
+            }
+        }
+        let received = glacier.take();
+        // The first is the SDK's, on a connection of its own.
+        assert!(received[0].header(FROM_SDK).is_some());
+        let direct = &received[1..];
+        assert!(direct.iter().all(|wire| wire.header(FROM_SDK).is_none()), "{direct:?}");
+        let connections: Vec<_> = direct.iter().map(|wire| wire.connection).collect();
+        assert_eq!(connections, expected, "{reply}");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_a_server_must_show_a_certificate_of_the_systems() {
+    let (ours, foreign) = (Ca::new(), Ca::new());
+    let file = NamedTempFile::new().unwrap();
+    fs::write(file.path(), ours.certificate()).unwrap();
+    for (ca, expected) in [(ours, 204), (foreign, 502)] {
+        let glacier = Recording::answering(ABORTED, false, Some(ca.acceptor())).await;
+        let gateway = Gateway::start().with_environment(&[
+            ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+            ("GATEWAY__SERVER__WORKERS", "1"),
+            ("SSL_CERT_FILE", file.path().to_str().unwrap()),
+        ]);
+        for id in ["first", "second", "third"] {
+            let path = format!("{}/{id}", uploads("own-a"));
+            let reply = gateway.call("owner", Method::DELETE, &path).await;
+            assert_eq!(reply.status(), expected);
+        }
+        let received: Vec<_> =
+            glacier.take().iter().map(|w| (w.connection, w.header(FROM_SDK).is_some())).collect();
+        match expected {
+            204 => assert_eq!(received, [(0, true), (1, false), (1, false)]),
+            _ => assert_eq!(received, []),
         }
     }
 }

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use reqwest::{Certificate, Client, Identity};
 use rustls::{
     ServerConfig,
-    pki_types::{PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,10 +22,10 @@ use crate::support::{BINARY, Gateway, Key, claims, now, problem};
 const VAULTS: &str = "/v1/accounts/-/vaults";
 
 /// A certificate authority.
-struct Ca(CertifiedIssuer<'static, KeyPair>);
+pub struct Ca(CertifiedIssuer<'static, KeyPair>);
 
 impl Ca {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
@@ -43,6 +43,26 @@ impl Ca {
         self.certify(|params| {
             params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
         })
+    }
+
+    /// The authority's own certificate, PEM.
+    pub fn certificate(&self) -> String {
+        self.0.pem()
+    }
+
+    /// What makes a server on this machine speak TLS.
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let (certificate, key) = self.server();
+        let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
     }
 
     fn caller(&self, names: &[SanType]) -> Identity {
@@ -101,7 +121,7 @@ fn write(files: &TempDir, server: &Ca, callers: &Ca) {
 }
 
 fn client(ca: &Ca, identity: Option<Identity>) -> Client {
-    let root = Certificate::from_pem(ca.0.pem().as_bytes()).unwrap();
+    let root = Certificate::from_pem(ca.certificate().as_bytes()).unwrap();
     let client = Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0);
     match identity {
         Some(identity) => client.identity(identity).build().unwrap(),
@@ -242,17 +262,7 @@ async fn certificates_are_replaced_without_a_restart() {
 }
 
 /// Serves `body` at every path over TLS.
-async fn serve(listener: TcpListener, certificate: (String, String), body: String) {
-    let chain = rustls::pki_types::CertificateDer::from_pem_slice(certificate.0.as_bytes());
-    let key = PrivateKeyDer::from_pem_slice(certificate.1.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![chain.unwrap()], key)
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+async fn serve(listener: TcpListener, acceptor: TlsAcceptor, body: String) {
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         let Ok(mut stream) = acceptor.accept(stream).await else { continue };
@@ -273,10 +283,10 @@ async fn an_issuer_behind_a_private_ca_is_believed_with_that_ca_only() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     let body = json!({"keys": [key.public]}).to_string();
-    tokio::spawn(serve(listener, ca.server(), body));
+    tokio::spawn(serve(listener, ca.acceptor(), body));
     let files = TempDir::new().unwrap();
     let path: PathBuf = files.path().join("ca.crt");
-    std::fs::write(&path, ca.0.pem()).unwrap();
+    std::fs::write(&path, ca.certificate()).unwrap();
     let issuer = format!(
         "[issuers.private]\nissuer = \"urn:private\"\naudiences = [\"glacier-gateway\"]\n\
          jwks_url = \"https://{address}/jwks\"\n"

@@ -9,6 +9,7 @@
 //! anything else is no answer, and the call goes to the SDK, whose verdict stands.
 //! Glacier lets an abort be repeated, so nothing is lost by that.
 
+mod connection;
 mod credentials;
 mod signer;
 mod template;
@@ -20,41 +21,35 @@ use std::{
 };
 
 use aws_sdk_glacier::{config::SharedInterceptor, error::BoxError};
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
 use thread_local::ThreadLocal;
 use time::OffsetDateTime;
+use tokio_rustls::TlsConnector;
 
-pub(super) use self::credentials::SeenCredentials;
+pub(super) use self::{connection::tls, credentials::SeenCredentials};
 use self::{
+    connection::{Answer, Endpoint, Pool},
     signer::Signer,
     template::{Learn, Template},
 };
 use super::{Reply, UploadId, VaultArn};
 use crate::config::Aws;
 
-/// The body of an error is read this far, to keep its connection.
-const MAX_BODY: usize = 64 * 1024;
-
 /// The first attempts of one region's aborts.
 pub(super) struct DirectAbort {
     template: Arc<OnceLock<Option<Template>>>,
+    endpoint: OnceLock<Option<Endpoint>>,
+    tls: Option<TlsConnector>,
     credentials: SeenCredentials,
-    connector: HttpsConnector<HttpConnector>,
+    connect_timeout: Duration,
     timeout: Duration,
     threads: ThreadLocal<Thread>,
 }
 
 /// What each of the server's threads has for itself: a reply that another thread
 /// would have to pass on costs both of them.
+#[derive(Default)]
 struct Thread {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    idle: RefCell<Pool>,
     signer: RefCell<Option<Signer>>,
 }
 
@@ -69,18 +64,20 @@ pub(super) enum Attempt {
 }
 
 impl DirectAbort {
-    /// Nothing is sent before [`Self::learn`] has seen the SDK do it.
+    /// Nothing is sent before [`Self::learn`] has seen the SDK do it, and nothing
+    /// that takes TLS without `tls`.
     pub(super) fn new(
         settings: &Aws,
         credentials: SeenCredentials,
-        connector: HttpsConnector<HttpConnector>,
+        tls: Option<TlsConnector>,
     ) -> Self {
-        let timeout = settings.attempt_timeout.min(settings.read_timeout);
         Self {
             template: Arc::default(),
+            endpoint: OnceLock::new(),
+            tls,
             credentials,
-            connector,
-            timeout,
+            connect_timeout: settings.connect_timeout,
+            timeout: settings.attempt_timeout.min(settings.read_timeout),
             threads: ThreadLocal::new(),
         }
     }
@@ -92,11 +89,19 @@ impl DirectAbort {
 
     /// Asks Glacier once to abort an upload.
     pub(super) async fn attempt(&self, vault: &VaultArn, upload: &UploadId) -> Attempt {
-        let thread = self.threads.get_or(|| Thread::new(self.connector.clone()));
-        let Some(request) = self.request(thread, vault, upload) else { return Attempt::NotMade };
-        let answer = tokio::time::timeout(self.timeout, thread.answer(request)).await;
-        match answer.map_err(Into::into).flatten() {
-            Ok(reply) => Attempt::Aborted(reply),
+        let thread = self.threads.get_or_default();
+        let Some((endpoint, request)) = self.request(thread, vault, upload) else {
+            return Attempt::NotMade;
+        };
+        let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
+        match answer.await.map_err(BoxError::from).flatten() {
+            Ok(Answer { status: 204, request_id, .. }) => {
+                Attempt::Aborted(Reply { value: (), request_id })
+            }
+            Ok(Answer { status, .. }) => {
+                tracing::debug!(status, "the SDK repeats an abort");
+                Attempt::Failed
+            }
             Err(reason) => {
                 tracing::debug!(reason, "the SDK repeats an abort");
                 Attempt::Failed
@@ -104,54 +109,55 @@ impl DirectAbort {
         }
     }
 
+    /// The request on the wire, and where to send it.
     fn request(
         &self,
         thread: &Thread,
         VaultArn { account, vault, .. }: &VaultArn,
         upload: &UploadId,
-    ) -> Option<Request<Empty<Bytes>>> {
+    ) -> Option<(&Endpoint, String)> {
         let template = self.template.get()?.as_ref()?;
+        let Template { scheme, authority, path, .. } = template;
+        let tls = self.tls.as_ref();
+        let endpoint = self.endpoint.get_or_init(|| Endpoint::new(scheme, authority, tls));
+        let endpoint = endpoint.as_ref()?;
         let now = OffsetDateTime::now_utc();
         let credentials = self.credentials.at(now)?;
         let mut signer = thread.signer.borrow_mut();
         if !signer.as_ref().is_some_and(|signer| signer.signs(&credentials, now)) {
             *signer = Some(Signer::new(template, credentials, now)?);
         }
-        let path = format!("{}/{account}/vaults/{vault}/multipart-uploads/{upload}", template.path);
-        signer.as_ref()?.sign(path, now)
+        let path = [
+            path,
+            "/",
+            account.as_str(),
+            "/vaults/",
+            vault.as_str(),
+            "/multipart-uploads/",
+            upload.as_str(),
+        ]
+        .concat();
+        Some((endpoint, signer.as_ref()?.sign(&path, now)?))
     }
-}
 
-impl Thread {
-    fn new(connector: HttpsConnector<HttpConnector>) -> Self {
-        let client =
-            Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Self { client, signer: RefCell::default() }
-    }
-
-    async fn answer(&self, request: Request<Empty<Bytes>>) -> Result<Reply<()>, BoxError> {
-        let response = self.client.request(request).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            let request_id = response.headers().get("x-amzn-requestid");
-            let request_id = request_id.and_then(|id| id.to_str().ok()).map(str::to_owned);
-            return Ok(Reply { value: (), request_id });
+    async fn answer(
+        &self,
+        thread: &Thread,
+        endpoint: &Endpoint,
+        request: &str,
+    ) -> Result<Answer, BoxError> {
+        let idle = thread.idle.borrow_mut().take();
+        let connection = match idle {
+            Some(connection) => connection,
+            // In a box, since it is large and few requests need it.
+            None => {
+                Box::pin(tokio::time::timeout(self.connect_timeout, endpoint.connect())).await??
+            }
+        };
+        let (answer, connection) = connection.send(request.as_bytes()).await?;
+        if let Some(connection) = connection {
+            thread.idle.borrow_mut().put(connection);
         }
-        let status = response.status();
-        // Read to its end, the body leaves a connection to use again.
-        let _ = Limited::new(response.into_body(), MAX_BODY).collect().await;
-        Err(format!("Glacier answered {status}").into())
+        Ok(answer)
     }
-}
-
-/// Connects to Glacier as the SDK does: by the system's root certificates. `None`
-/// where there are none.
-pub(super) fn connector(settings: &Aws) -> Option<HttpsConnector<HttpConnector>> {
-    let mut tcp = HttpConnector::new();
-    tcp.enforce_http(false);
-    tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(settings.connect_timeout));
-    let tls = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
-        .ok()?;
-    Some(tls.https_or_http().enable_http1().wrap_connector(tcp))
 }

@@ -8,13 +8,7 @@ use aws_credential_types::Credentials;
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
 use data_encoding::HEXLOWER;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Uri,
-    header::AUTHORIZATION,
-    uri::{Authority, PathAndQuery, Scheme},
-};
-use http_body_util::Empty;
-use hyper::body::Bytes;
+use http::HeaderValue;
 use time::{Date, OffsetDateTime, macros::format_description};
 
 use super::template::{DATE, TOKEN, Template};
@@ -27,15 +21,14 @@ pub(super) struct Signer {
     credentials: Arc<Credentials>,
     date: Date,
     key: Vec<u8>,
-    scheme: Scheme,
-    authority: Authority,
-    headers: HeaderMap,
+    /// The request between the path and the date's value.
+    head: String,
     /// `DATE/REGION/SERVICE/aws4_request`
     scope: String,
     /// The canonical request between the path and the date's value, and after it.
     before_date: String,
     after_date: String,
-    /// The `Authorization` header up to the signature.
+    /// The request between the date's value and the signature.
     authorization: String,
 }
 
@@ -47,16 +40,14 @@ impl Signer {
         credentials: Arc<Credentials>,
         now: OffsetDateTime,
     ) -> Option<Self> {
-        let Template { scheme, authority, region, service, .. } = template;
+        let Template { region, service, .. } = template;
         let secret = credentials.secret_access_key();
         let key = generate_signing_key(secret, now.into(), region, service).as_ref().to_vec();
         let scope = format!("{}/{region}/{service}/aws4_request", &timestamp(now)?[..8]);
 
         let mut headers = template.headers.clone();
         if let Some(token) = credentials.session_token() {
-            let mut token = HeaderValue::try_from(token).ok()?;
-            token.set_sensitive(true);
-            headers.insert(TOKEN, token);
+            headers.insert(TOKEN, HeaderValue::try_from(token).ok()?);
         }
         // After the path stands the empty query.
         let (mut before_date, mut canonical) = (String::new(), "\n\n".to_owned());
@@ -79,19 +70,15 @@ impl Signer {
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature=",
             credentials.access_key_id()
         );
-        let (scheme, authority, date) = (scheme.clone(), authority.clone(), now.date());
-        Some(Self {
-            credentials,
-            date,
-            key,
-            scheme,
-            authority,
-            headers,
-            scope,
-            before_date,
-            after_date,
-            authorization,
-        })
+        HeaderValue::try_from(&authorization).ok()?;
+        let authorization = format!("\r\nauthorization: {authorization}");
+        let mut head = " HTTP/1.1\r\n".to_owned();
+        for (name, value) in &headers {
+            write!(head, "{name}: {}\r\n", value.to_str().ok()?).ok()?;
+        }
+        write!(head, "{DATE}: ").ok()?;
+        let date = now.date();
+        Some(Self { credentials, date, key, head, scope, before_date, after_date, authorization })
     }
 
     /// Whether this signs with `credentials` on the day of `now`.
@@ -99,32 +86,16 @@ impl Signer {
         Arc::ptr_eq(&self.credentials, credentials) && self.date == now.date()
     }
 
-    /// An abort, signed. `path` must need no escaping, as its parts' types promise.
-    pub(super) fn sign(&self, path: String, now: OffsetDateTime) -> Option<Request<Empty<Bytes>>> {
-        let Self { before_date, after_date, scope, .. } = self;
+    /// An abort, signed, as it goes over the wire. `path` must need no escaping, as
+    /// its parts' types promise.
+    pub(super) fn sign(&self, path: &str, now: OffsetDateTime) -> Option<String> {
+        let Self { head, authorization, before_date, after_date, scope, .. } = self;
         let date = timestamp(now)?;
-        let canonical = format!("DELETE\n{path}{before_date}{date}{after_date}");
+        let canonical = ["DELETE\n", path, before_date, &date, after_date].concat();
         let hash = HEXLOWER.encode(digest(&SHA256, canonical.as_bytes()).as_ref());
-        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}");
+        let to_sign = ["AWS4-HMAC-SHA256\n", &date, "\n", scope, "\n", &hash].concat();
         let signature = calculate_signature(&self.key, to_sign.as_bytes());
-        let authorization = format!("{}{signature}", self.authorization);
-
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(PathAndQuery::try_from(path).ok()?)
-            .build()
-            .ok()?;
-        let mut request = Request::new(Empty::new());
-        *request.method_mut() = Method::DELETE;
-        *request.uri_mut() = uri;
-        let mut headers = self.headers.clone();
-        headers.insert(DATE, HeaderValue::try_from(date).ok()?);
-        let mut authorization = HeaderValue::try_from(authorization).ok()?;
-        authorization.set_sensitive(true);
-        headers.insert(AUTHORIZATION, authorization);
-        *request.headers_mut() = headers;
-        Some(request)
+        Some(["DELETE ", path, head, &date, authorization, &signature, "\r\n\r\n"].concat())
     }
 }
 
@@ -136,6 +107,7 @@ fn timestamp(now: OffsetDateTime) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use http::{HeaderMap, uri::Scheme};
     use time::macros::datetime;
 
     use super::*;
@@ -159,9 +131,9 @@ mod tests {
         assert!(!signer.signs(&used, datetime!(2026-11-24 0:00 UTC)));
         assert!(!signer.signs(&replaced, evening));
 
-        let request = signer.sign("/-/vaults/v/multipart-uploads/u".to_owned(), evening).unwrap();
-        assert_eq!(request.headers()[DATE], "20261123T235959Z");
-        let authorization = request.headers()[AUTHORIZATION].to_str().unwrap();
-        assert!(authorization.contains("/20261123/eu-central-1/glacier/aws4_request, "));
+        let request = signer.sign("/-/vaults/v/multipart-uploads/u", evening).unwrap();
+        assert!(request.starts_with("DELETE /-/vaults/v/multipart-uploads/u HTTP/1.1\r\n"));
+        assert!(request.contains("\r\nx-amz-date: 20261123T235959Z\r\n"));
+        assert!(request.contains("/20261123/eu-central-1/glacier/aws4_request, "));
     }
 }

@@ -1,0 +1,261 @@
+//! Connections to one endpoint, and as much of HTTP/1.1 (RFC 9112) as an abort
+//! takes: a request without a body is written, a reply's head is read. A general
+//! client does this in tasks and channels that cost more than the abort itself.
+
+use std::{
+    collections::VecDeque,
+    io::{Error, ErrorKind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use http::uri::{Authority, Scheme};
+use httparse::{EMPTY_HEADER, Header, Response, Status};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
+
+/// A connection that was idle for longer is closed rather than used again.
+const IDLE: Duration = Duration::from_secs(60);
+/// A longer reply is not read to its end.
+const MAX_LENGTH: usize = 64 * 1024;
+/// A reply with more header fields is not understood.
+const MAX_FIELDS: usize = 64;
+/// Room for the reply to an abort.
+const USUAL_LENGTH: usize = 1024;
+const NO_CONTENT: u16 = 204;
+
+/// How to reach an endpoint.
+pub(super) struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// A connection without a request under way.
+pub(super) struct Connection {
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
+    used: Instant,
+}
+
+/// Idle connections, the one used last at the end.
+#[derive(Default)]
+pub(super) struct Pool(VecDeque<Connection>);
+
+/// What an endpoint answered.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) request_id: Option<String>,
+    /// Where the next reply would begin; `None` if there can be none.
+    end: Option<usize>,
+}
+
+/// What to trust: the system's root certificates, as the SDK does. `None` where
+/// there are none.
+pub(in crate::glacier) fn tls() -> Option<TlsConnector> {
+    let mut roots = RootCertStore::empty();
+    let (trusted, _) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (trusted > 0).then(|| TlsConnector::from(Arc::new(config)))
+}
+
+impl Endpoint {
+    /// `None` if there must be TLS and cannot be.
+    pub(super) fn new(
+        scheme: &Scheme,
+        authority: &Authority,
+        tls: Option<&TlsConnector>,
+    ) -> Option<Self> {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (port, tls) = if *scheme == Scheme::HTTPS {
+            (443, Some((tls?.clone(), ServerName::try_from(host.clone()).ok()?)))
+        } else {
+            (80, None)
+        };
+        Some(Self { host, port: authority.port_u16().unwrap_or(port), tls })
+    }
+
+    /// Opens a connection.
+    pub(super) async fn connect(&self) -> Result<Connection, Error> {
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        stream.set_nodelay(true)?;
+        let stream = match &self.tls {
+            Some((tls, name)) => Either::Right(Box::new(tls.connect(name.clone(), stream).await?)),
+            None => Either::Left(stream),
+        };
+        Ok(Connection { stream, used: Instant::now() })
+    }
+}
+
+impl Pool {
+    /// A connection to use again.
+    pub(super) fn take(&mut self) -> Option<Connection> {
+        while let Some(mut connection) = self.0.pop_back() {
+            if connection.used.elapsed() < IDLE && connection.is_silent() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection, and closes those that have been idle for too long.
+    pub(super) fn put(&mut self, connection: Connection) {
+        while self.0.front().is_some_and(|oldest| oldest.used.elapsed() >= IDLE) {
+            self.0.pop_front();
+        }
+        self.0.push_back(connection);
+    }
+}
+
+impl Connection {
+    /// Whether nothing came since the last reply: neither its end nor what nobody
+    /// asked for.
+    fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream)
+            .poll_read(&mut context, &mut ReadBuf::new(&mut byte))
+            .is_pending()
+    }
+
+    /// Sends a request that has no body. Returns the connection as well, if it can
+    /// be used again.
+    pub(super) async fn send(mut self, head: &[u8]) -> Result<(Answer, Option<Self>), Error> {
+        self.stream.write_all(head).await?;
+        self.stream.flush().await?;
+        let mut reply = Vec::with_capacity(USUAL_LENGTH);
+        let answer = loop {
+            self.read(&mut reply).await?;
+            if let Some(answer) = Answer::read(&reply)? {
+                break answer;
+            }
+        };
+        let Some(end) = answer.end else { return Ok((answer, None)) };
+        while reply.len() < end {
+            self.read(&mut reply).await?;
+        }
+        self.used = Instant::now();
+        Ok((answer, (reply.len() == end).then_some(self)))
+    }
+
+    async fn read(&mut self, reply: &mut Vec<u8>) -> Result<(), Error> {
+        if reply.len() >= MAX_LENGTH {
+            return Err(Error::new(ErrorKind::InvalidData, "the reply is too long"));
+        }
+        reply.reserve(USUAL_LENGTH);
+        match self.stream.read_buf(reply).await? {
+            0 => Err(ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Answer {
+    /// Reads a reply's head; `None` if it is not all there yet.
+    fn read(reply: &[u8]) -> Result<Option<Self>, Error> {
+        let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+        let mut response = Response::new(&mut fields);
+        let parsed = response.parse(reply);
+        let head = match parsed.map_err(|error| Error::new(ErrorKind::InvalidData, error))? {
+            Status::Complete(length) => length,
+            Status::Partial => return Ok(None),
+        };
+        let status = response.code.unwrap_or_default();
+        let persistent = response.version == Some(1) && !closes(response.headers);
+        let body = if status == NO_CONTENT { Some(0) } else { body_length(response.headers) };
+        let request_id = field(response.headers, "x-amzn-requestid");
+        let end = body.filter(|_| persistent).map(|length| head + length);
+        Ok(Some(Self { status, request_id: request_id.map(str::to_owned), end }))
+    }
+}
+
+/// A field's value, if there is one such field and its value is text.
+fn field<'a>(fields: &[Header<'a>], name: &str) -> Option<&'a str> {
+    let mut named = fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+    let value = std::str::from_utf8(named.next()?.value).ok()?;
+    named.next().is_none().then_some(value)
+}
+
+/// Whether the server closes the connection after the reply (RFC 9112, section 9.6).
+fn closes(fields: &[Header<'_>]) -> bool {
+    let connection = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("connection"));
+    let mut options = connection.flat_map(|field| field.value.split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// The length of a body that is framed by it (RFC 9112, section 6.3), if that is
+/// short enough to be read.
+fn body_length(fields: &[Header<'_>]) -> Option<usize> {
+    let chunked = fields.iter().any(|field| field.name.eq_ignore_ascii_case("transfer-encoding"));
+    let length = field(fields, "content-length")?.parse().ok()?;
+    (!chunked && length < MAX_LENGTH).then_some(length)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(reply: &str) -> Option<Answer> {
+        Answer::read(reply.as_bytes()).unwrap()
+    }
+
+    fn end(reply: &str) -> Option<usize> {
+        read(reply).unwrap().end
+    }
+
+    #[test]
+    fn a_reply_is_read_once_its_head_is_whole() {
+        let reply = "HTTP/1.1 204 No Content\r\nX-AMZN-RequestId: AAAb-_1\r\nDate: now\r\n\r\n";
+        for length in 0..reply.len() {
+            assert_eq!(read(&reply[..length]), None);
+        }
+        let request_id = Some("AAAb-_1".to_owned());
+        assert_eq!(read(reply), Some(Answer { status: 204, request_id, end: Some(reply.len()) }));
+        for odd in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2O4 \r\n\r\n", "HTTP/1.1 204\r\nx\r\n\r\n"]
+        {
+            assert!(Answer::read(odd.as_bytes()).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_used_again_only_where_the_replys_end_is_certain() {
+        let head = |status: &str, fields: &str| format!("HTTP/1.1 {status}\r\n{fields}\r\n");
+        for (status, fields, body) in [
+            ("204 No Content", "", 0),
+            // Whatever its fields say, a 204 has no body.
+            ("204 No Content", "Content-Length: 5\r\n", 0),
+            ("404 Not Found", "Content-Length: 17\r\n", 17),
+            ("503 Busy", "connection: keep-alive\r\ncontent-length: 0\r\n", 0),
+        ] {
+            let head = head(status, fields);
+            assert_eq!(end(&head), Some(head.len() + body), "{head}");
+        }
+        for (status, fields) in [
+            ("100 Continue", ""),
+            ("200 OK", ""),
+            ("204 No Content", "Connection: close\r\n"),
+            ("204 No Content", "connection: x, Close\r\n"),
+            ("404 Not Found", "Content-Length: 17\r\nTransfer-Encoding: chunked\r\n"),
+            ("404 Not Found", "Content-Length: 17\r\nContent-Length: 18\r\n"),
+            ("404 Not Found", "Content-Length: -1\r\n"),
+            ("404 Not Found", "Content-Length: 65536\r\n"),
+        ] {
+            assert_eq!(end(&head(status, fields)), None, "{status} {fields}");
+        }
+        assert_eq!(end("HTTP/1.0 204 No Content\r\n\r\n"), None);
+    }
+}
