@@ -55,7 +55,7 @@ pub(super) struct Caller {
     operation_id = "getAccess",
     responses((status = 200, description = "The caller.", body = Caller), LocalProblems)
 )]
-#[get("/access")]
+#[get("/v1/access")]
 pub(super) async fn show(call: Call, parameters: Parameters) -> Result<Json<Caller>, Problem> {
     parameters.only(&[])?;
     let Principal { issuer, subject, teams, .. } = call.principal();
@@ -111,7 +111,7 @@ pub(super) struct Answer {
     request_body = Question,
     responses((status = 200, description = "The decisions.", body = Answer), LocalProblems)
 )]
-#[post("/access/simulate")]
+#[post("/v1/access/simulate")]
 pub(super) async fn simulate(
     call: Call,
     parameters: Parameters,

@@ -25,7 +25,7 @@ use actix_web::{
     web::{self, Data},
 };
 use utoipa::OpenApi as _;
-use utoipa_actix_web::{AppExt, scope, service_config::ServiceConfig};
+use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
 
 use self::{
@@ -41,17 +41,16 @@ pub(crate) const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-re
 
 /// The API's operations. A new one is added here and nowhere else.
 fn operations(config: &mut ServiceConfig<'_>) {
-    config.service(
-        // Routes are tried in this order: first what is asked for most.
-        scope::scope("/v1")
-            .service(uploads::abort)
-            .service(uploads::list)
-            .service(uploads::parts)
-            .service(vaults::describe)
-            .service(vaults::list)
-            .service(access::show)
-            .service(access::simulate),
-    );
+    // Routes are tried in this order: first what is asked for most. They share no scope,
+    // through which each request would have to go as well.
+    config
+        .service(uploads::abort)
+        .service(uploads::list)
+        .service(uploads::parts)
+        .service(vaults::describe)
+        .service(vaults::list)
+        .service(access::show)
+        .service(access::simulate);
 }
 
 /// The OpenAPI document of all operations.

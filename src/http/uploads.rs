@@ -31,7 +31,7 @@ use crate::glacier::{PartPage, UploadPage};
         UploadProblems,
     )
 )]
-#[delete("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
+#[delete("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
 pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResponse, Problem> {
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
@@ -49,7 +49,7 @@ pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResp
     params(AccountPath, VaultPath, Region, PageParameters),
     responses((status = 200, description = "A page of uploads.", body = UploadPage), VaultProblems)
 )]
-#[get("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads")]
+#[get("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads")]
 pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<UploadPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;
@@ -69,7 +69,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Uplo
         UploadProblems,
     )
 )]
-#[get("/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
+#[get("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
 pub(super) async fn parts(call: Call, parameters: Parameters) -> Result<Json<PartPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;

@@ -25,7 +25,7 @@ use crate::glacier::{Vault, VaultPage};
     params(AccountPath, Region, VaultPageParameters),
     responses((status = 200, description = "A page of vaults.", body = VaultPage), AccountProblems)
 )]
-#[get("/accounts/{accountId}/vaults")]
+#[get("/v1/accounts/{accountId}/vaults")]
 pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<VaultPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let (region, account) = parameters.account(&call.gateway)?;
@@ -42,7 +42,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Vaul
     params(AccountPath, VaultPath, Region),
     responses((status = 200, description = "The vault.", body = Vault), VaultProblems)
 )]
-#[get("/accounts/{accountId}/vaults/{vaultName}")]
+#[get("/v1/accounts/{accountId}/vaults/{vaultName}")]
 pub(super) async fn describe(call: Call, parameters: Parameters) -> Result<Json<Vault>, Problem> {
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
