@@ -19,8 +19,8 @@ pub enum CertificateError {
     /// No team is given to its names.
     #[error("Your certificate is good, but {0}. Ask the gateway's operators, or send a token.")]
     NotMapped(CertificateNames),
-    /// Its owner is revoked.
-    #[error("Your certificate's name is revoked; ask the gateway's operators.")]
+    /// One of its names is revoked.
+    #[error("A name of your certificate is revoked; ask the gateway's operators.")]
     Revoked,
 }
 
@@ -28,7 +28,9 @@ pub enum CertificateError {
 impl fmt::Display for CertificateNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0[..] {
-            [] => f.write_str("it has neither a single URI, a SPIFFE ID, nor a DNS name"),
+            [] => f.write_str(
+                "it has no name that counts: a SPIFFE ID as its one URI, or else DNS names",
+            ),
             names => write!(f, "no team belongs to its name {}", names.join(", ")),
         }
     }
@@ -63,6 +65,11 @@ impl CertificateNames {
             _ => Vec::new(),
         };
         Some(Self(names))
+    }
+
+    /// All the names.
+    pub(super) fn all(&self) -> &[String] {
+        &self.0
     }
 
     /// The caller that these names belong to, by a table of patterns: of the teams

@@ -76,13 +76,13 @@ impl Authenticator {
     /// # Errors
     /// See [`CertificateError`].
     pub fn identify(&self, names: &CertificateNames) -> Result<Arc<Principal>, CertificateError> {
-        let principal = names
-            .principal(&self.certificates)
-            .ok_or_else(|| CertificateError::NotMapped(names.clone()))?;
-        if self.revocations.cover(&principal) {
+        // Whoever holds a revoked name does not escape by another one.
+        let revoked = |name: &String| self.revocations.cover_subject(CLIENT_CERTIFICATES, name);
+        if names.all().iter().any(revoked) {
             return Err(CertificateError::Revoked);
         }
-        Ok(Arc::new(principal))
+        let principal = names.principal(&self.certificates);
+        principal.map(Arc::new).ok_or_else(|| CertificateError::NotMapped(names.clone()))
     }
 
     /// Whether the files that `settings` name would let this start.

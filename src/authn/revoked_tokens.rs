@@ -66,6 +66,11 @@ impl RevokedTokens {
     pub(super) fn cover(&self, principal: &Principal) -> bool {
         self.0.as_ref().is_some_and(|list| list.load().covers(principal))
     }
+
+    /// Whether a subject of `issuer` is revoked.
+    pub(super) fn cover_subject(&self, issuer: &str, subject: &str) -> bool {
+        self.0.as_ref().is_some_and(|list| list.load().covers_subject(issuer, subject))
+    }
 }
 
 impl List {
@@ -106,10 +111,14 @@ impl List {
     }
 
     fn covers(&self, principal: &Principal) -> bool {
-        let of = |name: &str| (principal.issuer.clone(), name.to_owned());
         let token = principal.claims.get("jti").and_then(|jti| jti.as_str());
-        self.subjects.contains(&of(&principal.subject))
-            || token.is_some_and(|jti| self.tokens.contains(&of(jti)))
+        let token = token.map(|jti| (principal.issuer.clone(), jti.to_owned()));
+        self.covers_subject(&principal.issuer, &principal.subject)
+            || token.is_some_and(|token| self.tokens.contains(&token))
+    }
+
+    fn covers_subject(&self, issuer: &str, subject: &str) -> bool {
+        self.subjects.contains(&(issuer.to_owned(), subject.to_owned()))
     }
 }
 
