@@ -20,6 +20,10 @@ use crate::{
 /// How often the policy folder is looked at for changes.
 const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How long an idle connection is kept: longer than load balancers keep theirs (AWS's
+/// Application Load Balancer 60 seconds), which would else send into a closing one.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -100,6 +104,7 @@ pub async fn start(
     let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals()
         .on_connect(http::note_certificate);
