@@ -174,8 +174,7 @@ impl Call {
 
     /// Decides whether the caller may perform `operation` on `resource`.
     fn authorize(&self, operation: Operation, resource: Resource) -> Result<Permit, Problem> {
-        let arn = resource.to_string();
-        self.asks(operation, arn);
+        self.asks(operation, &resource);
         self.note(operation, self.decide(operation, resource))
     }
 
@@ -186,10 +185,10 @@ impl Call {
         vault: VaultArn,
         upload: &UploadId,
     ) -> Result<Permit, Problem> {
-        self.recorder.edit().upload_id = Some(upload.to_string());
+        self.recorder.edit().upload_id = Some(upload.clone());
         let Self { gateway, principal, context, policies, .. } = self;
         let resource = Resource::vault(vault);
-        self.asks(operation, resource.to_string());
+        self.asks(operation, &resource);
         let lookup = policies.upload_lookup(principal, operation, &resource, context);
         let decision = match lookup {
             None => policies.decide(principal, operation, resource, context),
@@ -210,10 +209,10 @@ impl Call {
     }
 
     /// Notes what is asked for.
-    fn asks(&self, operation: Operation, arn: String) {
+    fn asks(&self, operation: Operation, resource: &Resource) {
         let mut record = self.recorder.edit();
         record.action = Some(operation.action());
-        record.resource = Some(arn);
+        record.resource = Some(resource.clone());
     }
 
     /// Notes the decision in the record; a denial becomes the caller's problem.

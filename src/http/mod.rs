@@ -21,7 +21,7 @@ use actix_web::{
     dev::{Extensions, ResourceDef, ServiceFactory, ServiceRequest, ServiceResponse},
     http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
     middleware::{Next, from_fn},
-    rt::net::TcpStream,
+    rt::{net::TcpStream, spawn},
     web::{self, Data},
 };
 use utoipa::OpenApi as _;
@@ -175,6 +175,9 @@ async fn observe(
     if api {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    drop(record);
+    // The line is written when the reply is on its way: callers need not wait for it.
+    spawn(async move { drop(recorder) });
     Ok(response)
 }
 

@@ -14,8 +14,9 @@ use super::peer::Peer;
 use crate::{
     authn::Principal,
     gateway::Gateway,
+    glacier::UploadId,
     metrics::{Metrics, Route},
-    policy::StatementId,
+    policy::{Resource, StatementId},
 };
 
 /// What is known of a request so far. Written as one event when dropped, so that
@@ -38,10 +39,10 @@ pub struct Record {
     pub access_key_id: Option<String>,
     /// The IAM action asked for.
     pub action: Option<&'static str>,
-    /// The ARN asked for.
-    pub resource: Option<String>,
+    /// What is asked for.
+    pub resource: Option<Resource>,
     /// The upload asked for.
-    pub upload_id: Option<String>,
+    pub upload_id: Option<UploadId>,
     /// `allowed`, `explicitDeny` or `implicitDeny`.
     pub decision: Option<&'static str>,
     /// The policy and statement that decided.
@@ -156,8 +157,8 @@ impl Drop for Record {
             teams = caller.map(|caller| caller.teams.join(",")),
             access_key_id = self.access_key_id,
             action = self.action,
-            resource = self.resource,
-            upload_id = self.upload_id,
+            resource = self.resource.as_ref().map(Resource::as_str),
+            upload_id = self.upload_id.as_ref().map(UploadId::as_str),
             decision = self.decision,
             statement = self.statement.as_deref().map(tracing::field::display),
             outcome = self.outcome.unwrap_or(match self.status {

@@ -1,6 +1,6 @@
 //! What a request is about: a vault, or an account whose vaults are listed.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::glacier::{AccountId, Region, VaultArn};
 
@@ -9,7 +9,7 @@ use crate::glacier::{AccountId, Region, VaultArn};
 pub struct Resource {
     target: Target,
     /// The text that `Resource` patterns are held against.
-    text: String,
+    text: Arc<str>,
 }
 
 /// What a [`Resource`] stands for.
@@ -31,12 +31,12 @@ pub enum Target {
 impl Resource {
     /// A vault.
     pub fn vault(vault: VaultArn) -> Self {
-        Self { text: vault.to_string(), target: Target::Vault(vault) }
+        Self { text: vault.to_string().into(), target: Target::Vault(vault) }
     }
 
     /// An account in a region, for `ListVaults`.
     pub fn account(region: Region, account: AccountId) -> Self {
-        Self { text: "*".to_owned(), target: Target::Account { region, account } }
+        Self { text: "*".into(), target: Target::Account { region, account } }
     }
 
     /// What the resource stands for.
