@@ -289,8 +289,13 @@ fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
     // place where the literal that follows it may begin.
     let further = |resume: usize, at: usize| {
         let next = wild(at)?;
-        let Some(Piece::Text(literal)) = pieces.get(resume) else { return Some(next) };
-        let found = next + memchr(*literal.as_bytes().first()?, &text.as_bytes()[next..])?;
+        let first = match pieces.get(resume) {
+            Some(Piece::Text(literal)) => literal.as_bytes().first(),
+            _ => None,
+        };
+        // A default may be empty text, which begins anywhere.
+        let Some(first) = first else { return Some(next) };
+        let found = next + memchr(*first, &text.as_bytes()[next..])?;
         let passes = next >= free || !text[next..found.min(free)].contains(':');
         passes.then_some(found)
     };

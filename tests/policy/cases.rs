@@ -159,6 +159,11 @@ fn variables_are_replaced_by_literal_text() {
         json!({ "Resource": vault("${aws:PrincipalTag/team, '*'}") }),
         json!({}),
     );
+    applies(
+        "an empty default behind a star",
+        json!({ "Resource": vault("*${aws:PrincipalTag/team, ''}") }),
+        json!({}),
+    );
     does_not_apply(
         "a key with several values is no variable",
         json!({ "Resource": vault("${jwt:groups, 'photos'}") }),

@@ -48,6 +48,8 @@ const RESOURCE_PATTERNS: &[&str] = &[
     "arn:aws:glacier:us-east-1:123456789012:vaults/${aws:PrincipalTag/team}",
     "arn:aws:glacier:us-east-1:123456789012:vaults/${aws:PrincipalTag/team}*",
     "arn:aws:glacier:us-east-1:123456789012:vaults/${AWS:principaltag/TEAM, 'photos'}",
+    "arn:aws:glacier:us-east-1:123456789012:vaults/*${aws:PrincipalTag/team, ''}",
+    "arn:aws:glacier:us-east-1:123456789012:vaults/*${aws:PrincipalTag/team, ''}s",
     "arn:aws:glacier:us-east-1:123456789012:vaults/a${*}b",
     "arn:aws:glacier:us-east-1:123456789012:vaults/a${?}b",
     "arn:aws:glacier:us-east-1:123456789012:vaults/${jwt:groups}",
