@@ -29,7 +29,7 @@ const MAX_LENGTH: usize = 64 * 1024;
 const MAX_FIELDS: usize = 64;
 /// Room for the reply to an abort.
 const USUAL_LENGTH: usize = 1024;
-const NO_CONTENT: u16 = 204;
+pub(super) const NO_CONTENT: u16 = 204;
 
 /// How to reach an endpoint.
 pub(super) struct Endpoint {

@@ -27,7 +27,7 @@ use tokio_rustls::TlsConnector;
 
 pub(super) use self::{connection::tls, credentials::SeenCredentials};
 use self::{
-    connection::{Answer, Endpoint, Pool},
+    connection::{Answer, Endpoint, NO_CONTENT, Pool},
     signer::Signer,
     template::{Learn, Template},
 };
@@ -95,7 +95,7 @@ impl DirectAbort {
         };
         let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
         match answer.await.map_err(BoxError::from).flatten() {
-            Ok(Answer { status: 204, request_id, .. }) => {
+            Ok(Answer { status: NO_CONTENT, request_id, .. }) => {
                 Attempt::Aborted(Reply { value: (), request_id })
             }
             Ok(Answer { status, .. }) => {
