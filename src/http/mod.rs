@@ -162,7 +162,7 @@ async fn observe(
         let body = problem.response(&request_id, response.request().path());
         response = response.into_response(body);
     }
-    record.status = Some(response.status().as_u16());
+    record.answered(response.status().as_u16());
     let api = response.request().path().starts_with("/v1/");
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(request_id) {

@@ -58,8 +58,8 @@ pub struct Record {
     pub upstream_error: Option<String>,
     /// How long Glacier took, retries included.
     pub upstream_time: Option<Duration>,
-    /// The reply's status.
-    pub status: Option<u16>,
+    /// The reply's status, and how long it took to make.
+    answer: Option<(u16, Duration)>,
     started: Instant,
     metrics: Option<Arc<Metrics>>,
 }
@@ -95,7 +95,7 @@ impl Recorder {
             upstream_result: None,
             upstream_error: None,
             upstream_time: None,
-            status: None,
+            answer: None,
             started: Instant::now(),
             metrics: gateway.map(|gateway| gateway.metrics.clone()),
         };
@@ -116,11 +116,16 @@ impl Recorder {
 }
 
 impl Record {
-    fn count(&mut self, duration: Duration) {
+    /// Notes that the request is answered now.
+    pub fn answered(&mut self, status: u16) {
+        self.answer = Some((status, self.started.elapsed()));
+    }
+
+    fn count(&mut self, status: Option<u16>, duration: Duration) {
         let Some(metrics) = &self.metrics else { return };
         let route = std::mem::take(&mut self.route);
         let route = Route { door: self.door, method: known(self.method.as_str()), route };
-        metrics.request(route, self.status.unwrap_or(CLIENT_LEFT), duration);
+        metrics.request(route, status.unwrap_or(CLIENT_LEFT), duration);
         let Some(action) = self.action else { return };
         if let Some(decision) = self.decision {
             metrics.decision(action, decision);
@@ -144,7 +149,10 @@ fn known(method: &str) -> &'static str {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let duration = self.started.elapsed();
+        let (status, duration) = match self.answer {
+            Some((status, duration)) => (Some(status), duration),
+            None => (None, self.started.elapsed()),
+        };
         let caller = self.principal.as_deref();
         tracing::info!(
             target: "glacier_gateway::request",
@@ -161,7 +169,7 @@ impl Drop for Record {
             upload_id = self.upload_id.as_ref().map(UploadId::as_str),
             decision = self.decision,
             statement = self.statement.as_deref().map(tracing::field::display),
-            outcome = self.outcome.unwrap_or(match self.status {
+            outcome = self.outcome.unwrap_or(match status {
                 Some(_) => "ok",
                 // The client closed the connection before there was an answer.
                 None => "unknown",
@@ -169,11 +177,11 @@ impl Drop for Record {
             upstream_request_id = self.upstream_request_id,
             upstream_error = self.upstream_error,
             upstream_ms = self.upstream_time.map(milliseconds),
-            status = self.status,
+            status,
             duration_ms = milliseconds(duration),
             "request"
         );
-        self.count(duration);
+        self.count(status, duration);
     }
 }
 
