@@ -320,12 +320,14 @@ async fn lies_of_the_issuer_change_nothing() {
         elsewhere.url
     );
     let recursive = format!("{{\"keys\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let long = json!({"keys": [new.public]}).to_string() + &" ".repeat(512 * 1024);
     for (lie, answer) in [
         ("a redirect", Answer::Raw(redirect)),
         ("a page", Answer::Raw(body("<html>maintenance</html>"))),
         ("an empty page", Answer::Raw(body(""))),
         ("not a set", Answer::Raw(body("{\"keys\":{}}"))),
         ("depth", Answer::Raw(body(&recursive))),
+        ("a good set, but too long", Answer::Raw(body(&long))),
         ("an error", Answer::Raw("HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".into())),
         ("half an answer", Answer::Raw("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"k".into())),
         ("nonsense", Answer::Raw("220 smtp.example.com ESMTP\r\n".into())),
