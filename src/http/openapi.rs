@@ -29,8 +29,9 @@ const SIGN_IN: &str = "signIn";
         title = "Glacier Gateway",
         description = "Abort multipart uploads of Amazon S3 Glacier vaults, and see which there are, \
             under your company's own policies and without AWS credentials.\n\n\
-            Every request carries a bearer token of your company's identity provider; the token's \
-            team decides what it may do. Every error is a problem document (RFC 9457) with a stable `code`.",
+            Every request carries a bearer token of your company's identity provider or, where the \
+            gateway takes them, comes with a client certificate; the caller's team decides what it \
+            may do. Every error is a problem document (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This gateway")),

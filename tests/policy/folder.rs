@@ -35,7 +35,9 @@ pub fn member(teams: &[&str]) -> Principal {
         issuer: "corporate".to_owned(),
         subject: "ann".to_owned(),
         teams: teams.iter().map(ToString::to_string).collect(),
-        tags: [("Stage".to_owned(), "prod".to_owned())].into(),
+        tags: [("GRÖSSE", "l"), ("Stage", "prod")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
         claims: json!({ "groups": ["a", "b"], "level": 7, "admin": false, "o": {}, "none": [] })
             .as_object()
             .unwrap()
@@ -197,6 +199,7 @@ fn conditions_see_what_the_gateway_knows() {
     for (operator, key, value) in [
         ("StringEquals", "aws:PrincipalTag/team", "photos"),
         ("StringEquals", "aws:PrincipalTag/stage", "prod"),
+        ("StringEquals", "aws:PrincipalTag/Grösse", "l"),
         ("ArnEquals", "aws:PrincipalArn", "arn:aws:glacier-gateway:::team/photos/ann"),
         ("StringEquals", "aws:PrincipalType", "FederatedUser"),
         ("StringEquals", "aws:userid", "corporate:ann"),
@@ -216,6 +219,7 @@ fn conditions_see_what_the_gateway_knows() {
         ("Null", "jwt:none", "true"),
         ("Null", "jwt:other", "true"),
         ("Null", "aws:PrincipalTag/other", "true"),
+        ("Null", "aws:PrincipalTag/Größe", "true"),
         ("Null", "gateway:UploadDescription", "true"),
     ] {
         assert!(holds(operator, key, json!(value)), "{operator} {key} {value}");
