@@ -27,11 +27,11 @@ impl Peer {
         if !is_trusted(&connected) {
             return Self { address: Some(connected), secure: tls };
         }
-        let hops: Vec<&str> = headers
-            .get_all(X_FORWARDED_FOR)
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .collect();
+        // As bytes: a caller may have put some that are no text in front of the
+        // proxy's own entry.
+        let lines = headers.get_all(X_FORWARDED_FOR);
+        let hops: Vec<&[u8]> =
+            lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).collect();
         let mut address = Some(connected);
         for hop in hops.into_iter().rev() {
             address = forwarded_address(hop);
@@ -41,15 +41,16 @@ impl Peer {
         }
         let protocol = headers.get_all(X_FORWARDED_PROTO).last();
         let protocol =
-            protocol.and_then(|value| value.to_str().ok()).and_then(|v| v.rsplit(',').next());
-        let secure = protocol.map_or(tls, |protocol| protocol.trim().eq_ignore_ascii_case("https"));
+            protocol.and_then(|line| line.as_bytes().rsplit(|byte| *byte == b',').next());
+        let secure =
+            protocol.map_or(tls, |protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"https"));
         Self { address, secure }
     }
 }
 
 /// One entry of `X-Forwarded-For`: an address, which some proxies give with a port.
-fn forwarded_address(hop: &str) -> Option<IpAddr> {
-    let hop = hop.trim();
+fn forwarded_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
     let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
     hop.parse().or_else(|_| with_port()).ok().map(|address| address.to_canonical())
 }
@@ -57,6 +58,7 @@ fn forwarded_address(hop: &str) -> Option<IpAddr> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use actix_web::http::header::HeaderValue;
     use actix_web::test::TestRequest;
 
     use super::*;
@@ -64,7 +66,8 @@ mod tests {
     fn peer(connected: &str, forwarded: &[&str]) -> String {
         let mut request = TestRequest::default();
         for value in forwarded {
-            request = request.append_header((X_FORWARDED_FOR, *value));
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            request = request.append_header((X_FORWARDED_FOR, value));
         }
         let request = request.to_http_request();
         let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
@@ -87,6 +90,8 @@ mod tests {
             ("10.0.0.1", &["198.51.100.1, nonsense"], ""),
             ("10.0.0.1", &["unknown"], ""),
             ("10.0.0.1", &[""], ""),
+            ("10.0.0.1", &["ÿ, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, ÿ"], ""),
             ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
             ("fd00::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
         ] {
@@ -97,12 +102,15 @@ mod tests {
     #[test]
     fn the_protocol_is_the_last_proxys_word() {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let request = TestRequest::default()
-            .append_header((X_FORWARDED_PROTO, "https, http"))
-            .to_http_request();
-        let secure =
-            |from: &str| Peer::new(from.parse().unwrap(), true, request.headers(), &trusted).secure;
-        assert!(!secure("10.0.0.1"));
-        assert!(secure("203.0.113.9"), "a stranger's header changes nothing");
+        let secure = |from: &str, protocol: &str| {
+            let protocol = HeaderValue::from_bytes(protocol.as_bytes()).unwrap();
+            let request = TestRequest::default().append_header((X_FORWARDED_PROTO, protocol));
+            let request = request.to_http_request();
+            Peer::new(from.parse().unwrap(), true, request.headers(), &trusted).secure
+        };
+        assert!(!secure("10.0.0.1", "https, http"));
+        assert!(secure("10.0.0.1", "ÿ, https"));
+        assert!(!secure("10.0.0.1", "https, ÿ"));
+        assert!(secure("203.0.113.9", "https, http"), "a stranger's header changes nothing");
     }
 }
