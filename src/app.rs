@@ -106,11 +106,16 @@ pub async fn start(
         .workers(workers)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
-        .disable_signals()
-        .on_connect(http::note_certificate);
+        .disable_signals();
     let rest = match &server.tls {
         None => rest.bind(server.listen),
-        Some(tls) => rest.bind_rustls_0_23(server.listen, tls::server_config(tls)?),
+        Some(tls) => {
+            let (tls, verifier) = tls::server_config(tls)?;
+            rest.on_connect(move |connection, data| {
+                http::note_certificate(connection, data, &verifier);
+            })
+            .bind_rustls_0_23(server.listen, tls)
+        }
     }
     .map_err(|source| StartError::Listen {
         address: server.listen,

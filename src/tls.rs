@@ -52,12 +52,14 @@ struct Material {
 /// The material in use.
 struct Current(Reloaded<Material, TlsError>);
 
-/// A TLS server's configuration, which follows the files as long as the runtime
-/// runs. Must run inside a tokio runtime.
+/// A TLS server's configuration and its verifier of callers' certificates, which
+/// follow the files as long as the runtime runs. Must run inside a tokio runtime.
 ///
 /// # Errors
 /// When the files cannot be used now; later, what was usable stays.
-pub fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsError> {
+pub fn server_config(
+    settings: &config::Tls,
+) -> Result<(ServerConfig, Arc<dyn ClientCertVerifier>), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let current = Arc::new(Current::read(settings, provider.clone())?);
     let mut server = ServerConfig::builder_with_provider(provider)
@@ -69,8 +71,9 @@ pub fn server_config(settings: &config::Tls) -> Result<ServerConfig, TlsError> {
     // looked at.
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
+    let verifier = current.clone();
     tokio::spawn(async move { current.0.keep_fresh().await });
-    Ok(server)
+    Ok((server, verifier))
 }
 
 /// Whether the files can be used now.

@@ -1,7 +1,17 @@
 //! Callers by their TLS certificates, whose chain the handshake has verified.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use rustls::{
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::ClientCertVerifier,
+};
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
 use super::{Principal, pattern};
@@ -9,16 +19,60 @@ use super::{Principal, pattern};
 /// What policies know as the issuer of callers by certificate.
 pub const CLIENT_CERTIFICATES: &str = "client-certificates";
 
+/// For how long a certificate counts as good once it was looked at. A connection may
+/// last longer than the certificate that it began with, and than the trust in its CA.
+const LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// The certificate of a connection's client.
+pub struct ClientCertificate {
+    chain: Vec<CertificateDer<'static>>,
+    names: CertificateNames,
+    verifier: Arc<dyn ClientCertVerifier>,
+    verified: Cell<Instant>,
+}
+
+impl ClientCertificate {
+    /// The certificate at the head of `chain`, which `verifier` has just verified.
+    /// `None` where it cannot be read.
+    pub fn new(
+        chain: &[CertificateDer<'_>],
+        verifier: Arc<dyn ClientCertVerifier>,
+    ) -> Option<Self> {
+        let names = CertificateNames::of(chain.first()?)?;
+        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        Some(Self { chain, names, verifier, verified: Cell::new(Instant::now()) })
+    }
+
+    /// The names, if the certificate is still good.
+    ///
+    /// # Errors
+    /// [`CertificateError::Invalid`]
+    pub fn names(&self) -> Result<&CertificateNames, CertificateError> {
+        if self.verified.get().elapsed() >= LOOKED_AT {
+            let [own, intermediates @ ..] = &self.chain[..] else {
+                return Err(CertificateError::Invalid);
+            };
+            let verified = self.verifier.verify_client_cert(own, intermediates, UnixTime::now());
+            verified.map_err(|_| CertificateError::Invalid)?;
+            self.verified.set(Instant::now());
+        }
+        Ok(&self.names)
+    }
+}
+
 /// The names that a certificate gives its owner: its SPIFFE ID, else its DNS names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateNames(Vec<String>);
 
-/// Why a certificate, which the handshake has verified, proves no caller.
+/// Why a certificate that the handshake has verified proves no caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// No team is given to its names.
     #[error("Your certificate is good, but {0}. Ask the gateway's operators, or send a token.")]
     NotMapped(CertificateNames),
+    /// It has ended since, or its CA is no longer trusted.
+    #[error("Your certificate is no longer good; connect with a current one.")]
+    Invalid,
     /// One of its names is revoked.
     #[error("A name of your certificate is revoked; ask the gateway's operators.")]
     Revoked,
@@ -56,8 +110,8 @@ impl CertificateNames {
             [] => names
                 .iter()
                 .filter_map(|name| match name {
-                    GeneralName::DNSName(name) if !name.contains('*') => {
-                        Some(name.to_ascii_lowercase())
+                    GeneralName::DNSName(name) if !name.contains(['*', ':', '/']) => {
+                        Some(normal(name))
                     }
                     _ => None,
                 })
@@ -93,6 +147,15 @@ impl CertificateNames {
             tags: BTreeMap::new(),
             claims: serde_json::Map::new(),
         })
+    }
+}
+
+/// A name as names are compared: DNS names without regard to case (RFC 4343), SPIFFE
+/// IDs as they are.
+pub(super) fn normal(name: &str) -> String {
+    match name.starts_with("spiffe://") {
+        true => name.to_owned(),
+        false => name.to_ascii_lowercase(),
     }
 }
 
@@ -132,6 +195,7 @@ mod tests {
             vec![uri(id), uri("spiffe://example.org/ns/media/sa/other")],
             vec![uri("https://example.org/encoder"), dns("a.example")],
             vec![dns("*.example")],
+            vec![dns(id)],
         ] {
             assert!(names(&nameless).is_empty(), "{nameless:?}");
         }

@@ -29,7 +29,7 @@ mod token_cache;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use access_key::AccessKey;
-pub use certificate::{CLIENT_CERTIFICATES, CertificateError, CertificateNames};
+pub use certificate::{CLIENT_CERTIFICATES, CertificateError, CertificateNames, ClientCertificate};
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use principal::Principal;
@@ -66,7 +66,11 @@ impl Authenticator {
         });
         let remembered = TokenCache::new(settings.tokens.cache_size);
         let tls = settings.server.tls.as_ref();
-        let certificates = tls.map(|tls| tls.client_teams.clone()).unwrap_or_default();
+        let table = tls.into_iter().flat_map(|tls| &tls.client_teams);
+        let mut certificates = BTreeMap::<_, Vec<_>>::new();
+        for (pattern, teams) in table {
+            certificates.entry(certificate::normal(pattern)).or_default().extend(teams.clone());
+        }
         Ok(Self { issuers: issuers.collect(), remembered, revocations, certificates })
     }
 

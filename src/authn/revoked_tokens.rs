@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::Principal;
+use super::{CLIENT_CERTIFICATES, Principal, certificate};
 use crate::reload::{Reloaded, Unreadable};
 
 /// The revocations in force, if there is a file of them.
@@ -95,10 +95,18 @@ impl List {
             issuer: String,
             subject: String,
         }
+        impl Subject {
+            fn normal(self) -> (String, String) {
+                match self.issuer == CLIENT_CERTIFICATES {
+                    true => (self.issuer, certificate::normal(&self.subject)),
+                    false => (self.issuer, self.subject),
+                }
+            }
+        }
         let file: File = serde_json::from_slice(text).map_err(|error| error.to_string())?;
         let list = Self {
             tokens: file.tokens.into_iter().map(|t| (t.issuer, t.jti)).collect(),
-            subjects: file.subjects.into_iter().map(|s| (s.issuer, s.subject)).collect(),
+            subjects: file.subjects.into_iter().map(Subject::normal).collect(),
         };
         match list.tokens.iter().chain(&list.subjects).find(|(issuer, _)| !issuers.contains(issuer))
         {

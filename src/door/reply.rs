@@ -87,6 +87,7 @@ impl From<Problem> for Refusal {
             | Code::TokenRevoked
             | Code::TokenWithoutTeam
             | Code::CertificateNotMapped
+            | Code::CertificateInvalid
             | Code::CertificateRevoked => (StatusCode::BAD_REQUEST, "UnrecognizedClientException"),
             Code::NotAuthorized
             | Code::AccountNotServed

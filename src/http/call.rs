@@ -18,7 +18,7 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::{CertificateError, CertificateNames, Principal},
+    authn::{CertificateError, ClientCertificate, Principal},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
@@ -305,9 +305,9 @@ fn certified(
     request: &HttpRequest,
     gateway: &Gateway,
 ) -> Result<Option<Arc<Principal>>, CertificateError> {
-    match request.conn_data::<CertificateNames>() {
-        Some(names) if !request.headers().contains_key(AUTHORIZATION) => {
-            gateway.authenticator.identify(names).map(Some)
+    match request.conn_data::<ClientCertificate>() {
+        Some(certificate) if !request.headers().contains_key(AUTHORIZATION) => {
+            gateway.authenticator.identify(certificate.names()?).map(Some)
         }
         _ => Ok(None),
     }

@@ -12,7 +12,7 @@ pub(crate) mod record;
 mod uploads;
 mod vaults;
 
-use std::any::Any;
+use std::{any::Any, sync::Arc};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
@@ -24,6 +24,7 @@ use actix_web::{
     rt::{net::TcpStream, spawn},
     web::{self, Data},
 };
+use rustls::server::danger::ClientCertVerifier;
 use utoipa::OpenApi as _;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
@@ -33,7 +34,7 @@ use self::{
     problem::{Code, Problem},
     record::Recorder,
 };
-use crate::{authn::CertificateNames, door, gateway::Gateway};
+use crate::{authn::ClientCertificate, door, gateway::Gateway};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Under which AWS returns a request's ID.
@@ -133,13 +134,17 @@ fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
     }
 }
 
-/// Notes the names in the certificate that a new connection's client showed.
-pub fn note_certificate(connection: &dyn Any, data: &mut Extensions) {
+/// Notes the certificate that a new connection's client showed to `verifier`.
+pub fn note_certificate(
+    connection: &dyn Any,
+    data: &mut Extensions,
+    verifier: &Arc<dyn ClientCertVerifier>,
+) {
     let stream = connection.downcast_ref::<TlsStream<TcpStream>>();
     let chain = stream.and_then(|stream| stream.get_ref().1.peer_certificates());
-    let names = chain.and_then(|chain| CertificateNames::of(chain.first()?));
-    if let Some(names) = names {
-        data.insert(names);
+    let certificate = chain.and_then(|chain| ClientCertificate::new(chain, verifier.clone()));
+    if let Some(certificate) = certificate {
+        data.insert(certificate);
     }
 }
 

@@ -206,6 +206,7 @@ const REPLIES: [(&str, &[Code]); 11] = [
             Code::TokenRevoked,
             Code::TokenWithoutTeam,
             Code::CertificateNotMapped,
+            Code::CertificateInvalid,
             Code::CertificateRevoked,
         ],
     ),

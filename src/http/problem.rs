@@ -76,6 +76,9 @@ codes! {
     TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
     /// The client certificate is good and belongs to no team, and there is no token.
     CertificateNotMapped = "certificate-not-mapped", UNAUTHORIZED, "The client certificate belongs to no team";
+    /// The client certificate has ended since the connection began, or its CA is no
+    /// longer trusted.
+    CertificateInvalid = "certificate-invalid", UNAUTHORIZED, "The client certificate is no longer good";
     /// The operators withdrew the client certificate's owner.
     CertificateRevoked = "certificate-revoked", UNAUTHORIZED, "The client certificate is revoked";
     /// No policy allows the request, or one denies it.
@@ -206,9 +209,10 @@ impl Problem {
     /// RFC 6750, section 3: no error code where no token was sent.
     fn challenge(&self) -> String {
         match self.code {
-            Code::TokenMissing | Code::CertificateNotMapped | Code::CertificateRevoked => {
-                "Bearer realm=\"glacier-gateway\"".to_owned()
-            }
+            Code::TokenMissing
+            | Code::CertificateNotMapped
+            | Code::CertificateInvalid
+            | Code::CertificateRevoked => "Bearer realm=\"glacier-gateway\"".to_owned(),
             _ => format!(
                 "Bearer realm=\"glacier-gateway\", error=\"invalid_token\", error_description=\"{}\"",
                 self.detail
@@ -252,6 +256,7 @@ impl From<CertificateError> for Problem {
     fn from(error: CertificateError) -> Self {
         let code = match error {
             CertificateError::NotMapped(_) => Code::CertificateNotMapped,
+            CertificateError::Invalid => Code::CertificateInvalid,
             CertificateError::Revoked => Code::CertificateRevoked,
         };
         Self::new(code, error.to_string())

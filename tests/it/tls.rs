@@ -97,7 +97,7 @@ impl Served {
             client_ca_file = {:?}
             [server.tls.client_teams]
             "spiffe://example.org/ns/own/sa/*" = ["owner"]
-            "*.own.example.org" = ["owner"]
+            "*.Own.example.org" = ["owner"]
             "#,
             path("tls.crt"),
             path("tls.key"),
@@ -223,7 +223,7 @@ async fn a_certificate_that_is_no_use_is_told_why() {
 
     let list = served.files.path().join("revoked.json");
     let revoked = json!({"subjects": [
-        {"issuer": "client-certificates", "subject": "a.own.example.org"}
+        {"issuer": "client-certificates", "subject": "a.own.Example.org"}
     ]});
     std::fs::write(&list, revoked.to_string()).unwrap();
     let list = list.to_str().unwrap().to_owned();
@@ -268,6 +268,44 @@ async fn certificates_are_replaced_without_a_restart() {
     let root = Certificate::from_pem(new.0.pem().as_bytes()).unwrap();
     let stale = Client::builder().tls_certs_only([root]).identity(old.caller(&names));
     assert!(stale.build().unwrap().get(served.url()).send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_connection_does_not_outlive_its_certificate_or_the_trust_in_its_authority() {
+    let (ca, other) = (Ca::new(), Ca::new());
+    let served = Served::start(&ca);
+    let root = Certificate::from_pem(ca.certificate().as_bytes()).unwrap();
+    // Each keeps its one connection; none could open another once it is refused.
+    let connected = |identity: Identity| {
+        Client::builder().tls_certs_only([root.clone()]).identity(identity).build().unwrap()
+    };
+    let refused = async |client: &Client| -> bool {
+        let reply = client.get(served.url()).send().await.unwrap();
+        if reply.status() == 200 {
+            return false;
+        }
+        let (status, body) = problem(reply).await;
+        assert_eq!((status, &body["code"]), (401, &json!("certificate-invalid")));
+        true
+    };
+    let until_refused = async |client: &Client| {
+        let deadline = now() + 60;
+        while !refused(client).await {
+            assert!(now() < deadline, "the certificate still counts");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (certificate, key) = ca.certify(|params| {
+        params.subject_alt_names = vec![dns("a.own.example.org")];
+        params.not_after = time::OffsetDateTime::now_utc() + Duration::from_secs(8);
+    });
+    let short = connected(Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap());
+    let long = connected(ca.caller(&[dns("b.own.example.org")]));
+    assert!(!refused(&short).await && !refused(&long).await);
+    until_refused(&short).await;
+    assert!(!refused(&long).await);
+    write(&served.files, &ca, &other);
+    until_refused(&long).await;
 }
 
 /// Serves `body` at every path over TLS.
