@@ -10,7 +10,8 @@ use super::{
 };
 use crate::config;
 
-/// How many keys are tried on a token that names none.
+/// How many keys are tried on a token that names none, so that nobody can have a
+/// great many signatures checked with one token.
 const MAX_TRIED: usize = 4;
 
 pub(super) struct Issuer {
@@ -49,7 +50,14 @@ impl Issuer {
                     result => result?,
                 }
             }
-            result => result?,
+            Err(error) => {
+                if error == TokenError::Signature {
+                    // Its key may have been replaced by one of the same name.
+                    self.keys.want_anew();
+                }
+                return Err(error);
+            }
+            Ok(verified) => verified,
         };
         let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
         tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::config;
 
-/// At most one reading in this time for unknown keys, however many tokens name
-/// some.
+/// At most one reading in this time for unknown or replaced keys, however many tokens
+/// name some.
 pub(super) const COOL_DOWN: Duration = Duration::from_secs(5);
 /// The least time between readings that the issuer can ask for.
 const MIN_REFRESH: Duration = Duration::from_secs(30);
@@ -40,7 +40,7 @@ pub(super) struct KeyCache {
 
 struct Shared {
     current: ArcSwapOption<Set>,
-    /// A token named a key that is not there.
+    /// A token's key is not there, or may be another by now.
     wanted: Notify,
 }
 
@@ -102,12 +102,17 @@ impl KeyCache {
         let _ = self.readings.clone().wait_for(Option::is_some).await;
     }
 
+    /// Has the keys read anew, as soon as the last reading is not too recent.
+    pub(super) fn want_anew(&self) {
+        self.shared.wanted.notify_one();
+    }
+
     /// Waits for a reading that begins after this call, or for `enough`. Does not
     /// wait while the issuer cannot be reached, or in a crowd.
     pub(super) async fn ask_anew(&self, enough: impl Fn() -> bool) -> Asked {
         let asked = Instant::now();
         let mut readings = self.readings.clone();
-        self.shared.wanted.notify_one();
+        self.want_anew();
         if readings.borrow_and_update().is_some_and(|last| !last.good) {
             return Asked::Unanswered;
         }

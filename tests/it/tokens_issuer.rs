@@ -233,6 +233,16 @@ async fn keys_rotate_without_a_wrong_refusal() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_replaced_under_its_name_is_found_within_seconds() {
+    let (key, replacement) = (Key::es256("1"), Key::es256("1"));
+    let issuer = Issuer::start(&[&key]).await;
+    let gateway = issuer.gateway("");
+    assert_eq!(outcome(&gateway, &issuer.token(&key)).await.0, 200);
+    issuer.publish(&[&replacement]);
+    until(&gateway, &issuer.token(&replacement), 200, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_withdrawn_key_is_refused_even_for_tokens_seen_before() {
     let (kept, withdrawn) = (Key::es256("kept"), Key::es256("withdrawn"));
     let issuer = Issuer::start(&[&kept, &withdrawn]).await;
