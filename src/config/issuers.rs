@@ -207,7 +207,7 @@ impl Issuer {
             (Some(_), Some(_)) => wrong("jwks_url", "write either jwks_url or jwks_file, not both"),
             (Some(url), None) if !https_or_loopback(url) => wrong(
                 "jwks_url",
-                "keys must come over https:// (http:// is for loopback addresses only)",
+                "keys must come over https:// (http:// is for loopback addresses only), from a URL without user and password",
             ),
             (None, None) if !Url::parse(&self.issuer).is_ok_and(|url| https_or_loopback(&url)) => {
                 wrong(
@@ -238,9 +238,11 @@ pub fn https_or_loopback(url: &Url) -> bool {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
+    // What is read where is logged.
+    let secret = !url.username().is_empty() || url.password().is_some();
     match url.scheme() {
-        "https" => url.has_host(),
-        "http" => loopback,
+        "https" => url.has_host() && !secret,
+        "http" => loopback && !secret,
         _ => false,
     }
 }
@@ -281,6 +283,8 @@ mod tests {
             ("http://127.0.0.1:8084/keys", true),
             ("http://[::1]/keys", true),
             ("http://localhost/keys", true),
+            ("https://user@login.example.com/keys", false),
+            ("http://:secret@127.0.0.1:8084/keys", false),
             ("http://localhost.example.com/keys", false),
             ("http://login.example.com/keys", false),
             ("http://169.254.169.254/latest", false),
