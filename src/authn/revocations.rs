@@ -14,6 +14,7 @@ pub(super) struct Revocations {
     /// Single keys.
     ids: BTreeSet<String>,
     /// Of each team, the keys issued before a moment.
+    #[serde(with = "serde_with::rust::maps_duplicate_key_is_error")]
     teams: BTreeMap<String, Moment>,
     /// All keys issued before a moment.
     issued_before: Option<Moment>,
@@ -98,6 +99,7 @@ mod tests {
             r#"{"ids": ["GGK1TYPO"]}"#,
             &format!(r#"{{"ids": ["{} "]}}"#, id),
             r#"{"teams": ["media"]}"#,
+            r#"{"teams": {"a": "2026-11-24T00:00:00Z", "a": "2026-11-23T00:00:00Z"}}"#,
             r#"{"issuedBefore": "yesterday"}"#,
         ] {
             assert!(Revocations::parse(text.as_bytes()).is_err(), "{text}");

@@ -203,7 +203,7 @@ fn context_key(text: &str) -> Result<(String, Value), String> {
 
 fn jsonl() -> io::Result<()> {
     let mut output = io::BufWriter::new(io::stdout().lock());
-    for line in io::stdin().lock().lines() {
+    for line in io::stdin().lock().split(b'\n') {
         writeln!(output, "{}", policy::simulate_line(&line?))?;
     }
     output.flush()

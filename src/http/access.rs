@@ -86,7 +86,7 @@ pub(super) struct Question {
     /// Context keys and their values: a string, number, boolean or list of
     /// these, or `null` for a request without the key. They go before what the
     /// gateway knows of this request.
-    #[serde(default)]
+    #[serde(default, with = "serde_with::rust::maps_duplicate_key_is_error")]
     context: BTreeMap<String, Value>,
 }
 
@@ -164,30 +164,30 @@ fn operations(actions: &[String]) -> Result<Vec<Operation>, Problem> {
     })
 }
 
-/// The principal of a simulation. Of another team's member only the team and the
-/// name are known, no tags and no claims.
+/// The principal of a simulation: the caller, or another of whom only the team and
+/// the name are known, no tags and no claims.
 fn simulated(
     call: &Call,
     team: Option<String>,
     subject: Option<String>,
 ) -> Result<Principal, Problem> {
     let caller = call.principal();
-    let other = team.as_ref().is_some_and(|team| !caller.teams.contains(team));
-    let principal = match (team, subject) {
-        (None, None) => caller.clone(),
-        (team, subject) => Principal {
-            issuer: caller.issuer.clone(),
-            subject: subject.unwrap_or_else(|| caller.subject.clone()),
-            teams: team.map_or_else(|| caller.teams.clone(), |team| vec![team]),
-            tags: Default::default(),
-            claims: Default::default(),
-        },
-    };
-    if other && !call.may_simulate(&principal.teams[0]) {
-        return Err(Problem::new(
-            Code::NotAuthorized,
-            "Ask for gateway:SimulateAccess on the team, or simulate your own.",
-        ));
+    let mut principal = caller.clone();
+    let mut other = false;
+    if let Some(team) = team {
+        other = !caller.teams.contains(&team);
+        if other {
+            call.may_simulate(&team)?;
+        }
+        principal.teams = vec![team];
+    }
+    if let Some(subject) = subject {
+        other |= subject != caller.subject;
+        principal.subject = subject;
+    }
+    if other {
+        principal.tags.clear();
+        principal.claims.clear();
     }
     Ok(principal)
 }

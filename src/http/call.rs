@@ -148,9 +148,15 @@ impl Call {
     }
 
     /// Whether the caller may simulate a team's access.
-    pub fn may_simulate(&self, team: &str) -> bool {
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn may_simulate(&self, team: &str) -> Result<(), Problem> {
         let resource = format!("arn:aws:glacier-gateway:::team/{team}");
-        self.policies.allows_own(&self.principal, "SimulateAccess", &resource, &self.context)
+        let (policies, action) = (&self.policies, "SimulateAccess");
+        policies
+            .decide_own(&self.principal, action, &resource, &self.context)
+            .map_err(|denial| self.not_authorized(&format!("gateway:{action}"), denial))
     }
 
     /// What would be decided for `principal`.
@@ -231,7 +237,7 @@ impl Call {
             Err(denial) => {
                 record.decision = Some(denial.reason());
                 record.statement = denial.statement().cloned();
-                Err(self.not_authorized(operation, denial))
+                Err(self.not_authorized(operation.name(), denial))
             }
         }
     }
@@ -242,11 +248,11 @@ impl Call {
     }
 
     /// Tells the caller as much of the reason as is configured.
-    fn not_authorized(&self, operation: Operation, denial: Denial) -> Problem {
+    fn not_authorized(&self, action: &str, denial: Denial) -> Problem {
         let (detail, denial) = if self.tells_reasons() {
-            (format!("{operation} is not authorized: {denial}."), Some(Box::new(denial)))
+            (format!("{action} is not authorized: {denial}."), Some(Box::new(denial)))
         } else {
-            (format!("{operation} is not authorized; ask the gateway's operators for leave."), None)
+            (format!("{action} is not authorized; ask the gateway's operators for leave."), None)
         };
         Problem { denial, ..Problem::new(Code::NotAuthorized, detail) }
     }

@@ -4,9 +4,12 @@
 //! load, and the context is taken as given. The form is stable: other programs
 //! hold the engine against theirs with it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_with::rust::maps_duplicate_key_is_error;
 
 use super::context::{GivenKeys, Simulated};
 use super::decision::Layer;
@@ -17,8 +20,8 @@ use super::statement::{Effect, Statement};
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case<'a> {
-    #[serde(default)]
-    id: Value,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
     #[serde(borrow)]
     policies: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
@@ -45,12 +48,22 @@ struct CaseRequest {
     principal: String,
     action: String,
     resource: String,
-    context: Option<serde_json::Map<String, Value>>,
+    context: Option<CaseContext>,
+}
+
+#[derive(Clone, Deserialize)]
+struct CaseContext(#[serde(with = "maps_duplicate_key_is_error")] BTreeMap<String, Value>);
+
+/// What is told of a line that is no case otherwise.
+#[derive(Default, Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
-struct Answer {
-    id: Value,
+struct Answer<'a> {
+    id: Option<&'a RawValue>,
     #[serde(flatten)]
     outcome: Outcome,
 }
@@ -86,17 +99,16 @@ struct MatchedStatement {
 /// grammar or the line is no case. Lists that are absent are empty, and no
 /// guardrails at all limit nothing. A case may note `expected`, `accept`, `status`,
 /// `reason` and `source`; any other member is an error.
-pub fn simulate_line(line: &str) -> String {
-    let (id, outcome) = match serde_json::from_str::<Case<'_>>(line) {
+pub fn simulate_line(line: &[u8]) -> String {
+    let (id, outcome) = match serde_json::from_slice::<Case<'_>>(line) {
         Ok(case) => {
             let outcome = simulate(&case).unwrap_or_else(|error| Outcome::Refused { error });
             (case.id, outcome)
         }
         Err(error) => {
-            let id = serde_json::from_str::<Value>(line).ok();
-            let id = id.and_then(|mut case| Some(case.get_mut("id")?.take()));
+            let Named { id } = serde_json::from_slice(line).unwrap_or_default();
             let error = format!("this line is no case: {error}");
-            (id.unwrap_or_default(), Outcome::Refused { error })
+            (id, Outcome::Refused { error })
         }
     };
     // A value of strings and JSON values always serialises.
@@ -108,7 +120,7 @@ fn simulate(case: &Case<'_>) -> Result<Outcome, String> {
     let action = request.action.to_ascii_lowercase();
     let facts = Simulated {
         caller: request.principal.clone(),
-        keys: GivenKeys::new(request.context.clone().unwrap_or_default())
+        keys: GivenKeys::new(request.context.clone().map(|given| given.0).unwrap_or_default())
             .map_err(|error| format!("context: {error}"))?,
     };
     let (mut allows, mut denies) = (Vec::new(), Vec::new());

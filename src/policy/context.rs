@@ -37,8 +37,9 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// A JSON value as a context key takes it; objects, nulls and lists that
-    /// hold either are no values.
+    /// A JSON value as a context key takes it. Objects, nulls and lists in lists are
+    /// no values; what stands beside them in a list still counts, lest a Deny that
+    /// asks for it be void.
     fn json(value: &'a Value) -> Option<Self> {
         let scalar = |value: &'a Value| match value {
             Value::String(text) => Some(Cow::Borrowed(text.as_str())),
@@ -47,9 +48,7 @@ impl<'a> Values<'a> {
             Value::Null | Value::Array(_) | Value::Object(_) => None,
         };
         match value {
-            Value::Array(values) => {
-                values.iter().map(scalar).collect::<Option<Vec<_>>>().and_then(Self::list)
-            }
+            Value::Array(values) => Self::list(values.iter().filter_map(scalar)),
             other => scalar(other).map(Self::One),
         }
     }
@@ -262,8 +261,15 @@ impl GivenKeys {
     pub fn new(keys: impl IntoIterator<Item = (String, Value)>) -> Result<Self, InvalidContext> {
         let mut given = BTreeMap::new();
         for (key, value) in keys {
-            let absent = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
-            if !absent && Values::json(&value).is_none() {
+            let is_scalar = |value: &Value| {
+                matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_))
+            };
+            let fits = match &value {
+                Value::Null => true,
+                Value::Array(values) => values.iter().all(is_scalar),
+                other => is_scalar(other),
+            };
+            if !fits {
                 return Err(InvalidContext::Value { key });
             }
             if given.insert(key.to_lowercase(), value).is_some() {

@@ -262,7 +262,9 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     if key.is_empty() {
         return Err("this policy variable names no context key: write ${key}");
     }
-    if key.contains(|c: char| c.is_whitespace() || c == '$' || c == '{') {
+    // A tag's key may hold spaces.
+    let (name, tag) = key.split_once('/').unwrap_or((key, ""));
+    if name.contains(char::is_whitespace) || tag.trim() != tag || key.contains(['$', '{']) {
         return Err("a policy variable holds one context key without spaces: write ${key}");
     }
     let key = ContextKey::new(key);

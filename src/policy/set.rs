@@ -108,14 +108,18 @@ impl Statements {
     }
 
     /// As `find`, for an action without an index.
-    fn find_action(&self, action: &str, resource: &str, facts: &dyn Facts) -> Found<()> {
-        let applying = self.all.iter().map(|stored| &stored.statement).filter(|statement| {
+    fn find_action(&self, action: &str, resource: &str, facts: &dyn Facts) -> Found<&Stored> {
+        let applying = self.all.iter().filter(|Stored { statement, .. }| {
             statement.covers_action(action) && statement.applies(resource, facts)
         });
-        applying.fold(Found::Nothing, |found, statement| match (found, statement.effect) {
-            (Found::Deny(()), _) | (_, Effect::Deny) => Found::Deny(()),
-            (_, Effect::Allow) => Found::Allow(()),
-        })
+        let mut found = Found::Nothing;
+        for stored in applying {
+            match stored.statement.effect {
+                Effect::Deny => return Found::Deny(stored),
+                Effect::Allow => found = Found::Allow(stored),
+            }
+        }
+        found
     }
 
     fn near_misses(
@@ -200,32 +204,37 @@ impl PolicySet {
         }
     }
 
-    /// Whether the caller may do something that is the gateway's own, not
+    /// Decides whether the caller may do something that is the gateway's own, not
     /// Glacier's: an action of [`GATEWAY_ACTIONS`](super::GATEWAY_ACTIONS) on a
     /// resource such as `arn:aws:glacier-gateway:::team/TEAM`.
-    pub fn allows_own(
-        &self,
+    ///
+    /// # Errors
+    /// A [`Denial`], which says why, but for near misses.
+    pub fn decide_own<'s>(
+        &'s self,
         principal: &Principal,
         action: &str,
         resource: &str,
         context: &Context,
-    ) -> bool {
+    ) -> Result<(), Denial> {
         let action = format!("gateway:{}", action.to_ascii_lowercase());
-        let verdicts: Vec<_> = principal
-            .teams
-            .iter()
-            .map(|team| {
-                let facts = Request::new(principal, team, None, context);
-                let find = |layer: &Statements| layer.find_action(&action, resource, &facts);
-                rule::judge(
-                    self.teams.get(team).map_or(Found::Nothing, find),
-                    self.guardrails.as_ref().map(find),
-                    find(&self.vaults),
-                )
-            })
-            .collect();
-        verdicts.iter().any(|verdict| matches!(verdict, Verdict::Allow(())))
-            && !verdicts.iter().any(|verdict| matches!(verdict, Verdict::Deny(())))
+        let (mut allowed, mut limited_by_guardrails) = (false, false);
+        for team in &principal.teams {
+            let facts = Request::new(principal, team, None, context);
+            let find = |layer: &'s Statements| layer.find_action(&action, resource, &facts);
+            let own = self.teams.get(team).map_or(Found::Nothing, find);
+            match rule::judge(own, self.guardrails.as_ref().map(find), find(&self.vaults)) {
+                Verdict::Deny(stored) => {
+                    let statement = Arc::clone(&stored.id);
+                    return Err(Denial::ExplicitDeny { team: team.clone(), statement });
+                }
+                Verdict::Allow(_) => allowed = true,
+                Verdict::Limited => limited_by_guardrails = true,
+                Verdict::Nothing => {}
+            }
+        }
+        let denial = Denial::ImplicitDeny { limited_by_guardrails, near_misses: Vec::new() };
+        if allowed { Ok(()) } else { Err(denial) }
     }
 
     /// A permit to look up the upload's facts (with ListParts), if a policy that

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::check::GATEWAY_ACTIONS;
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, StatementId};
 use super::keys::ContextKey;
@@ -73,9 +74,9 @@ pub struct Access {
     pub team: String,
     /// Whether it denies.
     pub denies: bool,
-    /// The gateway's operations that it is about.
-    #[schema(value_type = Vec<String>)]
-    pub actions: Vec<&'static str>,
+    /// What it is about of what the gateway does for callers: Glacier's actions, and
+    /// its own.
+    pub actions: Vec<String>,
     /// The resource patterns that it is about.
     pub resources: Vec<String>,
     /// Whether it is about all resources but these.
@@ -130,11 +131,10 @@ impl PolicySet {
             let facts = Request::new(principal, team, None, context);
             for stored in self.layers(team).flat_map(|layer| &layer.all) {
                 let statement = &stored.statement;
-                let about = |operation: &Operation| {
-                    statement.covers_action(&operation.action().to_ascii_lowercase())
-                };
-                let operations = Operation::ALL.into_iter().filter(about);
-                let actions: Vec<_> = operations.map(Operation::action).collect();
+                let glacier = Operation::ALL.into_iter().map(|o| o.action().to_owned());
+                let own = GATEWAY_ACTIONS.into_iter().map(|name| format!("gateway:{name}"));
+                let mut actions: Vec<_> = glacier.chain(own).collect();
+                actions.retain(|action| statement.covers_action(&action.to_ascii_lowercase()));
                 if actions.is_empty() || !statement.covers_principal(&facts) {
                     continue;
                 }

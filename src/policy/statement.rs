@@ -59,8 +59,8 @@ impl Statement {
             node.actions.values.iter().map(|a| Pattern::wildcards(&a.value.to_ascii_lowercase()));
         let mut resources = Vec::new();
         for resource in &node.resources.values {
-            match resource_pattern(&resource.value, variables) {
-                Ok(pattern) => resources.push(pattern),
+            match resource_patterns(&resource.value, variables) {
+                Ok(patterns) => resources.extend(patterns),
                 Err(error) => problems.push(Problem::variable(resource, &error)),
             }
         }
@@ -185,23 +185,32 @@ impl Statement {
     }
 }
 
-/// Compiles a resource. Fields that an ARN without `*` lacks count as `*` (IAM
-/// User Guide, "IAM JSON policy elements: Resource"). Variables may stand only in the last part of an ARN (IAM
-/// User Guide, "IAM policy elements: Variables and tags", "Resource element").
-fn resource_pattern(text: &str, variables: bool) -> Result<Pattern, VariableError> {
+/// Compiles a resource. Fields that an ARN lacks count as `*` (IAM User Guide, "IAM
+/// JSON policy elements: Resource"). The same page has a `*` at the end of a field
+/// reach over colons, so that one with a `*` may lack no field after all: it is taken
+/// both ways. Variables may stand only in the last part of an ARN ("IAM policy
+/// elements: Variables and tags", "Resource element").
+fn resource_patterns(
+    text: &str,
+    variables: bool,
+) -> Result<impl Iterator<Item = Pattern>, VariableError> {
     let syntax = Syntax { wildcards: true, variables };
-    let missing = match text.starts_with("arn:") && !text.contains('*') {
+    let missing = match text.starts_with("arn:") {
         true => 5_usize.saturating_sub(text.matches(':').count()),
         false => 0,
     };
-    let pattern = Pattern::parse(&(text.to_owned() + &":*".repeat(missing)), syntax)?;
+    let completed = Pattern::parse(&(text.to_owned() + &":*".repeat(missing)), syntax)?;
     let first = text.find("${").unwrap_or(text.len());
-    if pattern.variable_keys().next().is_some() && text[..first].matches(':').count() < 5 {
+    if completed.variable_keys().next().is_some() && text[..first].matches(':').count() < 5 {
         let end = text[first..].find('}').map_or(text.len(), |end| first + end + 1);
         let message = "a policy variable may stand only after the fifth colon of an ARN";
         return Err(VariableError { at: first..end, message });
     }
-    Ok(pattern)
+    let as_written = match missing > 0 && text.contains('*') {
+        true => Some(Pattern::parse(text, syntax)?),
+        false => None,
+    };
+    Ok(as_written.into_iter().chain([completed]))
 }
 
 /// How an identifier in `Principal` fits a caller.
@@ -239,6 +248,9 @@ impl Principals {
     }
 }
 
+/// How the ARNs of the gateway's teams and their members begin.
+const TEAM: &str = "arn:aws:glacier-gateway:::team/";
+
 fn fit(id: &PrincipalId, caller: &str) -> Option<Fit> {
     let id = match id {
         PrincipalId::Everyone => return Some(Fit::Caller),
@@ -250,10 +262,11 @@ fn fit(id: &PrincipalId, caller: &str) -> Option<Fit> {
     if id == caller {
         return Some(Fit::Caller);
     }
-    // The gateway's own: a team stands for each of its members.
-    if let Some(team) = id.strip_prefix("arn:aws:glacier-gateway:::team/") {
-        let member = caller.strip_prefix("arn:aws:glacier-gateway:::team/")?;
-        return (member.strip_prefix(team)?.starts_with('/')).then_some(Fit::Caller);
+    // The gateway's own: a team stands for each of its members, a member for
+    // itself alone. A team's name has no slash; a subject may have some.
+    if let Some(team) = id.strip_prefix(TEAM) {
+        let (of, _) = caller.strip_prefix(TEAM)?.split_once('/')?;
+        return (of == team).then_some(Fit::Caller);
     }
     let mut fields = caller.splitn(6, ':');
     let service = fields.nth(2)?;

@@ -54,8 +54,10 @@ async fn another_teams_access_is_simulated_only_with_leave() {
     let question = json!({ "team": "owner", "subject": "eve", "resources": [OWN] });
     let (status, body) = problem(simulate(&gateway, "stranger", &question).await).await;
     assert_eq!((status, &body["code"]), (403, &json!("not-authorized")));
+    assert_eq!(body["reason"], "implicitDeny");
 
     let leave = json!({ "Version": "2012-10-17", "Statement": {
+        "Sid": "Leave",
         "Effect": "Allow",
         "Action": "gateway:SimulateAccess",
         "Resource": "arn:aws:glacier-gateway:::team/own*",
@@ -71,6 +73,35 @@ async fn another_teams_access_is_simulated_only_with_leave() {
     assert_eq!(answer["results"][0]["decision"], "allowed");
     let question = json!({ "team": "else", "resources": [OWN] });
     assert_eq!(simulate(&gateway, "stranger", &question).await.status(), 403);
+
+    let access = gateway.call("stranger", Method::GET, "/v1/access").await;
+    let access: Value = access.json().await.unwrap();
+    let listed = access["statements"].as_array().unwrap();
+    let leave = listed.iter().find(|listed| listed["statement"]["sid"] == "Leave").unwrap();
+    assert_eq!(leave["actions"], json!(["gateway:SimulateAccess"]));
+}
+
+#[tokio::test]
+async fn callers_are_simulated_with_what_their_tokens_say_and_others_without() {
+    let gateway = Gateway::start();
+    let claimed = json!({ "Version": "2012-10-17", "Statement": {
+        "Effect": "Allow",
+        "Action": "glacier:ListParts",
+        "Resource": OTHER,
+        "Condition": { "Null": { "jwt:iat": "false" } },
+    }});
+    let file = gateway.directory.path().join("policies/teams/owner/claimed.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, claimed.to_string()).unwrap();
+    let decision = async |more: Value| -> Value {
+        let mut question = json!({ "actions": ["glacier:ListParts"], "resources": [OTHER] });
+        question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer: Value = simulate(&gateway, "owner", &question).await.json().await.unwrap();
+        answer["results"][0]["decision"].clone()
+    };
+    while decision(json!({})).await != "allowed" {}
+    assert_eq!(decision(json!({ "team": "owner" })).await, "allowed");
+    assert_eq!(decision(json!({ "team": "owner", "subject": "eve" })).await, "implicitDeny");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Documented cases: AWS's, and our own from the IAM User Guide.
 
+use glacier_gateway::policy::simulate_line;
 use serde_json::{Value, json};
 
 use crate::support::{PHOTOS, case, decision};
@@ -106,6 +107,9 @@ fn resources_match_as_whole_texts_with_regard_to_case() {
         json!("arn:aws:glacier:us-*"),
         json!("arn:aws:glacier"),
         json!("arn:aws:glacier:us-east-1"),
+        json!("arn:aws:*"),
+        json!("arn:aws:glacier:*:123456789012"),
+        json!("arn:*:vaults/photos"),
         json!(["arn:aws:s3:::x", PHOTOS]),
     ] {
         applies("resource", json!({ "Resource": resource }), json!({}));
@@ -590,6 +594,9 @@ fn principals_are_named_in_full_or_all_meant() {
     let user = "arn:aws:iam::123456789012:user/team-a";
     let session = "arn:aws:sts::123456789012:assumed-role/backup/nightly";
     let member = "arn:aws:glacier-gateway:::team/photos/ann";
+    let provider = "accounts.example.com";
+    // Whose subject only begins as the member's does.
+    let other = "arn:aws:glacier-gateway:::team/photos/ann/photos";
     let team = json!({ "AWS": "arn:aws:glacier-gateway:::team/photos" });
     let account = json!({ "AWS": "123456789012" });
     let root = json!({ "AWS": "arn:aws:iam::123456789012:root" });
@@ -619,8 +626,15 @@ fn principals_are_named_in_full_or_all_meant() {
         (session, json!({ "AWS": "arn:aws:iam::123456789012:role/backups" }), unnamed),
         (session, json!({ "AWS": "arn:aws:iam::210987654321:role/backup" }), unnamed),
         (session, account, in_account),
-        (member, team, named),
+        (member, team.clone(), named),
         (member, json!({ "AWS": member }), named),
+        (provider, json!({ "Federated": provider }), named),
+        (provider, json!({ "Service": provider }), named),
+        (provider, json!({ "CanonicalUser": [provider] }), named),
+        (provider, json!({ "Federated": "accounts.example.org" }), unnamed),
+        (other, team, named),
+        (other, json!({ "AWS": member }), unnamed),
+        (other, json!({ "AWS": other }), named),
         (member, json!({ "AWS": "arn:aws:glacier-gateway:::team/phot" }), unnamed),
         (member, json!({ "AWS": "arn:aws:glacier-gateway:::team/photos/bob" }), unnamed),
         (member, root, unnamed),
@@ -735,7 +749,7 @@ fn duplicate_names_are_an_error_wherever_they_stand() {
         let line = format!(
             r#"{{"id":7,"policies":[{policy}],"request":{{"principal":"p","action":"a:b","resource":"*"}}}}"#
         );
-        let answer = glacier_gateway::policy::simulate_line(&line);
+        let answer = simulate_line(line.as_bytes());
         assert!(answer.starts_with(r#"{"id":7,"error":"#), "{answer}");
     }
 }
@@ -752,7 +766,7 @@ fn the_answer_names_the_deciding_statements() {
     let mut case = case(policies, json!({}));
     case["id"] = json!({ "any": "value" });
     let answer = |case: &Value| -> Value {
-        serde_json::from_str(&glacier_gateway::policy::simulate_line(&case.to_string())).unwrap()
+        serde_json::from_str(&simulate_line(case.to_string().as_bytes())).unwrap()
     };
     let own = json!({ "layer": "policies", "document": 0, "statement": 1, "sid": "own" });
     let other = json!({ "layer": "policies", "document": 1, "statement": 0, "sid": null });
@@ -777,8 +791,7 @@ fn a_member_that_no_case_has_is_an_error_that_names_it() {
         let mut case = good.clone();
         case.pointer_mut(pointer).unwrap()[member] = deny.clone();
         let answer: Value =
-            serde_json::from_str(&glacier_gateway::policy::simulate_line(&case.to_string()))
-                .unwrap();
+            serde_json::from_str(&simulate_line(case.to_string().as_bytes())).unwrap();
         assert_eq!(answer["id"], 1);
         let error = answer["error"].as_str().unwrap();
         assert!(error.contains(&format!("`{member}`")), "{error}");
@@ -790,11 +803,11 @@ fn a_context_value_of_no_such_type_is_an_error_that_names_its_key() {
     let allow = json!([document(statement("Allow", json!({})))]);
     for value in [json!({ "a": 1 }), json!([["a"]]), json!(["a", null])] {
         let case = case(allow.clone(), json!({ "jwt:Roles": value }));
-        let answer = glacier_gateway::policy::simulate_line(&case.to_string());
+        let answer = simulate_line(case.to_string().as_bytes());
         assert!(answer.contains(r#"the value of \"jwt:Roles\""#), "{answer}");
     }
     let twice = case(allow.clone(), json!({ "jwt:a": 1, "JWT:a": 2 }));
-    let answer = glacier_gateway::policy::simulate_line(&twice.to_string());
+    let answer = simulate_line(twice.to_string().as_bytes());
     assert!(answer.contains("given twice"), "{answer}");
     let absent = case(
         json!([document(statement(
@@ -814,9 +827,16 @@ fn a_line_that_is_no_case_is_an_error_with_its_id() {
         (r#"{"id":"x"}"#, json!("x")),
         (r#"{"id":3,"policies":[],"request":{"principal":"p","action":"a"}}"#, json!(3)),
     ] {
-        let answer: Value =
-            serde_json::from_str(&glacier_gateway::policy::simulate_line(line)).unwrap();
+        let answer: Value = serde_json::from_str(&simulate_line(line.as_bytes())).unwrap();
         assert_eq!(answer["id"], id, "{line}");
         assert!(answer["error"].is_string(), "{line}");
     }
+    for context in [r#"{"a":1e999}"#, r#"{"a":1,"a":2}"#] {
+        let line = format!(
+            r#"{{"id":12345678901234567890123,"request":{{"principal":"p","action":"a","resource":"r","context":{context}}}}}"#
+        );
+        let answer = simulate_line(line.as_bytes());
+        assert!(answer.starts_with(r#"{"id":12345678901234567890123,"error":"#), "{answer}");
+    }
+    assert!(simulate_line(b"{\"id\":\"\xff\"}").starts_with(r#"{"id":null,"error":"#));
 }

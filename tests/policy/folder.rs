@@ -38,10 +38,11 @@ pub fn member(teams: &[&str]) -> Principal {
         tags: [("GRÖSSE", "l"), ("Stage", "prod")]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
-        claims: json!({ "groups": ["a", "b"], "level": 7, "admin": false, "o": {}, "none": [] })
-            .as_object()
-            .unwrap()
-            .clone(),
+        claims: json!({ "groups": ["a", "b"], "level": 7, "admin": false, "o": {}, "none": [],
+            "mixed": ["a", null, {}], "nulls": [null] })
+        .as_object()
+        .unwrap()
+        .clone(),
     }
 }
 
@@ -215,6 +216,9 @@ fn conditions_see_what_the_gateway_knows() {
         ("NumericGreaterThan", "jwt:level", "6"),
         ("Bool", "jwt:admin", "false"),
         ("Bool", "gateway:DryRun", "false"),
+        ("ForAnyValue:StringEquals", "jwt:mixed", "a"),
+        ("ForAllValues:StringEquals", "jwt:mixed", "a"),
+        ("Null", "jwt:nulls", "true"),
         ("Null", "jwt:o", "true"),
         ("Null", "jwt:none", "true"),
         ("Null", "jwt:other", "true"),
@@ -322,10 +326,14 @@ fn the_gateways_own_actions_are_allowed_and_denied_by_policies() {
         ),
     ]);
     let set = load(files.path());
-    let may = |teams: &[&str], team: &str| {
+    let decide = |teams: &[&str], team: &str| {
         let resource = format!("arn:aws:glacier-gateway:::team/{team}");
-        set.allows_own(&member(teams), "SimulateAccess", &resource, &context())
+        set.decide_own(&member(teams), "SimulateAccess", &resource, &context())
     };
+    let may = |teams: &[&str], team: &str| decide(teams, team).is_ok();
+    let denial = decide(&["auditors"], "secret").unwrap_err();
+    assert_eq!(denial.statement().unwrap().to_string(), "teams/auditors.json (statement 1)");
+    assert_eq!(decide(&["photos"], "finance").unwrap_err().reason(), "implicitDeny");
     assert!(may(&["auditors"], "photos") && may(&["photos"], "video"));
     assert!(may(&["photos", "auditors"], "finance"));
     assert!(!may(&["auditors"], "secret") && !may(&["photos", "auditors"], "secret"));

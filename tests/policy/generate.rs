@@ -43,6 +43,8 @@ const RESOURCE_PATTERNS: &[&str] = &[
     "arn:aws:glacier:*:*:vaults/photos",
     "arn:aws:glacier:us-*",
     "arn:aws:glacier:us-east-1",
+    "arn:aws:glacier:*:123456789012",
+    "arn:*:vaults/photos",
     "arn:aws:glacier:us-east-1:*:vaults/*o*",
     "arn:aws:glacier:eu-central-1:123456789012:vaults/VIDEO",
     "arn:aws:glacier:us-east-1:123456789012:vaults/${aws:PrincipalTag/team}",
@@ -56,6 +58,7 @@ const RESOURCE_PATTERNS: &[&str] = &[
 ];
 const PRINCIPALS: &[&str] = &[
     "arn:aws:glacier-gateway:::team/photos/ann",
+    "arn:aws:glacier-gateway:::team/photos/ann/photos",
     "arn:aws:glacier-gateway:::team/photos-2/ann",
     "arn:aws:iam::123456789012:user/team-a",
     "arn:aws:sts::123456789012:assumed-role/backup/session",

@@ -74,12 +74,15 @@ fn applies(statement: &Value, variables: bool, request: &Value) -> bool {
 
     let resource = request["resource"].as_str().unwrap();
     let matches = |pattern: &&Value| {
-        let mut pattern = text(pattern);
-        let complete = !pattern.starts_with("arn:") || pattern.contains('*');
-        while !complete && pattern.matches(':').count() < 5 {
-            pattern.push_str(":*");
+        let written = text(pattern);
+        let mut completed = written.clone();
+        while completed.starts_with("arn:") && completed.matches(':').count() < 5 {
+            completed.push_str(":*");
         }
-        symbols(&pattern, true, variables, &context).map(|symbols| glob(&symbols, resource))
+        let matches = |pattern: &str| {
+            symbols(pattern, true, variables, &context).map(|symbols| glob(&symbols, resource))
+        };
+        Some(matches(&written)? || matches(&completed)?)
     };
     if statement.get("Resource").is_some() {
         // A pattern whose variable has no value matches nothing.
@@ -138,7 +141,11 @@ fn principal_applies(statement: &Value, allow: bool, caller: &str) -> bool {
 }
 
 fn is_team_of(id: &str, caller: &str) -> bool {
-    id.starts_with("arn:aws:glacier-gateway:::team/") && caller.starts_with(&format!("{id}/"))
+    // …:::team/TEAM against …:::team/TEAM/SUBJECT, whose subject may hold slashes.
+    let fields: Vec<&str> = caller.split('/').collect();
+    id.matches('/').count() == 1
+        && caller.starts_with("arn:aws:glacier-gateway:::team/")
+        && *id == fields[..2].join("/")
 }
 
 fn role_of(id: &str, caller: &str) -> bool {

@@ -10,7 +10,7 @@ pub const PHOTOS: &str = "arn:aws:glacier:us-east-1:123456789012:vaults/photos";
 
 /// The engine's answer to a case: its decision, or `error`.
 pub fn decision(case: &Value) -> String {
-    let answer: Value = serde_json::from_str(&simulate_line(&case.to_string())).unwrap();
+    let answer: Value = serde_json::from_str(&simulate_line(case.to_string().as_bytes())).unwrap();
     answer["decision"].as_str().unwrap_or("error").to_owned()
 }
 
