@@ -185,13 +185,15 @@ fn print(simulation: &Simulation) {
     }
 }
 
-/// Reads an action of the gateway, with or without its prefix.
+/// Reads an action of Glacier's, with or without its prefix.
 fn operation(text: &str) -> Result<Operation, String> {
-    let name = text.split_once(':').map_or(text, |(_, name)| name);
-    let named = |operation: &Operation| operation.name().eq_ignore_ascii_case(name);
+    let (service, name) = text.split_once(':').unwrap_or(("glacier", text));
+    let named = |operation: &Operation| {
+        service.eq_ignore_ascii_case("glacier") && operation.name().eq_ignore_ascii_case(name)
+    };
     Operation::ALL.into_iter().find(named).ok_or_else(|| {
         let names = Operation::ALL.map(Operation::action).join(", ");
-        format!("the gateway performs {names}")
+        format!("the gateway performs only {names}")
     })
 }
 

@@ -179,6 +179,29 @@ fn lint_exits_with_1_on_findings_and_with_64_on_what_cannot_be_read() {
 }
 
 #[test]
+fn a_simulation_refuses_actions_of_other_services() {
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::create_dir_all(directory.path().join("teams")).unwrap();
+    std::fs::write(directory.path().join("teams/owner.json"), OWNER_POLICY).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let vault = "arn:aws:glacier:eu-central-1:111122223333:vaults/own-a";
+    let simulate = |action: &str| {
+        let arguments = ["--team", "owner", "--resource", vault, "--action", action];
+        policy(&[&["simulate", folder], &arguments[..]].concat(), "")
+    };
+    for action in ["ListParts", "glacier:ListParts", "Glacier:listparts"] {
+        let (code, said, _) = simulate(action);
+        assert_eq!(code, 0);
+        assert!(said.contains("glacier:ListParts"), "{said}");
+    }
+    for action in ["s3:ListParts", "gateway:ListParts", "gateway:SimulateAccess", "ListPart"] {
+        let (code, said, complaint) = simulate(action);
+        assert_eq!((code, &*said), (2, ""), "{action}");
+        assert!(complaint.contains("the gateway performs only glacier:"), "{complaint}");
+    }
+}
+
+#[test]
 fn a_batch_is_answered_line_by_line_and_a_misspelt_member_by_its_name() {
     let case = |member: &str| {
         format!(
