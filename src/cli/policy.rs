@@ -95,10 +95,15 @@ impl LintArgs {
             policy::lint_document(&self.path, &text, Layer::Policies)
         } else {
             std::fs::read_dir(&self.path).map_err(unreadable)?;
-            match PolicySet::load(&self.path) {
+            let mut found = match PolicySet::load(&self.path) {
                 Ok((_, warnings)) => warnings,
                 Err(diagnostics) => diagnostics,
+            };
+            // A code host knows the repository's files, not the folder's.
+            if self.format == Format::Sarif {
+                found.iter_mut().for_each(|found| found.file = self.path.join(&found.file));
             }
+            found
         };
         print!("{}", policy::render(&diagnostics, self.format));
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {

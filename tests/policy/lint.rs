@@ -312,5 +312,11 @@ fn diagnostics_print_for_people_and_programs() {
     assert_eq!(results.len(), diagnostics.len());
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "teams/a.json");
-    assert!(place["region"]["startLine"].is_u64());
+    let region = json!({ "startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 12 });
+    let misspelt = results.iter().find(|result| result["ruleId"] == "unknown-element").unwrap();
+    assert_eq!(misspelt["locations"][0]["physicalLocation"]["region"], region);
+    let missing = results.iter().find(|result| result["ruleId"] == "missing-element").unwrap();
+    let region = json!({ "startLine": 3, "startColumn": 16, "endLine": 5, "endColumn": 4 });
+    assert_eq!(missing["locations"][0]["physicalLocation"]["region"], region);
+    assert_eq!(sarif["runs"][0]["columnKind"], "unicodeCodePoints");
 }
