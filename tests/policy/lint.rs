@@ -1,12 +1,16 @@
 //! What the linter says of bad and doubtful documents.
 
-use glacier_gateway::policy::{Diagnostic, Format, PolicySet, Severity, render};
+use std::path::Path;
+
+use glacier_gateway::policy::{
+    Diagnostic, Format, Layer, PolicySet, Severity, lint_document, render,
+};
 use serde_json::{Value, json};
 
 use crate::support::folder;
 
 /// The diagnostics of one document.
-fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
+pub fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
     let folder = folder([(file, document.to_owned())]);
     match PolicySet::load(folder.path()) {
         Ok((_, warnings)) => warnings,
@@ -14,14 +18,14 @@ fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
     }
 }
 
-fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
+pub fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
     lint(file, &policy_of(statements)).into_iter().map(|diagnostic| diagnostic.code).collect()
 }
 
 const PHOTOS: &str = "arn:aws:glacier:us-east-1:123456789012:vaults/photos";
 
 /// A statement about aborts in one vault, changed.
-fn statement(changes: &Value) -> Value {
+pub fn statement(changes: &Value) -> Value {
     let mut statement =
         json!({ "Effect": "Allow", "Action": "glacier:AbortMultipartUpload", "Resource": PHOTOS });
     for (key, value) in changes.as_object().unwrap() {
@@ -168,7 +172,7 @@ fn a_malformed_variable_is_shown_where_it_stands() {
     assert_eq!(found[0].column, document.find("${b").unwrap() + 1);
 }
 
-fn policy_of(statements: &Value) -> String {
+pub fn policy_of(statements: &Value) -> String {
     json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }
 
@@ -267,6 +271,47 @@ fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
         let found = found.iter().any(|diagnostic| diagnostic.code == "shadowed-allow");
         assert_eq!(found, shadowed, "{deny}");
     }
+}
+
+#[test]
+fn an_allow_of_any_layer_may_be_shadowed_by_a_deny_for_everyone() {
+    let of = |effect: &str, file: &str| {
+        let mut statement = statement(&json!({ "Effect": effect }));
+        if file.starts_with("vaults") {
+            statement["Principal"] = match effect {
+                "Deny" => json!("*"),
+                _ => json!({ "AWS": "arn:aws:glacier-gateway:::team/a" }),
+            };
+        }
+        statement
+    };
+    for (allow, deny, shadowed) in [
+        ("vaults/a.json", "vaults/a.json", true),
+        ("vaults/a.json", "vaults/b.json", true),
+        ("vaults/a.json", "guardrails/a.json", true),
+        ("vaults/a.json", "teams/a.json", false),
+        ("guardrails/a.json", "guardrails/a.json", true),
+        ("guardrails/a.json", "teams/a.json", false),
+        ("teams/a/a.json", "teams/a/b.json", true),
+        ("teams/a.json", "teams/b.json", false),
+    ] {
+        let (allowing, denying) = (of("Allow", allow), of("Deny", deny));
+        let files = match allow == deny {
+            true => folder([(allow, policy_of(&json!([allowing, denying])))]),
+            false => folder([(allow, policy_of(&allowing)), (deny, policy_of(&denying))]),
+        };
+        let (_, found) = PolicySet::load(files.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|d| (d.code, d.file.to_str().unwrap())).collect();
+        let expected = if shadowed { vec![("shadowed-allow", allow)] } else { vec![] };
+        assert_eq!(found, expected, "{allow} {deny}");
+    }
+}
+
+#[test]
+fn a_document_by_itself_is_linted_as_in_a_folder() {
+    let both = json!([statement(&json!({})), statement(&json!({ "Effect": "Deny" }))]);
+    let found = lint_document(Path::new("a.json"), &policy_of(&both), Layer::Policies);
+    assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["shadowed-allow"]);
 }
 
 #[test]
