@@ -23,6 +23,11 @@ impl ContextKey {
     pub fn lower(&self) -> &str {
         &self.lower
     }
+
+    /// Whether the key is a fact about the upload.
+    pub fn is_upload_fact(&self) -> bool {
+        self.lower.starts_with("gateway:upload")
+    }
 }
 
 impl fmt::Display for ContextKey {

@@ -1,14 +1,12 @@
 //! Warnings: what is legal in a policy but surely not meant.
 
-use std::collections::BTreeSet;
-
 use super::check::GATEWAY_ACTIONS;
-use super::condition::{Condition, Kind, Set};
-use super::context::{Facts, Values};
+use super::condition::{Kind, Set};
+use super::contradiction;
 use super::decision::Layer;
 use super::diagnostic::Problem;
 use super::document::{ConditionNode, Document, PrincipalId, StatementNode};
-use super::keys::{self, ContextKey, Fitness, KeyType, Known};
+use super::keys::{self, Fitness, KeyType, Known};
 use super::pattern::Pattern;
 use super::statement::{Effect, Statement};
 use crate::glacier::Operation;
@@ -43,7 +41,7 @@ pub(super) fn lint(
         lint.breadth();
         lint.principals();
         node.conditions.iter().for_each(|condition| lint.condition(condition));
-        lint.contradictions();
+        problems.extend(contradiction::find(node, statement));
     }
 }
 
@@ -255,60 +253,6 @@ impl Lint<'_> {
                 self.warn("unguarded-for-all-values", &condition.operator.span, message);
             }
         }
-    }
-
-    /// Conditions on one key that no value of it fulfils together.
-    fn contradictions(&mut self) {
-        let conditions = &self.statement.conditions;
-        let keys: BTreeSet<&ContextKey> = conditions.iter().map(|c| &c.key).collect();
-        for key in keys {
-            let own: Vec<&Condition> = conditions.iter().filter(|c| c.key == *key).collect();
-            let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
-            let own: Vec<&Condition> = own.iter().filter(simple).copied().collect();
-            let Some(witnesses) = witnesses(&own) else { continue };
-            let fulfilled = |value: Option<&str>| {
-                let facts = Single { key: key.lower(), value };
-                own.iter().all(|condition| condition.holds(&facts, self.statement.effect))
-            };
-            if !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value))) {
-                let mut nodes = self.node.conditions.iter();
-                let node = nodes.rfind(|node| ContextKey::new(&node.key.value) == *key);
-                let at = node.map_or(self.node.span.clone(), |node| node.key.span.clone());
-                let message = format!("no value of {key} fulfils all conditions on it");
-                self.warn("contradicting-conditions", &at, message);
-            }
-        }
-    }
-}
-
-/// Values of which one fulfils the conditions if any value does; `None` where no
-/// such list is known.
-fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
-    if conditions.len() < 2 {
-        return None;
-    }
-    let listed = conditions.iter().find_map(|condition| condition.only_values());
-    // Among bounds alone, each interval between two of them has a value near one.
-    let near_bounds = || -> Option<Vec<_>> {
-        let bounds: Option<Vec<_>> = conditions.iter().map(|c| c.around_bounds()).collect();
-        Some(bounds?.concat())
-    };
-    listed.or_else(near_bounds)
-}
-
-/// The facts of a request of which only one key is known.
-struct Single<'a> {
-    key: &'a str,
-    value: Option<&'a str>,
-}
-
-impl Facts for Single<'_> {
-    fn caller(&self) -> &str {
-        ""
-    }
-
-    fn get(&self, key: &str) -> Option<Values<'_>> {
-        self.value.filter(|_| key == self.key).map(|value| Values::One(value.into()))
     }
 }
 

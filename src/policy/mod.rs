@@ -7,8 +7,8 @@
 //!
 //! From text to decision:
 //! - `json`, `reader`, `document`: IAM's grammar, with places for messages;
-//! - `check`, `lint`, `keys`, `diagnostic`, `report`: what is refused beyond the
-//!   grammar, what is warned of, and how that is printed;
+//! - `check`, `lint`, `contradiction`, `keys`, `diagnostic`, `report`: what is
+//!   refused beyond the grammar, what is warned of, and how that is printed;
 //! - `pattern`, `instant`, `condition`, `statement`: what a statement means;
 //! - `context`, `resource`: what is known of a request;
 //! - `rule`, `set`, `decision`: how statements make a decision;
@@ -18,6 +18,7 @@ mod batch;
 mod check;
 mod condition;
 mod context;
+mod contradiction;
 mod decision;
 mod diagnostic;
 mod document;

@@ -228,6 +228,31 @@ fn conditions_that_exclude_each_other_are_found() {
             json!({ "StringLike": { "aws:username": "a*" }, "StringNotLike": { "aws:username": "b*" } }),
             false,
         ),
+        (opposites("StringLike", "StringNotLike", "jwt:role", &["a*", "${jwt:b}"]), true),
+        (opposites("IpAddress", "NotIpAddress", "aws:SourceIp", &["10.0.0.0/8"]), true),
+        (opposites("IpAddressIfExists", "NotIpAddress", "aws:SourceIp", &["10.0.0.0/8"]), false),
+        (opposites("ArnLike", "ArnNotEquals", "aws:PrincipalArn", &["arn:aws:a:::*"]), true),
+        (opposites("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "jwt:a", &["b"]), true),
+        (opposites("ForAnyValue:StringLike", "ForAnyValue:StringNotLike", "jwt:a", &["b"]), false),
+        (opposites("ForAnyValue:StringLike", "ForAllValues:StringNotLike", "jwt:a", &["b"]), true),
+        (
+            opposites("ForAllValues:StringLike", "ForAllValues:StringNotLike", "jwt:a", &["b"]),
+            false,
+        ),
+        (
+            json!({ "StringLike": { "jwt:a": ["a", "b"] }, "StringNotLike": { "jwt:a": "a" } }),
+            false,
+        ),
+        (json!({ "StringLike": { "jwt:a": "a" }, "StringNotLike": { "jwt:a": ["a", "b"] } }), true),
+        (json!({ "ForAnyValue:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "true" } }), true),
+        (
+            json!({ "ForAnyValue:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "false" } }),
+            false,
+        ),
+        (
+            json!({ "ForAllValues:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "true" } }),
+            false,
+        ),
     ] {
         let found = codes("teams/a.json", &statement(&json!({ "Condition": conditions })));
         assert_eq!(
@@ -235,6 +260,44 @@ fn conditions_that_exclude_each_other_are_found() {
             contradict,
             "{conditions} {found:?}"
         );
+    }
+}
+
+/// An operator and its negation with the same values.
+fn opposites(plain: &str, negated: &str, key: &str, values: &[&str]) -> Value {
+    json!({ plain: { key: values }, negated: { key: values } })
+}
+
+/// A Deny applies when one of a claim's values is as it says, and another not.
+#[test]
+fn a_deny_of_what_several_values_fulfil_contradicts_nothing() {
+    for (key, contradicts) in [("jwt:roles", false), ("aws:username", true)] {
+        for equals in ["StringEquals", "StringLike"] {
+            let not = format!("StringNot{}", &equals[6..]);
+            let conditions = opposites(equals, &not, key, &["a"]);
+            let deny = statement(&json!({ "Effect": "Deny", "Condition": conditions }));
+            let found = codes("teams/a.json", &deny);
+            assert_eq!(found.contains(&"contradicting-conditions"), contradicts, "{deny}");
+        }
+    }
+}
+
+#[test]
+fn a_fact_about_an_upload_that_no_action_has_is_found() {
+    let older = |operator: &str| json!({ operator: { "gateway:UploadAgeInDays": "7" } });
+    let null = |flag: &str| json!({ "Null": { "gateway:uploaddescription": flag } });
+    for (action, conditions, expected) in [
+        ("glacier:DescribeVault", older("NumericGreaterThan"), vec!["never-matches"]),
+        ("glacier:ListMultipartUploads", older("NumericGreaterThan"), vec!["never-matches"]),
+        ("glacier:DescribeVault", null("false"), vec!["never-matches"]),
+        ("glacier:DescribeVault", null("true"), vec![]),
+        ("glacier:DescribeVault", older("NumericGreaterThanIfExists"), vec![]),
+        ("glacier:List*", older("NumericGreaterThan"), vec![]),
+        ("glacier:AbortMultipartUpload", null("false"), vec![]),
+        ("s3:GetObject", older("NumericGreaterThan"), vec!["never-matches"]),
+    ] {
+        let changes = json!({ "Action": action, "Condition": conditions });
+        assert_eq!(codes("teams/a.json", &statement(&changes)), expected, "{changes}");
     }
 }
 
