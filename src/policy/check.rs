@@ -4,7 +4,7 @@
 
 use super::condition::{self, Kind};
 use super::decision::Layer;
-use super::diagnostic::{Problem, nearest};
+use super::diagnostic::{Problem, nearest, within};
 use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
 use super::instant::Instant;
 use super::keys::{self, Fitness, Known};
@@ -105,7 +105,8 @@ impl Check<'_> {
             "glacier" => &GLACIER_ACTIONS,
             "gateway" => &GATEWAY_ACTIONS,
             other => {
-                if let Some(near) = nearest(other, &["glacier", "gateway"]) {
+                // AWS's apigateway is three letters from ours.
+                if let Some(near) = within(2, other, &["glacier", "gateway"]) {
                     let message = format!("there is no service {service:?}");
                     let help = Some(format!("{near}:{name}"));
                     self.suggest("unknown-service", action, message, help);

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::document::Spanned;
 use super::pattern::VariableError;
-pub(crate) use crate::spelling::nearest;
+pub(crate) use crate::spelling::{nearest, within};
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

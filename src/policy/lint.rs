@@ -5,9 +5,9 @@ use super::condition::{Kind, Set};
 use super::contradiction;
 use super::decision::Layer;
 use super::diagnostic::Problem;
-use super::document::{ConditionNode, Document, PrincipalId, StatementNode};
+use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
 use super::keys::{self, Fitness, KeyType, Known};
-use super::pattern::Pattern;
+use super::pattern::{Pattern, Syntax};
 use super::statement::{Effect, Statement};
 use crate::glacier::Operation;
 
@@ -124,15 +124,22 @@ impl Lint<'_> {
                 let message = "the gateway has no resources of this service";
                 self.warn("foreign-resource", &resource.span, message);
             }
-            if !self.variables && resource.value.contains("${") {
-                self.literal_variable(&resource.span);
-            }
+            self.text_variables(resource);
         }
     }
 
-    fn literal_variable(&mut self, at: &std::ops::Range<usize>) {
-        let message = "this is literal text: only Version 2012-10-17 has policy variables";
-        self.warn("literal-variable", at, message);
+    /// Variables that stay text, and those that never have a value.
+    fn text_variables(&mut self, text: &Spanned<String>) {
+        if !self.variables && text.value.contains("${") {
+            let message = "this is literal text: only Version 2012-10-17 has policy variables";
+            self.warn("literal-variable", &text.span, message);
+        }
+        let syntax = Syntax { wildcards: true, variables: self.variables };
+        let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
+        for key in pattern.variable_keys().filter(|key| !keys::is_filled(key.lower())) {
+            let message = format!("the gateway never fills ${{{key}}}");
+            self.warn("key-never-filled", &text.span, message);
+        }
     }
 
     /// Allows that give more than their author is likely to see.
@@ -190,10 +197,8 @@ impl Lint<'_> {
         let operator = condition.operator.value;
         let name = &condition.key.value;
         let at = &condition.key.span;
-        if operator.takes_variables() && !self.variables {
-            for value in condition.values.iter().filter(|value| value.value.contains("${")) {
-                self.literal_variable(&value.span);
-            }
+        if operator.takes_variables() {
+            condition.values.iter().for_each(|value| self.text_variables(value));
         }
         if condition.values.is_empty() {
             self.warn("no-values", at, "this condition compares with no value at all");

@@ -62,6 +62,8 @@ fn errors_have_stable_codes() {
         (json!({ "NotAction": "glacier:Abort" }), "unknown-action"),
         (json!({ "Action": "gateway:Simulate" }), "unknown-action"),
         (json!({ "Action": "glaciers:*" }), "unknown-service"),
+        (json!({ "Action": "glaceir:ListParts" }), "unknown-service"),
+        (json!({ "Action": "gatway:SimulateAccess" }), "unknown-service"),
         (json!({ "Sid": "not this" }), "invalid-sid"),
         (json!({ "Resource": "arn:aws:glacier:us-east-1:12345678901:vaults/a" }), "impossible-arn"),
         (json!({ "Resource": "arn:aws:glacier:useast1:123456789012:vaults/a" }), "impossible-arn"),
@@ -74,6 +76,8 @@ fn errors_have_stable_codes() {
         (condition("StringEquals", "team", json!("a")), "unknown-key"),
         (condition("StringEquals", "aw:PrincipalTag/team", json!("a")), "unknown-key"),
         (condition("StringEquals", "gateway:UploadAge", json!("a")), "unknown-key"),
+        (condition("StringEquals", "aws:SourceIpp", json!("a")), "unknown-key"),
+        (condition("StringEquals", "glaceir:ResourceTag/a", json!("a")), "unknown-key"),
         (condition("StringEquals", "aws:PrincipalTag/", json!("a")), "unknown-key"),
         (condition("IpAddress", "aws:username", json!("10.0.0.0/8")), "type-mismatch"),
         (condition("Bool", "aws:SourceIp", json!("true")), "type-mismatch"),
@@ -109,6 +113,7 @@ fn warnings_have_stable_codes() {
         (json!({ "Effect": "Deny", "NotAction": "glacier:Abort*" }), vec![]),
         (json!({ "Action": ["glacier:Abort*", "gateway:SimulateAccess"] }), vec![]),
         (json!({ "Action": "s3:*" }), vec!["never-matches"]),
+        (json!({ "Action": "apigateway:GET" }), vec!["never-matches"]),
         (json!({ "Action": "glacier:ListVaults" }), vec!["never-matches"]),
         (json!({ "Action": "glacier:ListVaults", "Resource": "*" }), vec![]),
         (
@@ -136,6 +141,17 @@ fn warnings_have_stable_codes() {
         ),
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
+        (
+            condition("StringEquals", "apigateway:Request/Stage", json!("a")),
+            vec!["key-never-filled"],
+        ),
+        (condition("StringEquals", "aps:Workspace", json!("a")), vec!["key-never-filled"]),
+        (condition("StringEquals", "aws:KeyOfTomorrow", json!("a")), vec!["key-never-filled"]),
+        (
+            condition("StringEquals", "jwt:vpc", json!("${aws:KeyOfTomorrow}")),
+            vec!["key-never-filled"],
+        ),
+        (json!({ "Resource": format!("{PHOTOS}-${{aws:SourceVpc}}") }), vec!["key-never-filled"]),
         (condition("StringLike", "aws:SourceIp", json!("10.*")), vec!["doubtful-operator"]),
         (condition("StringEquals", "aws:PrincipalArn", json!("team/a")), vec!["not-an-arn"]),
         (
@@ -161,6 +177,27 @@ fn warnings_have_stable_codes() {
     assert_eq!(codes("vaults/a.json", &user), ["foreign-principal"]);
     let all = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
     assert_eq!(codes("guardrails/a.json", &all), [""; 0]);
+}
+
+#[test]
+fn keys_of_aws_are_known_with_their_types() {
+    for (key, operator, value) in [
+        ("aws:CalledViaAWSMCP", "StringEquals", "aws-mcp.amazonaws.com"),
+        ("aws:IsMcpServiceAction", "Bool", "true"),
+        ("aws:ViaAWSMCPService", "Bool", "true"),
+        ("aws:SignInSessionArn", "ArnEquals", "arn:aws:signin:us-east-1:123456789012:session/a"),
+        ("aws:SourceOwner", "StringEquals", "123456789012"),
+        ("aws:VpceAccount", "StringEquals", "123456789012"),
+        ("aws:VpceOrgID", "StringEquals", "o-a"),
+        ("aws:VpceOrgPaths", "ForAnyValue:StringLike", "o-a/*"),
+    ] {
+        let found = codes("teams/a.json", &statement(&condition(operator, key, json!(value))));
+        assert_eq!(found, ["key-never-filled"], "{key}");
+        let never = if operator == "Bool" { "NumericEquals" } else { "Bool" };
+        let value = if operator == "Bool" { "1" } else { "true" };
+        let found = codes("teams/a.json", &statement(&condition(never, key, json!(value))));
+        assert_ne!(found, ["key-never-filled"], "{key}");
+    }
 }
 
 #[test]
