@@ -1,5 +1,6 @@
 //! Warnings: what is legal in a policy but surely not meant.
 
+use super::arn;
 use super::check::GATEWAY_ACTIONS;
 use super::condition::{Kind, Set};
 use super::contradiction;
@@ -75,41 +76,74 @@ impl Lint<'_> {
         self.problems.push(Problem::warning(code, at.clone(), message));
     }
 
-    /// Actions that the gateway never performs, and statements without any other.
+    /// Actions that the gateway never performs or that have no such resources, and
+    /// statements without any other.
     fn actions(&mut self) {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
-        let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
-        let resources = &self.node.resources;
-        let on_vaults = !resources.not && resources.values.iter().all(|r| r.value != "*");
-        if on_vaults && performed == [&*list_vaults] {
-            let message = "this never matches: ListVaults takes no resource, so write \"*\"";
-            self.warn("never-matches", &self.node.resources.values[0].span, message);
-            return;
-        }
         if performed.is_empty() {
             let message = "this statement never matches: the gateway performs none of its actions";
             self.warn("never-matches", &self.node.span, message);
             return;
         }
+        let resources = &self.node.resources;
+        let names: Vec<Names> = resources.values.iter().map(|r| Names::new(&r.value)).collect();
+        let (reached, missed): (Vec<&String>, Vec<&String>) =
+            performed.iter().partition(|action| {
+                resources.not || names.iter().any(|names| names.resource_of(action))
+            });
+        let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
+        if reached.is_empty() {
+            let message = match missed[..] {
+                [only] if *only == list_vaults => {
+                    "this never matches: ListVaults takes no resource, so write \"*\""
+                }
+                _ => "this never matches: the statement's actions are not about such resources",
+            };
+            self.warn("never-matches", &resources.values[0].span, message);
+            return;
+        }
+        for (resource, names) in resources.values.iter().zip(names).filter(|_| !resources.not) {
+            if names.any() && !performed.iter().any(|action| names.resource_of(action)) {
+                let message = "none of the statement's actions is about this resource";
+                self.warn("never-matches", &resource.span, message);
+            }
+        }
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
-            let meant: Vec<_> = performed.iter().filter(|a| pattern.matches_text(a)).collect();
-            if meant.is_empty() {
-                let message = format!("the gateway never performs {}", action.value);
-                self.warn("action-never-performed", &action.span, message);
-            } else if on_vaults && meant == [&*list_vaults] {
-                let message = "ListVaults takes no resource: give it a statement on \"*\"";
-                self.warn("never-matches", &action.span, message);
+            let meant = |action: &&&String| pattern.matches_text(action);
+            if reached.iter().any(|action| meant(&action)) {
+                continue;
             }
+            let (code, message) = match missed.iter().find(meant) {
+                None => {
+                    let message = format!("the gateway never performs {}", action.value);
+                    ("action-never-performed", message)
+                }
+                Some(missed) if **missed == list_vaults => {
+                    let message = "ListVaults takes no resource: give it a statement on \"*\"";
+                    ("never-matches", message.to_owned())
+                }
+                Some(_) => {
+                    let message = format!(
+                        "{} is about none of the statement's resources: give it its own statement",
+                        action.value
+                    );
+                    ("never-matches", message)
+                }
+            };
+            self.warn(code, &action.span, message);
         }
     }
 
     fn resources(&mut self) {
         for resource in &self.node.resources.values {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
-            if fields.len() < 6 && resource.value != "*" && !resource.value.ends_with('*') {
-                let message = "this ARN is incomplete: what is missing counts as \"*\"";
+            if arn::ends_early(&resource.value) {
+                let message = match resource.value.contains('*') {
+                    false => "this ARN is incomplete: what is missing counts as \"*\"",
+                    true => "this ARN is incomplete: nothing is added where it has a \"*\"",
+                };
                 self.warn("incomplete-arn", &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
@@ -117,9 +151,10 @@ impl Lint<'_> {
                                digits, or \"*\"";
                 self.warn("arn-without-account", &resource.span, message);
             }
-            let foreign = fields
-                .get(2)
-                .is_some_and(|service| !["glacier", "glacier-gateway", "*"].contains(service));
+            let foreign = fields.get(2).is_some_and(|service| {
+                !["glacier", "glacier-gateway"].contains(service)
+                    && !Names::new(&resource.value).any()
+            });
             if foreign {
                 let message = "the gateway has no resources of this service";
                 self.warn("foreign-resource", &resource.span, message);
@@ -264,6 +299,39 @@ impl Lint<'_> {
 /// Whether a text, which may begin with a wildcard or a variable, can be an ARN.
 fn may_be_arn(text: &str) -> bool {
     ["arn:", "*", "?", "${"].iter().any(|start| text.starts_with(start))
+}
+
+/// What a `Resource` may name.
+struct Names {
+    everything: bool,
+    vaults: bool,
+    teams: bool,
+}
+
+impl Names {
+    fn new(resource: &str) -> Self {
+        Self {
+            everything: resource == "*",
+            vaults: arn::may_name_vault(resource),
+            teams: arn::may_name_team(resource),
+        }
+    }
+
+    /// Whether it may name anything that the gateway has.
+    fn any(&self) -> bool {
+        self.vaults || self.teams
+    }
+
+    /// Whether it may name a resource of the action, which is in lower case.
+    fn resource_of(&self, action: &str) -> bool {
+        if action.starts_with("gateway:") {
+            self.teams
+        } else if action.eq_ignore_ascii_case(Operation::ListVaults.action()) {
+            self.everything
+        } else {
+            self.vaults
+        }
+    }
 }
 
 /// The actions that the gateway performs or asks for, in lower case.
