@@ -95,10 +95,15 @@ impl LintArgs {
             policy::lint_document(&self.path, &text, Layer::Policies)
         } else {
             std::fs::read_dir(&self.path).map_err(unreadable)?;
-            match PolicySet::load(&self.path) {
+            let mut found = match PolicySet::load(&self.path) {
                 Ok((_, warnings)) => warnings,
                 Err(diagnostics) => diagnostics,
+            };
+            // A code host knows the repository's files, not the folder's.
+            if self.format == Format::Sarif {
+                found.iter_mut().for_each(|found| found.file = self.path.join(&found.file));
             }
+            found
         };
         print!("{}", policy::render(&diagnostics, self.format));
         if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
@@ -185,13 +190,15 @@ fn print(simulation: &Simulation) {
     }
 }
 
-/// Reads an action of the gateway, with or without its prefix.
+/// Reads an action of Glacier's, with or without its prefix.
 fn operation(text: &str) -> Result<Operation, String> {
-    let name = text.split_once(':').map_or(text, |(_, name)| name);
-    let named = |operation: &Operation| operation.name().eq_ignore_ascii_case(name);
+    let (service, name) = text.split_once(':').unwrap_or(("glacier", text));
+    let named = |operation: &Operation| {
+        service.eq_ignore_ascii_case("glacier") && operation.name().eq_ignore_ascii_case(name)
+    };
     Operation::ALL.into_iter().find(named).ok_or_else(|| {
         let names = Operation::ALL.map(Operation::action).join(", ");
-        format!("the gateway performs {names}")
+        format!("the gateway performs only {names}")
     })
 }
 

@@ -148,15 +148,24 @@ checked_string!(
 );
 
 impl Region {
+    /// AWS's partitions, as they stand in ARNs, and how the codes of a partition's
+    /// regions begin; regions that begin otherwise are in `aws`, the last.
+    pub const PARTITIONS: [(&'static str, &'static str); 8] = [
+        ("aws-cn", "cn-"),
+        ("aws-eusc", "eusc-"),
+        ("aws-iso", "us-iso-"),
+        ("aws-iso-b", "us-isob-"),
+        ("aws-iso-e", "eu-isoe-"),
+        ("aws-iso-f", "us-isof-"),
+        ("aws-us-gov", "us-gov-"),
+        ("aws", ""),
+    ];
+
     /// The partition the region belongs to, as it stands in ARNs.
     pub fn partition(&self) -> &'static str {
-        match &*self.0 {
-            r if r.starts_with("cn-") => "aws-cn",
-            r if r.starts_with("us-gov-") => "aws-us-gov",
-            r if r.starts_with("us-iso-") => "aws-iso",
-            r if r.starts_with("us-isob-") => "aws-iso-b",
-            _ => "aws",
-        }
+        let mut partitions = Self::PARTITIONS.iter();
+        let own = partitions.find(|(_, regions)| self.0.starts_with(regions));
+        own.map_or("aws", |(partition, _)| partition)
     }
 }
 
@@ -219,6 +228,11 @@ mod tests {
             ("eu-central-1", "aws"),
             ("us-gov-west-1", "aws-us-gov"),
             ("cn-north-1", "aws-cn"),
+            ("eusc-de-east-1", "aws-eusc"),
+            ("us-iso-east-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("eu-isoe-west-1", "aws-iso-e"),
+            ("us-isof-south-1", "aws-iso-f"),
             ("ap-southeast-12", "aws"),
         ] {
             assert_eq!(region.parse::<Region>().unwrap().partition(), partition);

@@ -2,9 +2,10 @@
 //! cannot mean what their author meant. IAM takes most of these and lets them
 //! match nothing, which for a Deny is dangerous.
 
+use super::arn;
 use super::condition::{self, Kind};
 use super::decision::Layer;
-use super::diagnostic::{Problem, nearest};
+use super::diagnostic::{Problem, nearest, within};
 use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
 use super::instant::Instant;
 use super::keys::{self, Fitness, Known};
@@ -105,7 +106,8 @@ impl Check<'_> {
             "glacier" => &GLACIER_ACTIONS,
             "gateway" => &GATEWAY_ACTIONS,
             other => {
-                if let Some(near) = nearest(other, &["glacier", "gateway"]) {
+                // AWS's apigateway is three letters from ours.
+                if let Some(near) = within(2, other, &["glacier", "gateway"]) {
                     let message = format!("there is no service {service:?}");
                     let help = Some(format!("{near}:{name}"));
                     self.suggest("unknown-service", action, message, help);
@@ -133,47 +135,34 @@ impl Check<'_> {
             return;
         }
         self.variables(resource);
-        let fields: Vec<&str> = text.splitn(6, ':').collect();
-        let wild = |field: &str| field.contains(['*', '?']);
+        // Told where patterns are compiled.
+        if arn::has_early_variable(text) {
+            return;
+        }
         // A field that ends in `*` may reach over the colons that are missing.
-        let at = |index: usize| fields.get(index).copied().filter(|field| !wild(field));
-        if let Some(partition) = at(1)
-            && !["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b"].contains(&partition)
+        let mut fields = text.splitn(6, ':').map(|field| match field.contains(['*', '?']) {
+            true => None,
+            false => Some(field),
+        });
+        if let Some(Some(partition)) = fields.nth(1)
+            && !Region::PARTITIONS.iter().any(|(known, _)| *known == partition)
         {
             let message = format!("there is no partition {partition:?}: most often it is \"aws\"");
             self.error("impossible-arn", resource, message);
+            return;
         }
-        match at(2) {
-            Some("glacier") => {}
-            // The gateway's own resources: teams, for gateway:SimulateAccess.
-            Some("glacier-gateway") => return,
-            Some(service) => return self.foreign_resource(service, resource),
-            None => return,
-        }
-        if let Some(region) = at(3)
-            && region.parse::<Region>().is_err()
-        {
-            let message = format!("{region:?} is no region: write its code, or \"*\"");
-            self.error("impossible-arn", resource, message);
-        }
-        if let Some(account) = at(4)
-            && !account.is_empty()
-            && account.parse::<AccountId>().is_err()
-        {
-            let message = format!("{account:?} is no account: write its 12 digits, or \"*\"");
-            self.error("impossible-arn", resource, message);
-        }
-        if let Some(name) = fields.get(5) {
-            let literal = name.split(['*', '?']).next().unwrap_or_default();
-            let literal = literal.split("${").next().unwrap_or_default();
-            if !"vaults/".starts_with(literal) && !literal.starts_with("vaults/") {
-                let message = format!(
-                    "{name:?} names no vault, and Glacier's policies know nothing else: write \
-                     \"vaults/NAME\""
-                );
-                self.error("impossible-arn", resource, message);
+        let message = match fields.next() {
+            Some(Some("glacier")) if !arn::may_name_vault(text) => arn::why_no_vault(text),
+            Some(Some("glacier-gateway")) if !arn::may_name_team(text) => {
+                "the gateway's only resources are teams: write \
+                 \"arn:aws:glacier-gateway:::team/TEAM\""
+                    .to_owned()
             }
-        }
+            Some(Some("glacier" | "glacier-gateway")) => return,
+            Some(Some(service)) => return self.foreign_resource(service, resource),
+            _ => return,
+        };
+        self.error("impossible-arn", resource, message);
     }
 
     /// A statement pasted for several services may name their resources; one

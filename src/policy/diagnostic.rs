@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::document::Spanned;
 use super::pattern::VariableError;
-pub(crate) use crate::spelling::nearest;
+pub(crate) use crate::spelling::{nearest, within};
 
 /// How bad a [`Diagnostic`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -91,20 +91,31 @@ impl Diagnostic {
     pub(super) fn new(file: &Path, source: &Arc<str>, problem: Problem) -> Self {
         let Problem { severity, code, span, message, help } = problem;
         let start = source.floor_char_boundary(span.start.min(source.len()));
-        let before = &source[..start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let (line, column) = place(source, start);
         Self {
             severity,
             code,
             file: file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
             message,
             help,
             span: start..source.ceil_char_boundary(span.end.clamp(start, source.len())),
             source: Arc::clone(source),
         }
     }
+
+    /// The line and the column just after what the diagnostic is about, from 1.
+    pub(super) fn end(&self) -> (usize, usize) {
+        place(&self.source, self.span.end)
+    }
+}
+
+/// The line and the column in characters of a byte of a text, from 1.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 impl std::fmt::Display for Diagnostic {

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use super::condition::{Kind, Operator};
+use super::diagnostic::{nearest, within};
 
 /// A context key in a policy. Names are not case-sensitive: keys are looked up and
 /// compared in lower case, and shown as they are written.
@@ -22,6 +23,11 @@ impl ContextKey {
     /// The name in lower case.
     pub fn lower(&self) -> &str {
         &self.lower
+    }
+
+    /// Whether the key is a fact about the upload.
+    pub fn is_upload_fact(&self) -> bool {
+        self.lower.starts_with("gateway:upload")
     }
 }
 
@@ -113,10 +119,12 @@ const KEYS: &[Key] = &[
     absent_list("aws:CalledVia"),
     absent("aws:CalledViaFirst", KeyType::String),
     absent("aws:CalledViaLast", KeyType::String),
+    absent("aws:CalledViaAWSMCP", KeyType::String),
     absent("aws:ChatbotSourceArn", KeyType::Arn),
     absent("aws:Ec2InstanceSourcePrivateIPv4", KeyType::IpAddress),
     absent("aws:Ec2InstanceSourceVpc", KeyType::String),
     absent("aws:FederatedProvider", KeyType::String),
+    absent("aws:IsMcpServiceAction", KeyType::Bool),
     absent("aws:MultiFactorAuthAge", KeyType::Numeric),
     absent("aws:MultiFactorAuthPresent", KeyType::Bool),
     absent("aws:PrincipalAccount", KeyType::String),
@@ -130,28 +138,36 @@ const KEYS: &[Key] = &[
     absent("aws:ResourceOrgID", KeyType::String),
     absent_list("aws:ResourceOrgPaths"),
     absent("aws:ResourceTag/", KeyType::String),
+    absent("aws:SignInSessionArn", KeyType::Arn),
     absent("aws:SourceAccount", KeyType::String),
     absent("aws:SourceArn", KeyType::Arn),
     absent("aws:SourceIdentity", KeyType::String),
     absent("aws:SourceOrgID", KeyType::String),
     absent_list("aws:SourceOrgPaths"),
+    // No longer documented, but still in the default policies of SNS topics.
+    absent("aws:SourceOwner", KeyType::String),
     absent("aws:SourceVpc", KeyType::String),
     absent("aws:SourceVpcArn", KeyType::Arn),
     absent("aws:SourceVpce", KeyType::String),
     absent_list("aws:TagKeys"),
     absent("aws:TokenIssueTime", KeyType::Date),
+    absent("aws:ViaAWSMCPService", KeyType::Bool),
     absent("aws:ViaAWSService", KeyType::Bool),
     absent("aws:VpcSourceIp", KeyType::IpAddress),
+    absent("aws:VpceAccount", KeyType::String),
+    absent("aws:VpceOrgID", KeyType::String),
+    absent_list("aws:VpceOrgPaths"),
 ];
 
 /// What is known of a key by its name.
 pub(crate) enum Known {
     Key(&'static Key),
-    /// A key of a prefix that is known, which has no such key.
+    /// A key that there is not.
     Misspelt {
         nearest: Option<String>,
     },
-    /// A key of another service, which is never filled here.
+    /// A key of another service, or one that AWS added since, which is never filled
+    /// here.
     Foreign,
 }
 
@@ -168,20 +184,37 @@ pub(crate) fn look_up(name: &str) -> Known {
     if let Some(key) = found {
         return Known::Key(key);
     }
-    let prefix = lower.split(':').next().unwrap_or_default();
-    let own = ["aws", "glacier", "gateway", "jwt"];
-    let misspelt_prefix = super::diagnostic::nearest(prefix, &own).is_some();
-    if !own.contains(&prefix) && lower.contains(':') && !misspelt_prefix {
-        return Known::Foreign;
-    }
+    let (prefix, _) = lower.split_once(':').unwrap_or(("", ""));
     // The family's part is compared without what follows it, which is kept.
     let (family, rest) = match name.split_once('/') {
         Some((family, rest)) => (format!("{family}/"), rest),
         None => (name.to_owned(), ""),
     };
     let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
-    let nearest = super::diagnostic::nearest(&family, &names);
+    let nearest = match prefix {
+        // AWS adds keys, so only what is nearly one that is known is a misspelling.
+        "aws" => match within(2, &family, &names) {
+            None => return Known::Foreign,
+            near => near,
+        },
+        "" | "glacier" | "gateway" | "jwt" => nearest(&family, &names),
+        other if misspells_own(other) => nearest(&family, &names),
+        _ => return Known::Foreign,
+    };
     Known::Misspelt { nearest: nearest.map(|nearest| nearest + rest) }
+}
+
+/// Whether the gateway ever fills a key.
+pub(crate) fn is_filled(name: &str) -> bool {
+    matches!(look_up(name), Known::Key(key) if key.filled)
+}
+
+/// Whether a prefix is probably meant as one of those above, and is not that of one of
+/// AWS's services: they are three letters from the long ones (`apigateway`) and two
+/// from the short ones (`acm`, `waf`), but for `aps`.
+fn misspells_own(prefix: &str) -> bool {
+    let near = within(2, prefix, &["glacier", "gateway"]).or(within(1, prefix, &["aws", "jwt"]));
+    near.is_some() && prefix != "aps"
 }
 
 /// Whether an operator fits a type of key.

@@ -1,15 +1,14 @@
 //! Warnings: what is legal in a policy but surely not meant.
 
-use std::collections::BTreeSet;
-
+use super::arn;
 use super::check::GATEWAY_ACTIONS;
-use super::condition::{Condition, Kind, Set};
-use super::context::{Facts, Values};
+use super::condition::{Kind, Set};
+use super::contradiction;
 use super::decision::Layer;
 use super::diagnostic::Problem;
-use super::document::{ConditionNode, Document, PrincipalId, StatementNode};
-use super::keys::{self, ContextKey, Fitness, KeyType, Known};
-use super::pattern::Pattern;
+use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
+use super::keys::{self, Fitness, KeyType, Known};
+use super::pattern::{Pattern, Syntax};
 use super::statement::{Effect, Statement};
 use crate::glacier::Operation;
 
@@ -43,7 +42,7 @@ pub(super) fn lint(
         lint.breadth();
         lint.principals();
         node.conditions.iter().for_each(|condition| lint.condition(condition));
-        lint.contradictions();
+        problems.extend(contradiction::find(node, statement));
     }
 }
 
@@ -77,41 +76,74 @@ impl Lint<'_> {
         self.problems.push(Problem::warning(code, at.clone(), message));
     }
 
-    /// Actions that the gateway never performs, and statements without any other.
+    /// Actions that the gateway never performs or that have no such resources, and
+    /// statements without any other.
     fn actions(&mut self) {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
-        let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
-        let resources = &self.node.resources;
-        let on_vaults = !resources.not && resources.values.iter().all(|r| r.value != "*");
-        if on_vaults && performed == [&*list_vaults] {
-            let message = "this never matches: ListVaults takes no resource, so write \"*\"";
-            self.warn("never-matches", &self.node.resources.values[0].span, message);
-            return;
-        }
         if performed.is_empty() {
             let message = "this statement never matches: the gateway performs none of its actions";
             self.warn("never-matches", &self.node.span, message);
             return;
         }
+        let resources = &self.node.resources;
+        let names: Vec<Names> = resources.values.iter().map(|r| Names::new(&r.value)).collect();
+        let (reached, missed): (Vec<&String>, Vec<&String>) =
+            performed.iter().partition(|action| {
+                resources.not || names.iter().any(|names| names.resource_of(action))
+            });
+        let list_vaults = Operation::ListVaults.action().to_ascii_lowercase();
+        if reached.is_empty() {
+            let message = match missed[..] {
+                [only] if *only == list_vaults => {
+                    "this never matches: ListVaults takes no resource, so write \"*\""
+                }
+                _ => "this never matches: the statement's actions are not about such resources",
+            };
+            self.warn("never-matches", &resources.values[0].span, message);
+            return;
+        }
+        for (resource, names) in resources.values.iter().zip(names).filter(|_| !resources.not) {
+            if names.any() && !performed.iter().any(|action| names.resource_of(action)) {
+                let message = "none of the statement's actions is about this resource";
+                self.warn("never-matches", &resource.span, message);
+            }
+        }
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
-            let meant: Vec<_> = performed.iter().filter(|a| pattern.matches_text(a)).collect();
-            if meant.is_empty() {
-                let message = format!("the gateway never performs {}", action.value);
-                self.warn("action-never-performed", &action.span, message);
-            } else if on_vaults && meant == [&*list_vaults] {
-                let message = "ListVaults takes no resource: give it a statement on \"*\"";
-                self.warn("never-matches", &action.span, message);
+            let meant = |action: &&&String| pattern.matches_text(action);
+            if reached.iter().any(|action| meant(&action)) {
+                continue;
             }
+            let (code, message) = match missed.iter().find(meant) {
+                None => {
+                    let message = format!("the gateway never performs {}", action.value);
+                    ("action-never-performed", message)
+                }
+                Some(missed) if **missed == list_vaults => {
+                    let message = "ListVaults takes no resource: give it a statement on \"*\"";
+                    ("never-matches", message.to_owned())
+                }
+                Some(_) => {
+                    let message = format!(
+                        "{} is about none of the statement's resources: give it its own statement",
+                        action.value
+                    );
+                    ("never-matches", message)
+                }
+            };
+            self.warn(code, &action.span, message);
         }
     }
 
     fn resources(&mut self) {
         for resource in &self.node.resources.values {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
-            if fields.len() < 6 && resource.value != "*" && !resource.value.ends_with('*') {
-                let message = "this ARN is incomplete: what is missing counts as \"*\"";
+            if arn::ends_early(&resource.value) {
+                let message = match resource.value.contains('*') {
+                    false => "this ARN is incomplete: what is missing counts as \"*\"",
+                    true => "this ARN is incomplete: nothing is added where it has a \"*\"",
+                };
                 self.warn("incomplete-arn", &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
@@ -119,22 +151,30 @@ impl Lint<'_> {
                                digits, or \"*\"";
                 self.warn("arn-without-account", &resource.span, message);
             }
-            let foreign = fields
-                .get(2)
-                .is_some_and(|service| !["glacier", "glacier-gateway", "*"].contains(service));
+            let foreign = fields.get(2).is_some_and(|service| {
+                !["glacier", "glacier-gateway"].contains(service)
+                    && !Names::new(&resource.value).any()
+            });
             if foreign {
                 let message = "the gateway has no resources of this service";
                 self.warn("foreign-resource", &resource.span, message);
             }
-            if !self.variables && resource.value.contains("${") {
-                self.literal_variable(&resource.span);
-            }
+            self.text_variables(resource);
         }
     }
 
-    fn literal_variable(&mut self, at: &std::ops::Range<usize>) {
-        let message = "this is literal text: only Version 2012-10-17 has policy variables";
-        self.warn("literal-variable", at, message);
+    /// Variables that stay text, and those that never have a value.
+    fn text_variables(&mut self, text: &Spanned<String>) {
+        if !self.variables && text.value.contains("${") {
+            let message = "this is literal text: only Version 2012-10-17 has policy variables";
+            self.warn("literal-variable", &text.span, message);
+        }
+        let syntax = Syntax { wildcards: true, variables: self.variables };
+        let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
+        for key in pattern.variable_keys().filter(|key| !keys::is_filled(key.lower())) {
+            let message = format!("the gateway never fills ${{{key}}}");
+            self.warn("key-never-filled", &text.span, message);
+        }
     }
 
     /// Allows that give more than their author is likely to see.
@@ -192,10 +232,8 @@ impl Lint<'_> {
         let operator = condition.operator.value;
         let name = &condition.key.value;
         let at = &condition.key.span;
-        if operator.takes_variables() && !self.variables {
-            for value in condition.values.iter().filter(|value| value.value.contains("${")) {
-                self.literal_variable(&value.span);
-            }
+        if operator.takes_variables() {
+            condition.values.iter().for_each(|value| self.text_variables(value));
         }
         if condition.values.is_empty() {
             self.warn("no-values", at, "this condition compares with no value at all");
@@ -256,65 +294,44 @@ impl Lint<'_> {
             }
         }
     }
-
-    /// Conditions on one key that no value of it fulfils together.
-    fn contradictions(&mut self) {
-        let conditions = &self.statement.conditions;
-        let keys: BTreeSet<&ContextKey> = conditions.iter().map(|c| &c.key).collect();
-        for key in keys {
-            let own: Vec<&Condition> = conditions.iter().filter(|c| c.key == *key).collect();
-            let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
-            let own: Vec<&Condition> = own.iter().filter(simple).copied().collect();
-            let Some(witnesses) = witnesses(&own) else { continue };
-            let fulfilled = |value: Option<&str>| {
-                let facts = Single { key: key.lower(), value };
-                own.iter().all(|condition| condition.holds(&facts, self.statement.effect))
-            };
-            if !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value))) {
-                let mut nodes = self.node.conditions.iter();
-                let node = nodes.rfind(|node| ContextKey::new(&node.key.value) == *key);
-                let at = node.map_or(self.node.span.clone(), |node| node.key.span.clone());
-                let message = format!("no value of {key} fulfils all conditions on it");
-                self.warn("contradicting-conditions", &at, message);
-            }
-        }
-    }
-}
-
-/// Values of which one fulfils the conditions if any value does; `None` where no
-/// such list is known.
-fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
-    if conditions.len() < 2 {
-        return None;
-    }
-    let listed = conditions.iter().find_map(|condition| condition.only_values());
-    // Among bounds alone, each interval between two of them has a value near one.
-    let near_bounds = || -> Option<Vec<_>> {
-        let bounds: Option<Vec<_>> = conditions.iter().map(|c| c.around_bounds()).collect();
-        Some(bounds?.concat())
-    };
-    listed.or_else(near_bounds)
-}
-
-/// The facts of a request of which only one key is known.
-struct Single<'a> {
-    key: &'a str,
-    value: Option<&'a str>,
-}
-
-impl Facts for Single<'_> {
-    fn caller(&self) -> &str {
-        ""
-    }
-
-    fn get(&self, key: &str) -> Option<Values<'_>> {
-        self.value.filter(|_| key == self.key).map(|value| Values::One(value.into()))
-    }
 }
 
 /// Whether a text, which may begin with a wildcard or a variable, can be an ARN.
 fn may_be_arn(text: &str) -> bool {
     ["arn:", "*", "?", "${"].iter().any(|start| text.starts_with(start))
+}
+
+/// What a `Resource` may name.
+struct Names {
+    everything: bool,
+    vaults: bool,
+    teams: bool,
+}
+
+impl Names {
+    fn new(resource: &str) -> Self {
+        Self {
+            everything: resource == "*",
+            vaults: arn::may_name_vault(resource),
+            teams: arn::may_name_team(resource),
+        }
+    }
+
+    /// Whether it may name anything that the gateway has.
+    fn any(&self) -> bool {
+        self.vaults || self.teams
+    }
+
+    /// Whether it may name a resource of the action, which is in lower case.
+    fn resource_of(&self, action: &str) -> bool {
+        if action.starts_with("gateway:") {
+            self.teams
+        } else if action.eq_ignore_ascii_case(Operation::ListVaults.action()) {
+            self.everything
+        } else {
+            self.vaults
+        }
+    }
 }
 
 /// The actions that the gateway performs or asks for, in lower case.

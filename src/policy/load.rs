@@ -46,25 +46,10 @@ impl PolicySet {
     pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
         let sources = read_folder(folder, &mut diagnostics);
-        let mut placed = Vec::new();
-        for source in &sources {
-            let mut problems = Vec::new();
-            let statements = examine(&source.text, source.layer, &mut problems);
-            let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
-            diagnostics.extend(problems.into_iter().map(diagnose));
-            placed.extend(
-                statements.into_iter().enumerate().map(|(index, (span, statement))| Placed {
-                    source,
-                    index,
-                    span,
-                    statement,
-                }),
-            );
-        }
+        let placed = compile(&sources, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
         }
-        report_shadowed(&placed, &mut diagnostics);
         let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
         let has_guardrails = sources.iter().any(|source| source.layer == Layer::Guardrails);
         let mut guardrails = has_guardrails.then(Vec::new);
@@ -98,19 +83,40 @@ impl Placed<'_> {
 
 /// Lints one document by itself, as a policy of the layer.
 pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
-    let (mut problems, source) = (Vec::new(), Arc::from(text));
-    examine(text, layer, &mut problems);
-    problems.into_iter().map(|problem| Diagnostic::new(file, &source, problem)).collect()
+    let source = Source { layer, team: None, path: file.to_owned(), text: text.into() };
+    let mut diagnostics = Vec::new();
+    compile(&[source], &mut diagnostics);
+    diagnostics
 }
 
-/// Warns of Allows of which a Deny that also applies to the team leaves nothing.
+/// Compiles documents; reports the errors and warnings of each and, if there are no
+/// errors, those of all together.
+fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'a>> {
+    let mut placed = Vec::new();
+    for source in sources {
+        let mut problems = Vec::new();
+        let statements = examine(&source.text, source.layer, &mut problems);
+        let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
+        diagnostics.extend(problems.into_iter().map(diagnose));
+        let place = |(index, (span, statement))| Placed { source, index, span, statement };
+        placed.extend(statements.into_iter().enumerate().map(place));
+    }
+    if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
+        report_shadowed(&placed, diagnostics);
+    }
+    placed
+}
+
+/// Warns of Allows of which a Deny leaves nothing that applies wherever they do: one
+/// for the same team, or one of a layer for everyone.
 fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
     let actions: Vec<String> = lint::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
-    for allow in allows.into_iter().filter(|allow| allow.source.layer == Layer::Policies) {
+    for allow in allows {
         let concerns = |deny: &&&Placed<'_>| {
-            deny.source.layer != Layer::Policies || deny.source.team == allow.source.team
+            let (deny, allow) = (deny.source, allow.source);
+            deny.layer != Layer::Policies || (deny.layer, &deny.team) == (allow.layer, &allow.team)
         };
         let mut denies = denies.iter().filter(concerns);
         let shadow = denies.find(|deny| deny.statement.shadows(&allow.statement, &actions));

@@ -7,17 +7,19 @@
 //!
 //! From text to decision:
 //! - `json`, `reader`, `document`: IAM's grammar, with places for messages;
-//! - `check`, `lint`, `keys`, `diagnostic`, `report`: what is refused beyond the
-//!   grammar, what is warned of, and how that is printed;
+//! - `check`, `lint`, `arn`, `contradiction`, `keys`, `diagnostic`, `report`: what is
+//!   refused beyond the grammar, what is warned of, and how that is printed;
 //! - `pattern`, `instant`, `condition`, `statement`: what a statement means;
 //! - `context`, `resource`: what is known of a request;
 //! - `rule`, `set`, `decision`: how statements make a decision;
 //! - `load`, `live`: folders; `batch`, `simulate`: asking without doing.
 
+mod arn;
 mod batch;
 mod check;
 mod condition;
 mod context;
+mod contradiction;
 mod decision;
 mod diagnostic;
 mod document;

@@ -1,8 +1,10 @@
 //! Diagnostics as text with the line shown, as JSON, and as SARIF.
 
 use std::collections::BTreeSet;
+use std::path::{Component, Path};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -85,13 +87,38 @@ fn sarif_result(diagnostic: &Diagnostic) -> Value {
         Some(help) => format!("{message}; {help}"),
         None => message.clone(),
     };
+    let (end_line, end_column) = diagnostic.end();
     json!({
         "ruleId": code,
         "level": severity,
         "message": { "text": text },
         "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": file },
-            "region": { "startLine": line, "startColumn": column },
+            "artifactLocation": { "uri": uri(file) },
+            "region": {
+                "startLine": line,
+                "startColumn": column,
+                "endLine": end_line,
+                "endColumn": end_column,
+            },
         }}],
     })
+}
+
+/// A file's URI: relative to the working directory where it is below it, so that a
+/// code host finds it in the repository (SARIF 2.1.0, 3.4.4).
+fn uri(file: &Path) -> String {
+    // RFC 3986, 2.3: the characters that need no encoding.
+    const RESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let here = std::env::current_dir().unwrap_or_default();
+    let file = file.strip_prefix(here).unwrap_or(file);
+    let segments = file.components().filter_map(|component| match component {
+        Component::Normal(name) => {
+            Some(percent_encode(name.as_encoded_bytes(), RESERVED).to_string())
+        }
+        Component::ParentDir => Some("..".to_owned()),
+        _ => None,
+    });
+    let path = segments.collect::<Vec<_>>().join("/");
+    if file.is_absolute() { format!("file:///{path}") } else { path }
 }

@@ -179,6 +179,59 @@ fn lint_exits_with_1_on_findings_and_with_64_on_what_cannot_be_read() {
 }
 
 #[test]
+fn sarif_names_files_as_seen_from_the_working_directory() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let here = directory.path().canonicalize().unwrap();
+    let teams = here.join("our policies/teams");
+    std::fs::create_dir_all(&teams).unwrap();
+    let file = "our policies/teams/ö.json";
+    std::fs::write(here.join(file), OWNER_POLICY.replace("2012-10-17", "2008-10-17")).unwrap();
+    let encoded = "our%20policies/teams/%C3%B6.json";
+    let uri = |from: &str, path: &str| {
+        let output = Command::new(BINARY)
+            .args(["policy", "lint", path, "--format", "sarif"])
+            .current_dir(here.join(from))
+            .output()
+            .unwrap();
+        let sarif: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        place["artifactLocation"]["uri"].as_str().unwrap().to_owned()
+    };
+    let folder = here.join("our policies").to_str().unwrap().to_owned();
+    for path in ["our policies", "./our policies/", &folder, file] {
+        assert_eq!(uri("", path), encoded, "{path}");
+    }
+    assert_eq!(uri("our policies", "."), "teams/%C3%B6.json");
+    assert_eq!(uri("our policies", "../our policies"), format!("../{encoded}"));
+    let elsewhere = tempfile::TempDir::new().unwrap();
+    let absolute = uri(elsewhere.path().to_str().unwrap(), &folder);
+    assert!(absolute.starts_with("file:///") && absolute.ends_with(encoded), "{absolute}");
+}
+
+#[test]
+fn a_simulation_refuses_actions_of_other_services() {
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::create_dir_all(directory.path().join("teams")).unwrap();
+    std::fs::write(directory.path().join("teams/owner.json"), OWNER_POLICY).unwrap();
+    let folder = directory.path().to_str().unwrap();
+    let vault = "arn:aws:glacier:eu-central-1:111122223333:vaults/own-a";
+    let simulate = |action: &str| {
+        let arguments = ["--team", "owner", "--resource", vault, "--action", action];
+        policy(&[&["simulate", folder], &arguments[..]].concat(), "")
+    };
+    for action in ["ListParts", "glacier:ListParts", "Glacier:listparts"] {
+        let (code, said, _) = simulate(action);
+        assert_eq!(code, 0);
+        assert!(said.contains("glacier:ListParts"), "{said}");
+    }
+    for action in ["s3:ListParts", "gateway:ListParts", "gateway:SimulateAccess", "ListPart"] {
+        let (code, said, complaint) = simulate(action);
+        assert_eq!((code, &*said), (2, ""), "{action}");
+        assert!(complaint.contains("the gateway performs only glacier:"), "{complaint}");
+    }
+}
+
+#[test]
 fn a_batch_is_answered_line_by_line_and_a_misspelt_member_by_its_name() {
     let case = |member: &str| {
         format!(

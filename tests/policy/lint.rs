@@ -1,12 +1,16 @@
 //! What the linter says of bad and doubtful documents.
 
-use glacier_gateway::policy::{Diagnostic, Format, PolicySet, Severity, render};
+use std::path::Path;
+
+use glacier_gateway::policy::{
+    Diagnostic, Format, Layer, PolicySet, Severity, lint_document, render,
+};
 use serde_json::{Value, json};
 
 use crate::support::folder;
 
 /// The diagnostics of one document.
-fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
+pub fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
     let folder = folder([(file, document.to_owned())]);
     match PolicySet::load(folder.path()) {
         Ok((_, warnings)) => warnings,
@@ -14,14 +18,14 @@ fn lint(file: &str, document: &str) -> Vec<Diagnostic> {
     }
 }
 
-fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
+pub fn codes(file: &str, statements: &Value) -> Vec<&'static str> {
     lint(file, &policy_of(statements)).into_iter().map(|diagnostic| diagnostic.code).collect()
 }
 
 const PHOTOS: &str = "arn:aws:glacier:us-east-1:123456789012:vaults/photos";
 
 /// A statement about aborts in one vault, changed.
-fn statement(changes: &Value) -> Value {
+pub fn statement(changes: &Value) -> Value {
     let mut statement =
         json!({ "Effect": "Allow", "Action": "glacier:AbortMultipartUpload", "Resource": PHOTOS });
     for (key, value) in changes.as_object().unwrap() {
@@ -58,6 +62,8 @@ fn errors_have_stable_codes() {
         (json!({ "NotAction": "glacier:Abort" }), "unknown-action"),
         (json!({ "Action": "gateway:Simulate" }), "unknown-action"),
         (json!({ "Action": "glaciers:*" }), "unknown-service"),
+        (json!({ "Action": "glaceir:ListParts" }), "unknown-service"),
+        (json!({ "Action": "gatway:SimulateAccess" }), "unknown-service"),
         (json!({ "Sid": "not this" }), "invalid-sid"),
         (json!({ "Resource": "arn:aws:glacier:us-east-1:12345678901:vaults/a" }), "impossible-arn"),
         (json!({ "Resource": "arn:aws:glacier:useast1:123456789012:vaults/a" }), "impossible-arn"),
@@ -70,6 +76,8 @@ fn errors_have_stable_codes() {
         (condition("StringEquals", "team", json!("a")), "unknown-key"),
         (condition("StringEquals", "aw:PrincipalTag/team", json!("a")), "unknown-key"),
         (condition("StringEquals", "gateway:UploadAge", json!("a")), "unknown-key"),
+        (condition("StringEquals", "aws:SourceIpp", json!("a")), "unknown-key"),
+        (condition("StringEquals", "glaceir:ResourceTag/a", json!("a")), "unknown-key"),
         (condition("StringEquals", "aws:PrincipalTag/", json!("a")), "unknown-key"),
         (condition("IpAddress", "aws:username", json!("10.0.0.0/8")), "type-mismatch"),
         (condition("Bool", "aws:SourceIp", json!("true")), "type-mismatch"),
@@ -103,8 +111,8 @@ fn warnings_have_stable_codes() {
         (json!({}), vec![]),
         (null_guard, vec![]),
         (json!({ "Effect": "Deny", "NotAction": "glacier:Abort*" }), vec![]),
-        (json!({ "Action": ["glacier:Abort*", "gateway:SimulateAccess"] }), vec![]),
         (json!({ "Action": "s3:*" }), vec!["never-matches"]),
+        (json!({ "Action": "apigateway:GET" }), vec!["never-matches"]),
         (json!({ "Action": "glacier:ListVaults" }), vec!["never-matches"]),
         (json!({ "Action": "glacier:ListVaults", "Resource": "*" }), vec![]),
         (
@@ -132,6 +140,17 @@ fn warnings_have_stable_codes() {
         ),
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
+        (
+            condition("StringEquals", "apigateway:Request/Stage", json!("a")),
+            vec!["key-never-filled"],
+        ),
+        (condition("StringEquals", "aps:Workspace", json!("a")), vec!["key-never-filled"]),
+        (condition("StringEquals", "aws:KeyOfTomorrow", json!("a")), vec!["key-never-filled"]),
+        (
+            condition("StringEquals", "jwt:vpc", json!("${aws:KeyOfTomorrow}")),
+            vec!["key-never-filled"],
+        ),
+        (json!({ "Resource": format!("{PHOTOS}-${{aws:SourceVpc}}") }), vec!["key-never-filled"]),
         (condition("StringLike", "aws:SourceIp", json!("10.*")), vec!["doubtful-operator"]),
         (condition("StringEquals", "aws:PrincipalArn", json!("team/a")), vec!["not-an-arn"]),
         (
@@ -160,6 +179,27 @@ fn warnings_have_stable_codes() {
 }
 
 #[test]
+fn keys_of_aws_are_known_with_their_types() {
+    for (key, operator, value) in [
+        ("aws:CalledViaAWSMCP", "StringEquals", "aws-mcp.amazonaws.com"),
+        ("aws:IsMcpServiceAction", "Bool", "true"),
+        ("aws:ViaAWSMCPService", "Bool", "true"),
+        ("aws:SignInSessionArn", "ArnEquals", "arn:aws:signin:us-east-1:123456789012:session/a"),
+        ("aws:SourceOwner", "StringEquals", "123456789012"),
+        ("aws:VpceAccount", "StringEquals", "123456789012"),
+        ("aws:VpceOrgID", "StringEquals", "o-a"),
+        ("aws:VpceOrgPaths", "ForAnyValue:StringLike", "o-a/*"),
+    ] {
+        let found = codes("teams/a.json", &statement(&condition(operator, key, json!(value))));
+        assert_eq!(found, ["key-never-filled"], "{key}");
+        let never = if operator == "Bool" { "NumericEquals" } else { "Bool" };
+        let value = if operator == "Bool" { "1" } else { "true" };
+        let found = codes("teams/a.json", &statement(&condition(never, key, json!(value))));
+        assert_ne!(found, ["key-never-filled"], "{key}");
+    }
+}
+
+#[test]
 fn a_malformed_variable_is_shown_where_it_stands() {
     let resource = "arn:aws:glacier:us-east-1:123456789012:vaults/a-${b";
     let document = policy_of(&statement(&json!({ "Resource": resource })));
@@ -168,7 +208,7 @@ fn a_malformed_variable_is_shown_where_it_stands() {
     assert_eq!(found[0].column, document.find("${b").unwrap() + 1);
 }
 
-fn policy_of(statements: &Value) -> String {
+pub fn policy_of(statements: &Value) -> String {
     json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }
 
@@ -224,6 +264,31 @@ fn conditions_that_exclude_each_other_are_found() {
             json!({ "StringLike": { "aws:username": "a*" }, "StringNotLike": { "aws:username": "b*" } }),
             false,
         ),
+        (opposites("StringLike", "StringNotLike", "jwt:role", &["a*", "${jwt:b}"]), true),
+        (opposites("IpAddress", "NotIpAddress", "aws:SourceIp", &["10.0.0.0/8"]), true),
+        (opposites("IpAddressIfExists", "NotIpAddress", "aws:SourceIp", &["10.0.0.0/8"]), false),
+        (opposites("ArnLike", "ArnNotEquals", "aws:PrincipalArn", &["arn:aws:a:::*"]), true),
+        (opposites("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "jwt:a", &["b"]), true),
+        (opposites("ForAnyValue:StringLike", "ForAnyValue:StringNotLike", "jwt:a", &["b"]), false),
+        (opposites("ForAnyValue:StringLike", "ForAllValues:StringNotLike", "jwt:a", &["b"]), true),
+        (
+            opposites("ForAllValues:StringLike", "ForAllValues:StringNotLike", "jwt:a", &["b"]),
+            false,
+        ),
+        (
+            json!({ "StringLike": { "jwt:a": ["a", "b"] }, "StringNotLike": { "jwt:a": "a" } }),
+            false,
+        ),
+        (json!({ "StringLike": { "jwt:a": "a" }, "StringNotLike": { "jwt:a": ["a", "b"] } }), true),
+        (json!({ "ForAnyValue:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "true" } }), true),
+        (
+            json!({ "ForAnyValue:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "false" } }),
+            false,
+        ),
+        (
+            json!({ "ForAllValues:StringLike": { "jwt:a": "a" }, "Null": { "jwt:a": "true" } }),
+            false,
+        ),
     ] {
         let found = codes("teams/a.json", &statement(&json!({ "Condition": conditions })));
         assert_eq!(
@@ -231,6 +296,44 @@ fn conditions_that_exclude_each_other_are_found() {
             contradict,
             "{conditions} {found:?}"
         );
+    }
+}
+
+/// An operator and its negation with the same values.
+fn opposites(plain: &str, negated: &str, key: &str, values: &[&str]) -> Value {
+    json!({ plain: { key: values }, negated: { key: values } })
+}
+
+/// A Deny applies when one of a claim's values is as it says, and another not.
+#[test]
+fn a_deny_of_what_several_values_fulfil_contradicts_nothing() {
+    for (key, contradicts) in [("jwt:roles", false), ("aws:username", true)] {
+        for equals in ["StringEquals", "StringLike"] {
+            let not = format!("StringNot{}", &equals[6..]);
+            let conditions = opposites(equals, &not, key, &["a"]);
+            let deny = statement(&json!({ "Effect": "Deny", "Condition": conditions }));
+            let found = codes("teams/a.json", &deny);
+            assert_eq!(found.contains(&"contradicting-conditions"), contradicts, "{deny}");
+        }
+    }
+}
+
+#[test]
+fn a_fact_about_an_upload_that_no_action_has_is_found() {
+    let older = |operator: &str| json!({ operator: { "gateway:UploadAgeInDays": "7" } });
+    let null = |flag: &str| json!({ "Null": { "gateway:uploaddescription": flag } });
+    for (action, conditions, expected) in [
+        ("glacier:DescribeVault", older("NumericGreaterThan"), vec!["never-matches"]),
+        ("glacier:ListMultipartUploads", older("NumericGreaterThan"), vec!["never-matches"]),
+        ("glacier:DescribeVault", null("false"), vec!["never-matches"]),
+        ("glacier:DescribeVault", null("true"), vec![]),
+        ("glacier:DescribeVault", older("NumericGreaterThanIfExists"), vec![]),
+        ("glacier:List*", older("NumericGreaterThan"), vec![]),
+        ("glacier:AbortMultipartUpload", null("false"), vec![]),
+        ("s3:GetObject", older("NumericGreaterThan"), vec!["never-matches"]),
+    ] {
+        let changes = json!({ "Action": action, "Condition": conditions });
+        assert_eq!(codes("teams/a.json", &statement(&changes)), expected, "{changes}");
     }
 }
 
@@ -267,6 +370,47 @@ fn an_allow_of_which_a_deny_leaves_nothing_is_found() {
         let found = found.iter().any(|diagnostic| diagnostic.code == "shadowed-allow");
         assert_eq!(found, shadowed, "{deny}");
     }
+}
+
+#[test]
+fn an_allow_of_any_layer_may_be_shadowed_by_a_deny_for_everyone() {
+    let of = |effect: &str, file: &str| {
+        let mut statement = statement(&json!({ "Effect": effect }));
+        if file.starts_with("vaults") {
+            statement["Principal"] = match effect {
+                "Deny" => json!("*"),
+                _ => json!({ "AWS": "arn:aws:glacier-gateway:::team/a" }),
+            };
+        }
+        statement
+    };
+    for (allow, deny, shadowed) in [
+        ("vaults/a.json", "vaults/a.json", true),
+        ("vaults/a.json", "vaults/b.json", true),
+        ("vaults/a.json", "guardrails/a.json", true),
+        ("vaults/a.json", "teams/a.json", false),
+        ("guardrails/a.json", "guardrails/a.json", true),
+        ("guardrails/a.json", "teams/a.json", false),
+        ("teams/a/a.json", "teams/a/b.json", true),
+        ("teams/a.json", "teams/b.json", false),
+    ] {
+        let (allowing, denying) = (of("Allow", allow), of("Deny", deny));
+        let files = match allow == deny {
+            true => folder([(allow, policy_of(&json!([allowing, denying])))]),
+            false => folder([(allow, policy_of(&allowing)), (deny, policy_of(&denying))]),
+        };
+        let (_, found) = PolicySet::load(files.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|d| (d.code, d.file.to_str().unwrap())).collect();
+        let expected = if shadowed { vec![("shadowed-allow", allow)] } else { vec![] };
+        assert_eq!(found, expected, "{allow} {deny}");
+    }
+}
+
+#[test]
+fn a_document_by_itself_is_linted_as_in_a_folder() {
+    let both = json!([statement(&json!({})), statement(&json!({ "Effect": "Deny" }))]);
+    let found = lint_document(Path::new("a.json"), &policy_of(&both), Layer::Policies);
+    assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), ["shadowed-allow"]);
 }
 
 #[test]
@@ -312,5 +456,11 @@ fn diagnostics_print_for_people_and_programs() {
     assert_eq!(results.len(), diagnostics.len());
     let place = &results[0]["locations"][0]["physicalLocation"];
     assert_eq!(place["artifactLocation"]["uri"], "teams/a.json");
-    assert!(place["region"]["startLine"].is_u64());
+    let region = json!({ "startLine": 4, "startColumn": 5, "endLine": 4, "endColumn": 12 });
+    let misspelt = results.iter().find(|result| result["ruleId"] == "unknown-element").unwrap();
+    assert_eq!(misspelt["locations"][0]["physicalLocation"]["region"], region);
+    let missing = results.iter().find(|result| result["ruleId"] == "missing-element").unwrap();
+    let region = json!({ "startLine": 3, "startColumn": 16, "endLine": 5, "endColumn": 4 });
+    assert_eq!(missing["locations"][0]["physicalLocation"]["region"], region);
+    assert_eq!(sarif["runs"][0]["columnKind"], "unicodeCodePoints");
 }

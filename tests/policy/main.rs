@@ -11,5 +11,6 @@ mod lint;
 mod properties;
 mod reference;
 mod reload;
+mod resources;
 mod support;
 mod upload;

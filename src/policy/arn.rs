@@ -1,0 +1,237 @@
+//! Whether an ARN in `Resource` can name anything: a vault, or a team. As where
+//! requests are decided, its wildcards may reach over colons, so what a pattern
+//! matches shows in the whole of it, not field by field.
+
+use std::collections::BTreeSet;
+
+use crate::glacier::{Region, VaultName};
+
+/// What stands in a pattern's text, piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Piece {
+    Char(char),
+    /// `?`
+    One,
+    /// `*`
+    Any,
+    /// `${…}`, which may bring in anything.
+    Variable,
+}
+
+/// Reads a pattern. A variable that is not closed reaches to the end.
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (piece, length) = match first {
+            '$' if rest.starts_with("${") => variable(rest),
+            '*' => (Piece::Any, 1),
+            '?' => (Piece::One, 1),
+            other => (Piece::Char(other), other.len_utf8()),
+        };
+        pieces.push(piece);
+        rest = &rest[length..];
+    }
+    pieces
+}
+
+/// The variable at the start of a text, and its length. `${*}`, `${?}` and `${$}`
+/// are those characters, and a default may hold a brace.
+fn variable(text: &str) -> (Piece, usize) {
+    if let [b'$', b'{', literal @ (b'*' | b'?' | b'$'), b'}', ..] = text.as_bytes() {
+        return (Piece::Char(char::from(*literal)), 4);
+    }
+    let end = match (text.find(", '"), text.find('}')) {
+        (Some(default), Some(brace)) if default < brace => {
+            text[default..].find("'}").map(|quote| default + quote + 2)
+        }
+        (_, brace) => brace.map(|brace| brace + 1),
+    };
+    (Piece::Variable, end.unwrap_or(text.len()))
+}
+
+/// A part of the texts that ARNs of one kind have: characters, and at least and at
+/// most how many.
+struct Part {
+    holds: Characters,
+    least: usize,
+    most: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Characters {
+    Just(char),
+    Of(fn(char) -> bool),
+}
+
+impl Characters {
+    fn contain(self, character: char) -> bool {
+        match self {
+            Self::Just(own) => own == character,
+            Self::Of(class) => class(character),
+        }
+    }
+}
+
+fn literal(text: &str) -> impl Iterator<Item = Part> {
+    text.chars().map(|c| Part { holds: Characters::Just(c), least: 1, most: 1 })
+}
+
+fn some(class: fn(char) -> bool, least: usize, most: usize) -> impl Iterator<Item = Part> {
+    std::iter::once(Part { holds: Characters::Of(class), least, most })
+}
+
+/// The ARNs of a partition's vaults, and some more: what a region's code must look
+/// like is left to [`Region`].
+fn vault(partition: &str, regions: &str) -> impl Iterator<Item = Part> {
+    literal("arn:")
+        .chain(literal(partition))
+        .chain(literal(":glacier:"))
+        .chain(literal(regions))
+        .chain(some(|c| c.is_ascii_lowercase() || c == '-', 0, 31))
+        .chain(some(|c| c.is_ascii_digit(), 1, 2))
+        .chain(literal(":"))
+        .chain(some(|c| c.is_ascii_digit(), 12, 12))
+        .chain(literal(":vaults/"))
+        .chain(some(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'), 1, 255))
+}
+
+/// The ARNs of the gateway's teams.
+fn team() -> impl Iterator<Item = Part> {
+    literal("arn:aws:glacier-gateway:::team/").chain(some(|_| true, 1, usize::MAX))
+}
+
+/// Whether a pattern matches any of the texts that are made of these parts.
+fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
+    // Before which pieces the pattern may stand after the parts so far; a `*` may
+    // also stand for nothing.
+    let mut before = BTreeSet::new();
+    let enter = |before: &mut BTreeSet<usize>, mut at: usize| {
+        while before.insert(at) && matches!(pattern.get(at), Some(Piece::Any | Piece::Variable)) {
+            at += 1;
+        }
+    };
+    let take = |before: &BTreeSet<usize>, characters: Characters| {
+        let mut after = BTreeSet::new();
+        for at in before.iter().copied() {
+            match pattern.get(at) {
+                Some(Piece::Char(c)) if characters.contain(*c) => enter(&mut after, at + 1),
+                Some(Piece::One) => enter(&mut after, at + 1),
+                Some(Piece::Any | Piece::Variable) => enter(&mut after, at),
+                Some(Piece::Char(_)) | None => {}
+            }
+        }
+        after
+    };
+    enter(&mut before, 0);
+    for Part { holds, least, most } in parts {
+        for _ in 0..least {
+            before = take(&before, holds);
+        }
+        for _ in least..most {
+            let further = take(&before, holds);
+            if further.is_subset(&before) {
+                break;
+            }
+            before.extend(further);
+        }
+        if before.is_empty() {
+            return false;
+        }
+    }
+    before.contains(&pattern.len())
+}
+
+/// Whether the first variable of an ARN stands before its fifth colon, where none
+/// may.
+pub(super) fn has_early_variable(text: &str) -> bool {
+    let pieces = pieces(text);
+    let before = pieces.iter().position(|piece| *piece == Piece::Variable);
+    before.is_some_and(|at| pieces[..at].iter().filter(|p| **p == Piece::Char(':')).count() < 5)
+}
+
+/// Whether there can be a vault whose ARN the pattern matches. An ARN that ends
+/// early, or has no account, is judged by what it says.
+pub(super) fn may_name_vault(text: &str) -> bool {
+    let mut fields: Vec<&str> = text.splitn(6, ':').collect();
+    let wild = |field: &str| field.contains(['*', '?']);
+    if let (Some(partition), Some(region)) = (fields.get(1), fields.get(3))
+        && !wild(region)
+        && !region
+            .parse::<Region>()
+            .is_ok_and(|region| wild(partition) || region.partition() == *partition)
+    {
+        return false;
+    }
+    // No region of `aws` begins as another partition's do.
+    let mut elsewhere = Region::PARTITIONS.iter().filter(|(_, regions)| !regions.is_empty());
+    if let Some(rest) = text.strip_prefix("arn:aws:glacier:")
+        && elsewhere.any(|(_, regions)| rest.starts_with(regions))
+    {
+        return false;
+    }
+    if let [_, _, _, _, account, name] = &mut fields[..] {
+        if matches!(*name, "vaults/." | "vaults/..") {
+            return false;
+        }
+        if account.is_empty() {
+            *account = "*";
+        }
+    }
+    may_name(&fields, is_vault)
+}
+
+/// Whether there can be a team whose ARN the pattern matches.
+pub(super) fn may_name_team(text: &str) -> bool {
+    may_name(&text.splitn(6, ':').collect::<Vec<_>>(), is_team)
+}
+
+/// Whether an ARN's fields do as they stand, or with what may follow them.
+fn may_name(fields: &[&str], is_kind: fn(&[Piece]) -> bool) -> bool {
+    let text = fields.join(":");
+    is_kind(&pieces(&text)) || (fields.len() < 6 && is_kind(&pieces(&(text + ":*"))))
+}
+
+/// Whether an ARN ends before its sixth field, and no `*` reaches over the rest.
+pub(super) fn ends_early(text: &str) -> bool {
+    let whole = |pattern: Vec<Piece>| {
+        pattern.ends_with(&[Piece::Any]) || is_vault(&pattern) || is_team(&pattern)
+    };
+    text.matches(':').count() < 5 && !whole(pieces(text))
+}
+
+fn is_vault(pattern: &[Piece]) -> bool {
+    let mut partitions = Region::PARTITIONS.iter();
+    partitions.any(|(partition, regions)| meets(pattern, vault(partition, regions)))
+}
+
+fn is_team(pattern: &[Piece]) -> bool {
+    meets(pattern, team())
+}
+
+/// What is wrong with an ARN of Glacier's that [names no vault](may_name_vault).
+pub(super) fn why_no_vault(text: &str) -> String {
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    // The first field with which the ARN of no vault begins.
+    let begins = |fields: &[&str]| may_name_vault(&(fields.join(":") + ":*"));
+    match fields[..] {
+        [_, partition, _, region, ..] if !begins(&fields[..4]) => {
+            if begins(&["arn", "*", "glacier", region]) {
+                return format!("the region {region:?} is not in the partition {partition:?}");
+            }
+            return format!("{region:?} is no region: write its code, or \"*\"");
+        }
+        [_, _, _, _, account, ..] if !account.starts_with("vaults/") && !begins(&fields[..5]) => {
+            return format!("{account:?} is no account: write its 12 digits, or \"*\"");
+        }
+        _ => {}
+    }
+    let name = fields.last().copied().unwrap_or_default();
+    match name.strip_prefix("vaults/").map(str::parse::<VaultName>) {
+        Some(Err(rule)) => format!("{name:?} names no vault: {rule}"),
+        _ => format!(
+            "{name:?} names no vault, and Glacier's policies know nothing else: write \
+             \"vaults/NAME\""
+        ),
+    }
+}

@@ -1,0 +1,139 @@
+//! Conditions of a statement that no request fulfils: the statement never matches.
+
+use std::collections::BTreeSet;
+
+use super::condition::{Condition, Kind, Operator, Set};
+use super::context::{Facts, Values};
+use super::diagnostic::Problem;
+use super::document::{ConditionNode, StatementNode};
+use super::keys::{self, ContextKey, Known};
+use super::lint;
+use super::statement::{Effect, Statement};
+use crate::glacier::Operation;
+
+/// Warns of conditions that exclude each other, or all of the statement's actions.
+pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let conditions: Vec<_> = node.conditions.iter().zip(&statement.conditions).collect();
+    let keys: BTreeSet<&ContextKey> = statement.conditions.iter().map(|c| &c.key).collect();
+    for key in keys {
+        let own = conditions.iter().filter(|(_, condition)| condition.key == *key);
+        let (nodes, compiled): (Vec<&ConditionNode>, Vec<&Condition>) = own.copied().unzip();
+        let single = statement.effect == Effect::Allow || is_single_valued(key);
+        if (exclude_each_other(&nodes, single)
+            || (single && are_without_witness(key, &compiled, statement.effect)))
+            && let Some(last) = nodes.last()
+        {
+            let message = format!("no value of {key} fulfils all conditions on it");
+            let at = last.key.span.clone();
+            problems.push(Problem::warning("contradicting-conditions", at, message));
+        }
+    }
+    let performed: Vec<_> = lint::performed().filter(|a| statement.covers_action(a)).collect();
+    let about_upload = [Operation::AbortMultipartUpload, Operation::ListParts]
+        .map(|operation| operation.action().to_ascii_lowercase());
+    if !performed.is_empty() && !performed.iter().any(|action| about_upload.contains(action)) {
+        let asking = conditions.iter().filter(|(node, condition)| {
+            condition.key.is_upload_fact()
+                && (needs_value(node.operator.value) || is_null(node, "false"))
+        });
+        problems.extend(asking.map(|(node, _)| {
+            let message = "this never holds: the statement's actions are not about an upload, as \
+                           AbortMultipartUpload and ListParts are";
+            Problem::warning("never-matches", node.key.span.clone(), message)
+        }));
+    }
+    problems
+}
+
+/// Whether a request never has several values of the key. Without a set operator
+/// such a Deny applies when one of them fulfils its condition, and another the next.
+fn is_single_valued(key: &ContextKey) -> bool {
+    matches!(keys::look_up(key.lower()), Known::Key(known) if known.multivalued == Some(false))
+}
+
+/// Whether two conditions on one key say the opposite of each other, or one needs a
+/// value of the key and another that there is none. `single` says that without a set
+/// operator a condition is about every value.
+fn exclude_each_other(conditions: &[&ConditionNode], single: bool) -> bool {
+    let about_every_value = |operator: Operator| match operator.set {
+        Set::Single => single,
+        Set::ForAllValues => true,
+        Set::ForAnyValue => false,
+    };
+    let contradict = |one: &ConditionNode, other: &ConditionNode| {
+        let (plain, negated) = (one.operator.value, other.operator.value);
+        let listed = |value: &str| other.values.iter().any(|other| other.value == value);
+        plain.kind == negated.kind
+            && (plain.negated, negated.negated) == (false, true)
+            && one.values.iter().all(|value| listed(&value.value))
+            && ((needs_value(plain) && about_every_value(negated))
+                || (about_every_value(plain) && needs_value(negated)))
+    };
+    let mut needing = conditions.iter().filter(|node| needs_value(node.operator.value));
+    conditions.iter().any(|one| conditions.iter().any(|other| contradict(one, other)))
+        || (needing.next().is_some() && conditions.iter().any(|node| is_null(node, "true")))
+}
+
+/// Whether a condition fails where its key is absent.
+fn needs_value(operator: Operator) -> bool {
+    let Operator { set, kind, negated, if_exists } = operator;
+    kind != Kind::Null
+        && !if_exists
+        && match set {
+            Set::Single => !negated,
+            Set::ForAllValues => false,
+            Set::ForAnyValue => true,
+        }
+}
+
+/// Whether a condition is `Null` with this value.
+fn is_null(node: &ConditionNode, flag: &str) -> bool {
+    node.operator.value.kind == Kind::Null
+        && !node.values.is_empty()
+        && node.values.iter().all(|value| value.value.eq_ignore_ascii_case(flag))
+}
+
+/// Whether it is known that no value of a key fulfils the conditions on it, nor its
+/// absence: none of those that could.
+fn are_without_witness(key: &ContextKey, conditions: &[&Condition], effect: Effect) -> bool {
+    let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
+    let simple: Vec<&Condition> = conditions.iter().filter(simple).copied().collect();
+    let Some(witnesses) = witnesses(&simple) else { return false };
+    let fulfilled = |value: Option<&str>| {
+        let facts = Single { key: key.lower(), value };
+        simple.iter().all(|condition| condition.holds(&facts, effect))
+    };
+    !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value)))
+}
+
+/// Values of which one fulfils the conditions if any value does; `None` where no
+/// such list is known.
+fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
+    if conditions.len() < 2 {
+        return None;
+    }
+    let listed = conditions.iter().find_map(|condition| condition.only_values());
+    // Among bounds alone, each interval between two of them has a value near one.
+    let near_bounds = || -> Option<Vec<_>> {
+        let bounds: Option<Vec<_>> = conditions.iter().map(|c| c.around_bounds()).collect();
+        Some(bounds?.concat())
+    };
+    listed.or_else(near_bounds)
+}
+
+/// The facts of a request of which only one key is known.
+struct Single<'a> {
+    key: &'a str,
+    value: Option<&'a str>,
+}
+
+impl Facts for Single<'_> {
+    fn caller(&self) -> &str {
+        ""
+    }
+
+    fn get(&self, key: &str) -> Option<Values<'_>> {
+        self.value.filter(|_| key == self.key).map(|value| Values::One(value.into()))
+    }
+}
