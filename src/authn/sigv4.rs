@@ -255,6 +255,10 @@ impl<'a> Authorization<'a> {
         date: OffsetDateTime,
     ) -> Result<String, SignatureError> {
         let unsignable = || SignatureError::Incomplete("The request cannot be signed.".to_owned());
+        // Without a path there is nothing to sign, and the library panics.
+        if !request.target.starts_with('/') {
+            return Err(unsignable());
+        }
         let secret = secret.expose_secret();
         let identity = Credentials::new(self.access_key_id, secret, None, None, "sigv4").into();
         let mut settings = SigningSettings::default();

@@ -186,6 +186,8 @@ fn the_signature_covers_method_target_signed_headers_and_payload() {
     for (what, change) in changes {
         assert!(matches!(spoiled(change), Err(DoesNotMatch(_))), "{what}");
     }
+    let no_path = spoiled(|r| r.target = "example.com".to_owned());
+    assert!(matches!(no_path, Err(Incomplete(_))));
     // What is not signed may change on the way.
     assert!(spoiled(|r| r.set("amz-sdk-request", "attempt=2")).is_ok());
     assert!(spoiled(|r| r.set("via", "1.1 proxy")).is_ok());

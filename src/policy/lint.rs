@@ -140,10 +140,7 @@ impl Lint<'_> {
         for resource in &self.node.resources.values {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
             if arn::ends_early(&resource.value) {
-                let message = match resource.value.contains('*') {
-                    false => "this ARN is incomplete: what is missing counts as \"*\"",
-                    true => "this ARN is incomplete: nothing is added where it has a \"*\"",
-                };
+                let message = "this ARN is incomplete: what is missing counts as \"*\"";
                 self.warn("incomplete-arn", &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {

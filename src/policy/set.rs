@@ -144,12 +144,7 @@ impl Statements {
 }
 
 fn reads_upload(statement: &Statement) -> bool {
-    statement.keys().any(is_upload)
-}
-
-/// Whether a context key is a fact about the upload.
-fn is_upload(key: &ContextKey) -> bool {
-    key.lower().starts_with("gateway:upload")
+    statement.keys().any(ContextKey::is_upload_fact)
 }
 
 impl PolicySet {
@@ -272,7 +267,7 @@ impl PolicySet {
             let asks = |stored: &&Stored| {
                 let Stored { statement, .. } = stored;
                 reads_upload(statement)
-                    && statement.could_apply(resource.as_str(), &facts, is_upload)
+                    && statement.could_apply(resource.as_str(), &facts, ContextKey::is_upload_fact)
             };
             let layers = self.layers(team).filter(|statements| statements.reads_upload);
             let mut candidates =
@@ -304,7 +299,7 @@ impl PolicySet {
         let find = |layer: &Statements| {
             let applying =
                 layer.candidates(operation, resource).map(|s| &s.statement).filter(|s| {
-                    s.could_apply(resource, &facts, is_upload)
+                    s.could_apply(resource, &facts, ContextKey::is_upload_fact)
                         && !(s.effect == Effect::Deny && reads_upload(s))
                 });
             applying.fold(Found::Nothing, |found, statement| match (found, statement.effect) {
