@@ -32,7 +32,7 @@ pub use access_key::AccessKey;
 pub use certificate::{CLIENT_CERTIFICATES, CertificateError, CertificateNames, ClientCertificate};
 pub use jwt::TokenError;
 pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
-pub use principal::Principal;
+pub use principal::{Principal, TEAM_ARN};
 pub use revoked_tokens::UnusableRevocations;
 
 use self::{

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+/// How the ARNs of the gateway's teams and their members begin. The service prefix is
+/// the gateway's own, so that no AWS principal can be mistaken for one.
+pub const TEAM_ARN: &str = "arn:aws:glacier-gateway:::team/";
+
 /// Who is calling, as the credentials prove it. The same whatever the door and
 /// the kind of credential.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,10 +25,9 @@ pub struct Principal {
 
 impl Principal {
     /// The ARN under which policies see the caller as a member of `team`:
-    /// `arn:aws:glacier-gateway:::team/{team}/{subject}`. The service prefix is
-    /// the gateway's own, so that no AWS principal can be mistaken for one.
+    /// `arn:aws:glacier-gateway:::team/{team}/{subject}`.
     pub fn arn(&self, team: &str) -> String {
-        format!("arn:aws:glacier-gateway:::team/{team}/{}", self.subject)
+        format!("{TEAM_ARN}{team}/{}", self.subject)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::{CertificateError, ClientCertificate, Principal},
+    authn::{CertificateError, ClientCertificate, Principal, TEAM_ARN},
     config::DenialDetail,
     gateway::Gateway,
     glacier::{
@@ -152,7 +152,7 @@ impl Call {
     /// # Errors
     /// It may not.
     pub fn may_simulate(&self, team: &str) -> Result<(), Problem> {
-        let resource = format!("arn:aws:glacier-gateway:::team/{team}");
+        let resource = format!("{TEAM_ARN}{team}");
         let (policies, action) = (&self.policies, "SimulateAccess");
         policies
             .decide_own(&self.principal, action, &resource, &self.context)

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::authn::TEAM_ARN;
 use crate::glacier::{Region, VaultName};
 
 /// What stands in a pattern's text, piece by piece.
@@ -98,7 +99,7 @@ fn vault(partition: &str, regions: &str) -> impl Iterator<Item = Part> {
 
 /// The ARNs of the gateway's teams.
 fn team() -> impl Iterator<Item = Part> {
-    literal("arn:aws:glacier-gateway:::team/").chain(some(|_| true, 1, usize::MAX))
+    literal(TEAM_ARN).chain(some(|_| true, 1, usize::MAX))
 }
 
 /// Whether a pattern matches any of the texts that are made of these parts.

@@ -41,16 +41,20 @@ impl<'a> Values<'a> {
     /// no values; what stands beside them in a list still counts, lest a Deny that
     /// asks for it be void.
     fn json(value: &'a Value) -> Option<Self> {
-        let scalar = |value: &'a Value| match value {
-            Value::String(text) => Some(Cow::Borrowed(text.as_str())),
-            Value::Bool(flag) => Some(Cow::Borrowed(if *flag { "true" } else { "false" })),
-            Value::Number(number) => Some(Cow::Owned(number.to_string())),
-            Value::Null | Value::Array(_) | Value::Object(_) => None,
-        };
         match value {
             Value::Array(values) => Self::list(values.iter().filter_map(scalar)),
             other => scalar(other).map(Self::One),
         }
+    }
+}
+
+/// A single JSON value's text.
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text.as_str())),
+        Value::Bool(value) => Some(Cow::Borrowed(flag(*value))),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
@@ -261,13 +265,10 @@ impl GivenKeys {
     pub fn new(keys: impl IntoIterator<Item = (String, Value)>) -> Result<Self, InvalidContext> {
         let mut given = BTreeMap::new();
         for (key, value) in keys {
-            let is_scalar = |value: &Value| {
-                matches!(value, Value::String(_) | Value::Bool(_) | Value::Number(_))
-            };
             let fits = match &value {
                 Value::Null => true,
-                Value::Array(values) => values.iter().all(is_scalar),
-                other => is_scalar(other),
+                Value::Array(values) => values.iter().all(|value| scalar(value).is_some()),
+                other => scalar(other).is_some(),
             };
             if !fits {
                 return Err(InvalidContext::Value { key });

@@ -10,6 +10,7 @@ use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNo
 use super::keys::{self, Fitness, KeyType, Known};
 use super::pattern::{Pattern, Syntax};
 use super::statement::{Effect, Statement};
+use crate::authn::TEAM_ARN;
 use crate::glacier::Operation;
 
 /// AWS's limit on a managed policy, in characters that are no white space.
@@ -215,7 +216,7 @@ impl Lint<'_> {
                         self.warn("allow-everyone", &id.span, "this allows every team");
                     }
                 }
-                PrincipalId::Aws(arn) if arn.starts_with("arn:aws:glacier-gateway:::team/") => {}
+                PrincipalId::Aws(arn) if arn.starts_with(TEAM_ARN) => {}
                 _ => {
                     let message = "no caller of the gateway is this principal: teams are \
                                    arn:aws:glacier-gateway:::team/TEAM";

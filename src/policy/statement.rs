@@ -6,6 +6,7 @@ use super::diagnostic::Problem;
 use super::document::{Document, Element, PrincipalId, StatementNode};
 use super::keys::ContextKey;
 use super::pattern::{Matched, Pattern, Syntax, VariableError};
+use crate::authn::TEAM_ARN;
 
 /// What a statement that applies results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,9 +249,6 @@ impl Principals {
     }
 }
 
-/// How the ARNs of the gateway's teams and their members begin.
-const TEAM: &str = "arn:aws:glacier-gateway:::team/";
-
 fn fit(id: &PrincipalId, caller: &str) -> Option<Fit> {
     let id = match id {
         PrincipalId::Everyone => return Some(Fit::Caller),
@@ -264,8 +262,8 @@ fn fit(id: &PrincipalId, caller: &str) -> Option<Fit> {
     }
     // The gateway's own: a team stands for each of its members, a member for
     // itself alone. A team's name has no slash; a subject may have some.
-    if let Some(team) = id.strip_prefix(TEAM) {
-        let (of, _) = caller.strip_prefix(TEAM)?.split_once('/')?;
+    if let Some(team) = id.strip_prefix(TEAM_ARN) {
+        let (of, _) = caller.strip_prefix(TEAM_ARN)?.split_once('/')?;
         return (of == team).then_some(Fit::Caller);
     }
     let mut fields = caller.splitn(6, ':');
