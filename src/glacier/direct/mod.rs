@@ -137,7 +137,7 @@ impl DirectAbort {
             upload.as_str(),
         ]
         .concat();
-        Some((endpoint, signer.as_ref()?.sign(&path, now)?))
+        Some((endpoint, signer.as_ref()?.sign(&path)))
     }
 
     async fn answer(

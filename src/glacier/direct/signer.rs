@@ -1,39 +1,40 @@
 //! Signature Version 4 for requests that differ only in their path and date (IAM
-//! User Guide, "Create a signed AWS API request"). The signing key is made once a
-//! day, and with it all else that stays the same.
+//! User Guide, "Create a signed AWS API request"). What is the same in all requests of
+//! one second is made once.
 
 use std::{fmt::Write, sync::Arc};
 
 use aws_credential_types::Credentials;
-use aws_lc_rs::digest::{SHA256, digest};
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use aws_lc_rs::{
+    digest::{SHA256, SHA256_OUTPUT_LEN, digest},
+    hmac::{self, HMAC_SHA256},
+};
+use aws_sigv4::sign::v4::generate_signing_key;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
-use time::{Date, OffsetDateTime, macros::format_description};
+use time::{OffsetDateTime, macros::format_description};
 
 use super::template::{DATE, TOKEN, Template};
 
 /// The SHA-256 of no payload.
 const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Signs one day's aborts with the same credentials.
+/// Signs one second's aborts with the same credentials.
 pub(super) struct Signer {
     credentials: Arc<Credentials>,
-    date: Date,
-    key: Vec<u8>,
-    /// The request between the path and the date's value.
+    /// The second, since 1970.
+    second: i64,
+    key: hmac::Key,
+    /// The string to sign before the canonical request's hash.
+    to_sign: String,
+    /// The canonical request after the path.
+    canonical: String,
+    /// The request between the path and the signature.
     head: String,
-    /// `DATE/REGION/SERVICE/aws4_request`
-    scope: String,
-    /// The canonical request between the path and the date's value, and after it.
-    before_date: String,
-    after_date: String,
-    /// The request between the date's value and the signature.
-    authorization: String,
 }
 
 impl Signer {
-    /// Prepares to sign requests like `template` on the day of `now`. `None` if the
+    /// Prepares to sign requests like `template` in the second of `now`. `None` if the
     /// credentials do not fit into a header.
     pub(super) fn new(
         template: &Template,
@@ -41,61 +42,63 @@ impl Signer {
         now: OffsetDateTime,
     ) -> Option<Self> {
         let Template { region, service, .. } = template;
+        let date = timestamp(now)?;
         let secret = credentials.secret_access_key();
-        let key = generate_signing_key(secret, now.into(), region, service).as_ref().to_vec();
-        let scope = format!("{}/{region}/{service}/aws4_request", &timestamp(now)?[..8]);
+        let key = generate_signing_key(secret, now.into(), region, service);
+        let key = hmac::Key::new(HMAC_SHA256, key.as_ref());
+        let scope = format!("{}/{region}/{service}/aws4_request", &date[..8]);
+        let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n");
 
         let mut headers = template.headers.clone();
+        headers.insert(DATE, HeaderValue::try_from(date).ok()?);
         if let Some(token) = credentials.session_token() {
             headers.insert(TOKEN, HeaderValue::try_from(token).ok()?);
         }
         // After the path stands the empty query.
-        let (mut before_date, mut canonical) = (String::new(), "\n\n".to_owned());
+        let mut canonical = "\n\n".to_owned();
         let mut signed = Vec::new();
         for name in &template.signed {
-            if name == DATE {
-                before_date = format!("{canonical}{name}:");
-                canonical = "\n".to_owned();
-            } else if let Some(value) = headers.get(name) {
-                let words: Vec<&str> = value.to_str().ok()?.split_ascii_whitespace().collect();
-                writeln!(canonical, "{name}:{}", words.join(" ")).ok()?;
-            } else {
-                continue;
-            }
+            let Some(value) = headers.get(name) else { continue };
+            let words: Vec<&str> = value.to_str().ok()?.split_ascii_whitespace().collect();
+            writeln!(canonical, "{name}:{}", words.join(" ")).ok()?;
             signed.push(name.as_str());
         }
         let signed = signed.join(";");
-        let after_date = format!("{canonical}\n{signed}\n{NO_PAYLOAD}");
+        write!(canonical, "\n{signed}\n{NO_PAYLOAD}").ok()?;
+
+        let mut head = " HTTP/1.1\r\n".to_owned();
+        for (name, value) in &headers {
+            write!(head, "{name}: {}\r\n", value.to_str().ok()?).ok()?;
+        }
         let authorization = format!(
             "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature=",
             credentials.access_key_id()
         );
         HeaderValue::try_from(&authorization).ok()?;
-        let authorization = format!("\r\nauthorization: {authorization}");
-        let mut head = " HTTP/1.1\r\n".to_owned();
-        for (name, value) in &headers {
-            write!(head, "{name}: {}\r\n", value.to_str().ok()?).ok()?;
-        }
-        write!(head, "{DATE}: ").ok()?;
-        let date = now.date();
-        Some(Self { credentials, date, key, head, scope, before_date, after_date, authorization })
+        write!(head, "authorization: {authorization}").ok()?;
+        let second = now.unix_timestamp();
+        Some(Self { credentials, second, key, to_sign, canonical, head })
     }
 
-    /// Whether this signs with `credentials` on the day of `now`.
+    /// Whether this signs with `credentials` in the second of `now`.
     pub(super) fn signs(&self, credentials: &Arc<Credentials>, now: OffsetDateTime) -> bool {
-        Arc::ptr_eq(&self.credentials, credentials) && self.date == now.date()
+        Arc::ptr_eq(&self.credentials, credentials) && self.second == now.unix_timestamp()
     }
 
     /// An abort, signed, as it goes over the wire. `path` must need no escaping, as
     /// its parts' types promise.
-    pub(super) fn sign(&self, path: &str, now: OffsetDateTime) -> Option<String> {
-        let Self { head, authorization, before_date, after_date, scope, .. } = self;
-        let date = timestamp(now)?;
-        let canonical = ["DELETE\n", path, before_date, &date, after_date].concat();
-        let hash = HEXLOWER.encode(digest(&SHA256, canonical.as_bytes()).as_ref());
-        let to_sign = ["AWS4-HMAC-SHA256\n", &date, "\n", scope, "\n", &hash].concat();
-        let signature = calculate_signature(&self.key, to_sign.as_bytes());
-        Some(["DELETE ", path, head, &date, authorization, &signature, "\r\n\r\n"].concat())
+    pub(super) fn sign(&self, path: &str) -> String {
+        let canonical = ["DELETE\n", path, &self.canonical].concat();
+        let mut hash = [0; 2 * SHA256_OUTPUT_LEN];
+        HEXLOWER.encode_mut(digest(&SHA256, canonical.as_bytes()).as_ref(), &mut hash);
+        let mut signature = hmac::Context::with_key(&self.key);
+        signature.update(self.to_sign.as_bytes());
+        signature.update(&hash);
+        let mut request = String::with_capacity(path.len() + self.head.len() + 128);
+        request.extend(["DELETE ", path, &self.head]);
+        HEXLOWER.encode_append(signature.sign().as_ref(), &mut request);
+        request.push_str("\r\n\r\n");
+        request
     }
 }
 
@@ -113,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signer_lasts_until_midnight_or_until_the_credentials_are_replaced() {
+    fn a_signer_lasts_for_a_second_or_until_the_credentials_are_replaced() {
         let template = Template {
             scheme: Scheme::HTTPS,
             authority: "glacier.eu-central-1.amazonaws.com".parse().unwrap(),
@@ -127,11 +130,11 @@ mod tests {
         let (used, replaced) = (credentials(), credentials());
         let evening = datetime!(2026-11-23 23:59:59 UTC);
         let signer = Signer::new(&template, used.clone(), evening).unwrap();
-        assert!(signer.signs(&used, datetime!(2026-11-23 0:00 UTC)));
+        assert!(signer.signs(&used, datetime!(2026-11-23 23:59:59.999 UTC)));
         assert!(!signer.signs(&used, datetime!(2026-11-24 0:00 UTC)));
         assert!(!signer.signs(&replaced, evening));
 
-        let request = signer.sign("/-/vaults/v/multipart-uploads/u", evening).unwrap();
+        let request = signer.sign("/-/vaults/v/multipart-uploads/u");
         assert!(request.starts_with("DELETE /-/vaults/v/multipart-uploads/u HTTP/1.1\r\n"));
         assert!(request.contains("\r\nx-amz-date: 20261123T235959Z\r\n"));
         assert!(request.contains("/20261123/eu-central-1/glacier/aws4_request, "));
