@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    io::{self, BufWriter, IsTerminal},
+    io::{self, BufWriter, IsTerminal, Write as _},
 };
 
 use serde::Serialize;
@@ -10,9 +10,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{Event, Subscriber, field::Visit};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter,
-    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
-    registry::LookupSpan,
+    EnvFilter, Layer,
+    fmt::MakeWriter,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
 };
 
 use crate::config::{Log, LogFormat};
@@ -28,18 +29,19 @@ const BACKLOG: usize = 1024;
 #[must_use = "dropped at once, the guard lets nothing be logged"]
 pub fn init(settings: &Log) -> Option<WorkerGuard> {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let log = tracing_subscriber::registry().with(filter);
     // `try_init` fails only where a log is installed already.
     match settings.format {
         LogFormat::Json => {
             let lines = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(BACKLOG);
             let (lines, guard) = lines.finish(BufWriter::with_capacity(1 << 16, io::stderr()));
-            let _ = log.event_format(Json).with_writer(lines).try_init();
+            let _ = log.with(Json(lines)).try_init();
             Some(guard)
         }
         LogFormat::Human => {
-            let log = log.compact().with_target(false).with_writer(io::stderr);
-            let _ = log.with_ansi(io::stderr().is_terminal()).try_init();
+            let human = tracing_subscriber::fmt::layer().compact().with_target(false);
+            let human = human.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+            let _ = log.with(human).try_init();
             None
         }
     }
@@ -47,28 +49,24 @@ pub fn init(settings: &Log) -> Option<WorkerGuard> {
 
 /// Events as JSON objects, one a line: `timestamp`, `level`, the event's own fields,
 /// `target`. The library's own formatter was a sixth of the instructions of a request.
-struct Json;
+struct Json<W>(W);
 
-impl<S, N> FormatEvent<S, N> for Json
+impl<S, W> Layer<S> for Json<W>
 where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
+    S: Subscriber,
+    W: for<'a> MakeWriter<'a> + 'static,
 {
-    fn format_event(
-        &self,
-        _: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line { json: Vec::with_capacity(1024), text: String::new() };
-        let now = OffsetDateTime::now_utc().format(&Rfc3339).map_err(|_| fmt::Error)?;
-        line.json.push(b'{');
-        line.add("timestamp", &now);
+        line.json.extend(b"{\"timestamp\":\"");
+        // Memory can be written to; that the log cannot, nobody could be told.
+        let _ = OffsetDateTime::now_utc().format_into(&mut line.json, &Rfc3339);
+        line.json.push(b'"');
         line.add("level", event.metadata().level().as_str());
         event.record(&mut line);
         line.add("target", event.metadata().target());
         line.json.extend(b"}\n");
-        writer.write_str(std::str::from_utf8(&line.json).map_err(|_| fmt::Error)?)
+        let _ = self.0.make_writer().write_all(&line.json);
     }
 }
 
@@ -81,11 +79,10 @@ struct Line {
 impl Line {
     fn add(&mut self, name: &str, value: impl Serialize) {
         // Names are identifiers of Rust, which JSON need not escape.
-        let comma = if self.json.len() > 1 { "," } else { "" };
-        for part in [comma, "\"", name, "\":"] {
+        for part in [",\"", name, "\":"] {
             self.json.extend_from_slice(part.as_bytes());
         }
-        // That cannot fail: memory can be written to, and the values are plain.
+        // That cannot fail: the values are plain.
         let _ = serde_json::to_writer(&mut self.json, &value);
     }
 }
@@ -146,9 +143,9 @@ mod tests {
     fn an_event_is_one_line_of_json_whatever_its_values_hold() {
         let written = Written::default();
         let sink = written.clone();
-        let log = tracing_subscriber::fmt().event_format(Json).with_writer(move || sink.clone());
+        let log = tracing_subscriber::registry().with(Json(move || sink.clone()));
         let hostile = "a\"b\\c\nd\u{7}é\u{2028}";
-        tracing::subscriber::with_default(log.finish(), || {
+        tracing::subscriber::with_default(log, || {
             tracing::warn!(
                 text = hostile,
                 shown = %hostile,
