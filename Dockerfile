@@ -7,18 +7,15 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 # hadolint ignore=DL3006
 FROM ${BUILDER_IMAGE} AS builder
 WORKDIR /build
-# The dependencies alone, with an empty program: a layer that lasts until they
-# change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
- && touch src/lib.rs \
- && echo 'fn main() {}' > src/main.rs \
- && cargo build --release --locked --no-default-features \
- && cargo clean --release --package glacier-gateway
+COPY bench/tools bench/tools
+COPY deploy/release.sh deploy/trial.sh deploy/
+COPY examples/policies examples/policies
 COPY config config
 COPY src src
 ARG REVISION=unknown
-RUN GLACIER_GATEWAY_REVISION="${REVISION}" cargo build --release --locked --no-default-features
+# Twice, with a trial between: see there.
+RUN GLACIER_GATEWAY_REVISION="${REVISION}" deploy/release.sh
 
 # hadolint ignore=DL3006
 FROM ${RUNTIME_IMAGE}
@@ -29,7 +26,7 @@ LABEL org.opencontainers.image.title="Glacier Gateway" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=builder /build/target/release/glacier-gateway /usr/local/bin/glacier-gateway
+COPY --from=builder /build/target/shipped/glacier-gateway /usr/local/bin/glacier-gateway
 COPY config/container.toml /etc/glacier-gateway/config.toml
 ENV GATEWAY_CONFIG=/etc/glacier-gateway/config.toml
 USER 65532:65532

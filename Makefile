@@ -60,7 +60,7 @@ fuzz: ## Look for crashes in what reads untrusted text, FUZZ_SECONDS a target
 
 bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.md)
 	bench/setup.sh
-	cargo build --locked --release --no-default-features
+	deploy/release.sh
 	.cache/bench/bin/python bench/run.py $(BENCH)
 
 bench-policy: ## Time decisions, beside two peers

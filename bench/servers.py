@@ -18,7 +18,7 @@ from material import ACCOUNT, AUDIENCE, AWS, ISSUER, REGION, ROOT, WORK
 
 PORT, MANAGEMENT, UPSTREAM = 18080, 18081, 18079
 TOOLS = ROOT / "bench/tools/target/release"
-GATEWAY = Path(os.environ.get("BENCH_GATEWAY", ROOT / "target/release/glacier-gateway"))
+GATEWAY = Path(os.environ.get("BENCH_GATEWAY", ROOT / "target/shipped/glacier-gateway"))
 
 
 @dataclass

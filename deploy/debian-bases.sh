@@ -45,6 +45,7 @@ image() {
 if ! exists "$builder"; then
     debian minbase ca-certificates,gcc,libc6-dev
     rust=$(rustc --print sysroot)
+    [ -x "$(rustc --print target-libdir)/../bin/llvm-profdata" ] || rustup component add llvm-tools
     mkdir -p "$work/root/usr/local/bin" "$work/root/usr/local/lib"
     cp "$rust/bin/cargo" "$rust/bin/rustc" "$work/root/usr/local/bin/"
     cp -r "$rust"/lib/. "$work/root/usr/local/lib/"

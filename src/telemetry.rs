@@ -57,7 +57,7 @@ where
     W: for<'a> MakeWriter<'a> + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line { json: Vec::with_capacity(1024), text: String::new() };
+        let mut line = Line { json: Vec::with_capacity(1024), text: String::with_capacity(128) };
         line.json.extend(b"{\"timestamp\":\"");
         // Memory can be written to; that the log cannot, nobody could be told.
         let _ = OffsetDateTime::now_utc().format_into(&mut line.json, &Rfc3339);
