@@ -29,10 +29,7 @@ pub use self::{
     swagger_ui::SwaggerUi,
     tls::Tls,
 };
-use crate::{
-    authn,
-    glacier::{AccountId, Region},
-};
+use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
@@ -243,12 +240,12 @@ impl Settings {
                 "nobody can call: add a table [issuers.NAME] with issuer and audiences, or [keys.master_key_files], or [server.tls] with client_teams",
             );
         }
-        if self.issuers.contains_key(authn::GATEWAY_KEYS) {
-            let key = format!("issuers.{}", authn::GATEWAY_KEYS);
+        if self.issuers.contains_key(GATEWAY_KEYS) {
+            let key = format!("issuers.{}", GATEWAY_KEYS);
             wrong(key, "is the name that policies know gateway keys by; choose another");
         }
-        if self.issuers.contains_key(authn::CLIENT_CERTIFICATES) {
-            let key = format!("issuers.{}", authn::CLIENT_CERTIFICATES);
+        if self.issuers.contains_key(CLIENT_CERTIFICATES) {
+            let key = format!("issuers.{}", CLIENT_CERTIFICATES);
             wrong(key, "is the name that policies know certificates by; choose another");
         }
         if let Some(tls) = &self.server.tls {

@@ -9,7 +9,8 @@ use std::sync::{
 use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
-    glacier::{AccountId, Region, UploadLookup, Upstream},
+    domain::{AccountId, Region},
+    glacier::{UploadLookup, Upstream},
     metrics::Metrics,
     policy::LivePolicies,
 };

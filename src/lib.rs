@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 #[cfg(feature = "simulator")]
 pub mod dev;
+pub mod domain;
 pub mod door;
 pub mod gateway;
 pub mod glacier;

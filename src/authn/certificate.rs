@@ -14,10 +14,8 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
-use super::{Principal, pattern};
-
-/// What policies know as the issuer of callers by certificate.
-pub const CLIENT_CERTIFICATES: &str = "client-certificates";
+use super::pattern;
+use crate::domain::{CLIENT_CERTIFICATES, Principal};
 
 /// For how long a certificate counts as good once it was looked at. A connection may
 /// last longer than the certificate that it began with, and than the trust in its CA.

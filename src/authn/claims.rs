@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Principal, jwt::TokenError, pattern};
+use super::{jwt::TokenError, pattern};
 use crate::config::{self, Claim};
+use crate::domain::Principal;
 
 /// Longest name of a team, a subject or a tag's value, in bytes.
 const MAX_NAME: usize = 256;

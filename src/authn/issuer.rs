@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Principal, claims,
+    claims,
     jwks::Key,
     jwt::{Token, TokenError, Verified},
     key_cache::{Asked, KeyCache},
 };
-use crate::config;
+use crate::{config, domain::Principal};
 
 /// How many keys are tried on a token that names none, so that nobody can have a
 /// great many signatures checked with one token.

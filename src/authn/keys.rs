@@ -15,19 +15,17 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use time::OffsetDateTime;
 
 use super::{
-    AccessKey, Principal,
+    AccessKey,
     access_key::InvalidAccessKey,
     revocations::Revocations,
     sigv4::{Authorization, SignatureError, SignedRequest},
 };
 use crate::{
     config,
-    glacier::Region,
+    domain::{GATEWAY_KEYS, Principal, Region},
     reload::{Reloaded, Unreadable},
 };
 
-/// The issuer that principals of gateway keys have.
-pub const GATEWAY_KEYS: &str = "gateway-keys";
 /// The shortest master key, in bytes.
 const MIN_MASTER_KEY: usize = 32;
 /// The longest that a key can be valid: a year. Whoever has the secret of a longer one

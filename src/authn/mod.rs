@@ -15,7 +15,6 @@ mod key_cache;
 mod keys;
 mod object;
 mod pattern;
-mod principal;
 mod revocations;
 mod revoked_tokens;
 pub mod sigv4;
@@ -29,10 +28,9 @@ mod token_cache;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use access_key::AccessKey;
-pub use certificate::{CLIENT_CERTIFICATES, CertificateError, CertificateNames, ClientCertificate};
+pub use certificate::{CertificateError, CertificateNames, ClientCertificate};
 pub use jwt::TokenError;
-pub use keys::{GATEWAY_KEYS, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
-pub use principal::{Principal, TEAM_ARN};
+pub use keys::{GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys};
 pub use revoked_tokens::UnusableRevocations;
 
 use self::{
@@ -41,7 +39,10 @@ use self::{
     revoked_tokens::RevokedTokens,
     token_cache::TokenCache,
 };
-use crate::config::{self, Settings};
+use crate::{
+    config::{self, Settings},
+    domain::{CLIENT_CERTIFICATES, Principal},
+};
 
 /// Verifies bearer tokens of the configured issuers.
 pub struct Authenticator {

@@ -8,7 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{CLIENT_CERTIFICATES, Principal, certificate};
+use super::certificate;
+use crate::domain::{CLIENT_CERTIFICATES, Principal};
 use crate::reload::{Reloaded, Unreadable};
 
 /// The revocations in force, if there is a file of them.

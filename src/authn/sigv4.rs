@@ -13,7 +13,7 @@ use aws_sigv4::{
 use secrecy::{ExposeSecret, SecretString};
 use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_description};
 
-use crate::glacier::Region;
+use crate::domain::Region;
 
 const SERVICE: &str = "glacier";
 const DATE_HEADER: &str = "x-amz-date";

@@ -6,7 +6,8 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 
-use super::{Principal, issuer::Issuer, jwks::Key, jwt};
+use super::{issuer::Issuer, jwks::Key, jwt};
+use crate::domain::Principal;
 
 /// Tokens that are not seen for this long are forgotten.
 const IDLE: Duration = Duration::from_secs(600);

@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 
 use super::Failure;
 use crate::{
-    authn::Principal,
-    glacier::Operation,
+    domain::Operation,
+    domain::Principal,
     policy::{self, Context, Decision, Format, Layer, PolicySet, Resource, Severity, Simulation},
 };
 

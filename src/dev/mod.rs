@@ -20,8 +20,8 @@ use crate::{
     app::{self, Running, StartError},
     authn::GatewayKeys,
     config::Settings,
+    domain::{AccountId, Region},
     door,
-    glacier::{AccountId, Region},
     simulator::{self, SeedUpload, SeedVault, Simulator},
 };
 

@@ -13,12 +13,9 @@ use time::OffsetDateTime;
 
 use super::reply::Refusal;
 use crate::{
-    authn::{
-        Principal,
-        sigv4::{SignatureError, SignedRequest},
-    },
+    authn::sigv4::{SignatureError, SignedRequest},
+    domain::{Principal, Region},
     gateway::Gateway,
-    glacier::Region,
     http::call,
 };
 

@@ -19,8 +19,8 @@ use serde_json::Value;
 
 use self::{credentials::Proven, reply::Refusal, target::Target};
 use crate::{
+    domain::Operation,
     gateway::Gateway,
-    glacier::Operation,
     http::{
         AWS_REQUEST_ID,
         call::Call,

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     authn::{KeyError, TokenError, sigv4::SignatureError},
-    glacier::{Operation, Part, PartPage, Upload, UploadPage, Vault, VaultPage},
+    domain::Operation,
+    glacier::{Part, PartPage, Upload, UploadPage, Vault, VaultPage},
     http::problem::{Code, Problem},
 };
 

@@ -3,7 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    glacier::Operation,
+    domain::Operation,
     http::parameters::{PATH_NAMES, PathNames},
 };
 
@@ -48,7 +48,7 @@ impl Target {
 mod tests {
     use super::{Operation::*, Target};
 
-    fn operation(method: &str, path: &str) -> Option<crate::glacier::Operation> {
+    fn operation(method: &str, path: &str) -> Option<crate::domain::Operation> {
         Target::of(method, path).map(|target| target.operation)
     }
 

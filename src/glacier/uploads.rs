@@ -5,7 +5,8 @@ use std::time::Duration;
 use moka::sync::Cache;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Page, Reply, UploadId, Upstream, UpstreamError};
+use super::{Page, Reply, Upstream, UpstreamError};
+use crate::domain::UploadId;
 use crate::policy::Permit;
 
 /// How long an upload's facts are remembered. They never change; this only bounds

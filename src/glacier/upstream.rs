@@ -7,12 +7,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_glacier::{Client, config, operation::RequestId};
 
 use super::{
-    Operation, Page, Part, PartPage, Region, Reply, Upload, UploadId, UploadPage, UpstreamError,
-    Vault, VaultArn, VaultPage,
+    Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{self, Attempt, DirectAbort, SeenCredentials},
 };
 use crate::{
     config::Aws,
+    domain::{Operation, Region, UploadId, VaultArn},
     policy::{Permit, Target},
 };
 

@@ -18,8 +18,8 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    authn::Principal,
-    glacier::Operation,
+    domain::Operation,
+    domain::Principal,
     policy::{Access, Resource, Simulation},
 };
 

@@ -18,12 +18,14 @@ use super::{
     record::Recorder,
 };
 use crate::{
-    authn::{CertificateError, ClientCertificate, Principal, TEAM_ARN},
+    authn::{CertificateError, ClientCertificate},
     config::DenialDetail,
+    domain::{AccountId, Operation, Region, UploadId, VaultArn},
+    domain::{Principal, TEAM_ARN},
     gateway::Gateway,
     glacier::{
-        AccountId, Operation, Page, PartPage, Region, Reply, UploadFacts, UploadId, UploadPage,
-        UpstreamError, UpstreamErrorKind, Vault, VaultArn, VaultPage,
+        Page, PartPage, Reply, UploadFacts, UploadPage, UpstreamError, UpstreamErrorKind, Vault,
+        VaultPage,
     },
     policy::{Access, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation},
 };

@@ -11,8 +11,9 @@ use url::form_urlencoded;
 
 use super::problem::{Code, Problem};
 use crate::{
+    domain::{AccountId, InvalidId, Region, UploadId, VaultArn, VaultName},
     gateway::Gateway,
-    glacier::{AccountId, InvalidId, Page, Region, UploadId, VaultArn, VaultName},
+    glacier::Page,
 };
 
 /// Glacier's most for a page of vaults.

@@ -12,9 +12,9 @@ use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest, http::Method, web
 
 use super::peer::Peer;
 use crate::{
-    authn::Principal,
+    domain::Principal,
+    domain::UploadId,
     gateway::Gateway,
-    glacier::UploadId,
     metrics::{Metrics, Route},
     policy::{Resource, StatementId},
 };

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::authn::TEAM_ARN;
-use crate::glacier::{Region, VaultName};
+use crate::domain::TEAM_ARN;
+use crate::domain::{Region, VaultName};
 
 /// What stands in a pattern's text, piece by piece.
 #[derive(Clone, Copy, Debug, PartialEq)]

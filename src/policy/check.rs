@@ -10,7 +10,7 @@ use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNo
 use super::instant::Instant;
 use super::keys::{self, Fitness, Known};
 use super::pattern::{Pattern, Syntax};
-use crate::glacier::{AccountId, Region};
+use crate::domain::{AccountId, Region};
 
 /// All actions of Amazon Glacier (Service Authorization Reference, "Actions
 /// defined by Amazon S3 Glacier").

@@ -11,7 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::keys::{self, Known};
 use super::resource::Resource;
-use crate::authn::Principal;
+use crate::domain::Principal;
 
 /// The values of one context key.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use super::document::{ConditionNode, StatementNode};
 use super::keys::{self, ContextKey, Known};
 use super::lint;
 use super::statement::{Effect, Statement};
-use crate::glacier::Operation;
+use crate::domain::Operation;
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
 pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::document::DocumentKind;
 use super::resource::Resource;
-use crate::glacier::Operation;
+use crate::domain::Operation;
 
 /// Which kind of policy a statement stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]

@@ -10,8 +10,8 @@ use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNo
 use super::keys::{self, Fitness, KeyType, Known};
 use super::pattern::{Pattern, Syntax};
 use super::statement::{Effect, Statement};
-use crate::authn::TEAM_ARN;
-use crate::glacier::Operation;
+use crate::domain::Operation;
+use crate::domain::TEAM_ARN;
 
 /// AWS's limit on a managed policy, in characters that are no white space.
 const MANAGED_POLICY_SIZE: usize = 6144;

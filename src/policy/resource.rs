@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::glacier::{AccountId, Region, VaultArn};
+use crate::domain::{AccountId, Region, VaultArn};
 
 /// The resource of a request, as policies see it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use super::keys::ContextKey;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::{Effect, Statement};
-use crate::authn::Principal;
-use crate::glacier::Operation;
+use crate::domain::Operation;
+use crate::domain::Principal;
 
 /// How many near misses a denial tells of.
 const NEAR_MISSES: usize = 5;

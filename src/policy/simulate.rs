@@ -13,8 +13,8 @@ use super::keys::ContextKey;
 use super::resource::Resource;
 use super::set::PolicySet;
 use super::statement::Effect;
-use crate::authn::Principal;
-use crate::glacier::Operation;
+use crate::domain::Operation;
+use crate::domain::Principal;
 
 /// What a policy set would decide, in the manner of an `EvaluationResult` of
 /// IAM's `SimulatePrincipalPolicy`.

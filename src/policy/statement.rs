@@ -6,7 +6,7 @@ use super::diagnostic::Problem;
 use super::document::{Document, Element, PrincipalId, StatementNode};
 use super::keys::ContextKey;
 use super::pattern::{Matched, Pattern, Syntax, VariableError};
-use crate::authn::TEAM_ARN;
+use crate::domain::TEAM_ARN;
 
 /// What a statement that applies results in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::{
     uploads::{Part, Upload},
     vaults::{Vault, Vaults},
 };
-use crate::{authn::sigv4::SignedRequest, glacier::VaultArn};
+use crate::{authn::sigv4::SignedRequest, domain::VaultArn};
 
 const VERSION: &str = "2012-06-01";
 /// The largest page of uploads and of parts, which is also the default.

@@ -23,7 +23,7 @@ use super::{
     faults::Faults,
     uploads::{Status, Upload},
 };
-use crate::glacier::VaultArn;
+use crate::domain::VaultArn;
 
 type Data = web::Data<Simulator>;
 

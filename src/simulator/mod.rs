@@ -54,7 +54,7 @@ pub use self::{
     operation::Operation,
     seed::{SeedUpload, SeedVault},
 };
-use crate::glacier::{AccountId, UploadId};
+use crate::domain::{AccountId, UploadId};
 
 /// Everything a simulator is started with.
 pub struct Config {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 use time::{Duration, OffsetDateTime};
 
 use super::{error::GlacierError, tree_hash, vaults::Vaults};
-use crate::glacier::{AccountId, Region, UploadId, VaultArn, VaultName};
+use crate::domain::{AccountId, Region, UploadId, VaultArn, VaultName};
 
 /// A vault to create, with uploads in progress.
 #[derive(Clone, Debug, Deserialize)]

@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::{Account, error::GlacierError};
 use crate::{
     authn::sigv4::{Authorization, SignatureError, SignedRequest},
-    glacier::{AccountId, Region},
+    domain::{AccountId, Region},
 };
 
 /// How far a request's date may lie from the service's clock.

@@ -13,7 +13,7 @@ use super::{
     listing::{Page, invalid_marker},
     tree_hash::{self, Hash, LEAF},
 };
-use crate::glacier::UploadId;
+use crate::domain::UploadId;
 
 const MAX_PARTS: u64 = 10_000;
 

@@ -11,7 +11,7 @@ use super::{
     tree_hash::Hash,
     uploads::{self, Archive, Upload},
 };
-use crate::glacier::{AccountId, Region, UploadId, VaultArn};
+use crate::domain::{AccountId, Region, UploadId, VaultArn};
 
 const MAX_VAULTS: usize = 1_000;
 

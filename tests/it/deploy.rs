@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use glacier_gateway::glacier::Operation;
+use glacier_gateway::domain::Operation;
 use serde_json::Value;
 
 #[test]

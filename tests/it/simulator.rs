@@ -13,7 +13,7 @@ use aws_sdk_glacier::{
     error::ProvideErrorMetadata,
 };
 use glacier_gateway::{
-    glacier::UploadId,
+    domain::UploadId,
     simulator::{Account, Config, Effect, Fault, Rules, Running, SeedUpload, SeedVault, Simulator},
 };
 

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use glacier_gateway::authn::Principal;
-use glacier_gateway::glacier::{Operation, VaultArn};
+use glacier_gateway::domain::Principal;
+use glacier_gateway::domain::{Operation, VaultArn};
 use glacier_gateway::policy::{
     Context, Denial, Diagnostic, Missed, Permit, PolicySet, Resource, Severity,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use glacier_gateway::glacier::Operation;
+use glacier_gateway::domain::Operation;
 use glacier_gateway::policy::{LivePolicies, PolicySet, Reload};
 
 use crate::folder::{allow, context, member, policy, vault};

@@ -1,6 +1,6 @@
 //! Policies that read facts about the upload: when those are looked up.
 
-use glacier_gateway::glacier::Operation;
+use glacier_gateway::domain::Operation;
 use glacier_gateway::policy::{Denial, PolicySet};
 use serde_json::{Value, json};
 use time::Duration;

@@ -8,8 +8,8 @@ use std::hint::black_box;
 
 use cedar_policy::{Authorizer, Entities, EntityUid};
 use criterion::{Criterion, criterion_group, criterion_main};
-use glacier_gateway::authn::Principal;
-use glacier_gateway::glacier::{Operation, VaultArn};
+use glacier_gateway::domain::Principal;
+use glacier_gateway::domain::{Operation, VaultArn};
 use glacier_gateway::policy::{Context, PolicySet, Resource};
 use serde_json::json;
 use time::OffsetDateTime;

@@ -31,8 +31,9 @@ use self::{
     signer::Signer,
     template::{Learn, Template},
 };
-use super::{Reply, UploadId, VaultArn};
+use super::Reply;
 use crate::config::Aws;
+use crate::domain::{UploadId, VaultArn};
 
 /// The first attempts of one region's aborts.
 pub(super) struct DirectAbort {

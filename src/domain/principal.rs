@@ -6,6 +6,14 @@ use std::collections::BTreeMap;
 /// the gateway's own, so that no AWS principal can be mistaken for one.
 pub const TEAM_ARN: &str = "arn:aws:glacier-gateway:::team/";
 
+/// The issuer of callers that sign with a gateway key. No configured issuer may have
+/// this name.
+pub const GATEWAY_KEYS: &str = "gateway-keys";
+
+/// The issuer of callers that show a client certificate. No configured issuer may have
+/// this name.
+pub const CLIENT_CERTIFICATES: &str = "client-certificates";
+
 /// Who is calling, as the credentials prove it. The same whatever the door and
 /// the kind of credential.
 #[derive(Clone, Debug, PartialEq)]
