@@ -21,7 +21,7 @@ use crate::{
     authn::GatewayKeys,
     config::Settings,
     domain::{AccountId, Region},
-    door,
+    http::aws,
     simulator::{self, SeedUpload, SeedVault, Simulator},
 };
 
@@ -232,7 +232,7 @@ impl Dev {
         let facts = Facts {
             docs: format!("{rest}/docs/"),
             openapi: format!("{rest}/openapi.json"),
-            door: format!("{rest}{}", door::PATH),
+            door: format!("{rest}{}", aws::PATH),
             rest,
             management: format!("http://{}", gateway.management),
             issuer: issuer.url.clone(),

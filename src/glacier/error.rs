@@ -51,15 +51,35 @@ pub enum UpstreamErrorKind {
     Internal,
 }
 
+impl UpstreamErrorKind {
+    /// The stable code, as it stands in problem documents and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::VaultNotFound => "vault-not-found",
+            Self::UploadNotFound => "upload-not-found",
+            Self::InvalidParameter => "invalid-parameter",
+            Self::MissingParameter => "missing-parameter",
+            Self::Throttled => "upstream-throttled",
+            Self::Unavailable => "glacier-unavailable",
+            Self::NotAvailableForAccount => "glacier-not-available-for-account",
+            Self::NotAuthorized => "gateway-not-authorized-upstream",
+            Self::Timeout => "glacier-timeout",
+            Self::Unreachable => "glacier-unreachable",
+            Self::InvalidResponse => "glacier-invalid-response",
+            Self::Internal => "internal-error",
+        }
+    }
+}
+
 impl UpstreamError {
-    /// A permit used for what it does not permit: a mistake in the gateway's code.
-    pub(super) fn permit_mismatch() -> Self {
-        let cause = "the permit is for another operation, resource or region";
+    /// A permit for a region that has no client: a mistake in the gateway's code.
+    pub(super) fn region_not_served() -> Self {
+        let cause = "the permit is for a region that the gateway does not serve";
         Self::without_answer(UpstreamErrorKind::Internal, cause)
     }
 
     /// An answer that says something else than Glacier would.
-    pub(super) fn invalid_response(cause: &str) -> Self {
+    pub(crate) fn invalid_response(cause: &str) -> Self {
         Self::without_answer(UpstreamErrorKind::InvalidResponse, cause)
     }
 

@@ -5,10 +5,8 @@
 mod direct;
 mod error;
 mod model;
-mod uploads;
 mod upstream;
 
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
-pub use uploads::{UploadFacts, UploadLookup};
 pub use upstream::Upstream;

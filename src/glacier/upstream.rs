@@ -12,8 +12,13 @@ use super::{
 };
 use crate::{
     config::Aws,
-    domain::{Operation, Region, UploadId, VaultArn},
-    policy::{Permit, Target},
+    domain::{
+        Region, RegionalAccount, UploadId,
+        action::{
+            AbortMultipartUpload, DescribeVault, ListMultipartUploads, ListParts, ListVaults,
+        },
+    },
+    policy::Permit,
 };
 
 /// Clients of Glacier, one for each region that the gateway serves.
@@ -86,11 +91,11 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn abort_multipart_upload(
         &self,
-        permit: &Permit,
+        permit: &Permit<AbortMultipartUpload>,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
-        let arn = vault(permit)?;
-        let regional = self.regional(permit, Operation::AbortMultipartUpload, &arn.region)?;
+        let arn = permit.resource();
+        let regional = self.regional(&arn.region)?;
         let started = Instant::now();
         let attempt = match &regional.direct_abort {
             Some(direct) => direct.attempt(arn, upload).await,
@@ -130,10 +135,11 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_multipart_uploads(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListMultipartUploads>,
         page: Page,
     ) -> Result<Reply<UploadPage>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::ListMultipartUploads)?;
+        let arn = permit.resource();
+        let client = &self.regional(&arn.region)?.client;
         let output = client
             .list_multipart_uploads()
             .account_id(arn.account.as_str())
@@ -160,11 +166,12 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_parts(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListParts>,
         upload: &UploadId,
         page: Page,
     ) -> Result<Reply<PartPage>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::ListParts)?;
+        let arn = permit.resource();
+        let client = &self.regional(&arn.region)?.client;
         let output = client
             .list_parts()
             .account_id(arn.account.as_str())
@@ -197,8 +204,12 @@ impl Upstream {
     ///
     /// # Errors
     /// As Glacier answers; see [`UpstreamError`].
-    pub async fn describe_vault(&self, permit: &Permit) -> Result<Reply<Vault>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::DescribeVault)?;
+    pub async fn describe_vault(
+        &self,
+        permit: &Permit<DescribeVault>,
+    ) -> Result<Reply<Vault>, UpstreamError> {
+        let arn = permit.resource();
+        let client = &self.regional(&arn.region)?.client;
         let output = client
             .describe_vault()
             .account_id(arn.account.as_str())
@@ -224,14 +235,12 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_vaults(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListVaults>,
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
-        let Target::Account { region, account } = permit.resource().target() else {
-            return Err(UpstreamError::permit_mismatch());
-        };
+        let RegionalAccount { region, account } = permit.resource();
         let output = self
-            .regional(permit, Operation::ListVaults, region)?
+            .regional(region)?
             .client
             .list_vaults()
             .account_id(account.as_str())
@@ -252,33 +261,8 @@ impl Upstream {
         Ok(reply(&output, page))
     }
 
-    /// The client and the vault that `permit` speaks of.
-    fn vault<'a>(
-        &'a self,
-        permit: &'a Permit,
-        operation: Operation,
-    ) -> Result<(&'a Client, &'a VaultArn), UpstreamError> {
-        let arn = vault(permit)?;
-        Ok((&self.regional(permit, operation, &arn.region)?.client, arn))
-    }
-
-    fn regional(
-        &self,
-        permit: &Permit,
-        operation: Operation,
-        region: &Region,
-    ) -> Result<&Regional, UpstreamError> {
-        if permit.operation() != operation {
-            return Err(UpstreamError::permit_mismatch());
-        }
-        self.regions.get(region).ok_or_else(UpstreamError::permit_mismatch)
-    }
-}
-
-fn vault(permit: &Permit) -> Result<&VaultArn, UpstreamError> {
-    match permit.resource().target() {
-        Target::Vault(arn) => Ok(arn),
-        Target::Account { .. } => Err(UpstreamError::permit_mismatch()),
+    fn regional(&self, region: &Region) -> Result<&Regional, UpstreamError> {
+        self.regions.get(region).ok_or_else(UpstreamError::region_not_served)
     }
 }
 

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authn::{CertificateError, TokenError},
+    gateway::Refusal,
     glacier::{UpstreamError, UpstreamErrorKind},
     policy::{Denial, NearMiss, StatementId},
 };
@@ -95,6 +96,8 @@ codes! {
     UploadNotFound = "upload-not-found", NOT_FOUND, "The multipart upload does not exist";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
+    /// The request's body did not arrive in time.
+    RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// The gateway's own fault.
@@ -260,6 +263,23 @@ impl From<CertificateError> for Problem {
             CertificateError::Revoked => Code::CertificateRevoked,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotAuthorized { action, denial } => {
+                let detail = match &denial {
+                    Some(denial) => format!("{action} is not authorized: {denial}."),
+                    None => format!(
+                        "{action} is not authorized; ask the gateway's operators for leave."
+                    ),
+                };
+                Self { denial, ..Self::new(Code::NotAuthorized, detail) }
+            }
+            Refusal::Upstream(error) => Self::from(&error),
+        }
     }
 }
 

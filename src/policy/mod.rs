@@ -1,7 +1,7 @@
 //! Authorization: IAM JSON policies with IAM's own semantics.
 //!
 //! [`PolicySet::load`] reads a policy folder and compiles it;
-//! [`PolicySet::decide`] decides a request and gives a [`Permit`], or a
+//! [`PolicySet::authorize`] decides a request and gives a [`Permit`], or a
 //! [`Denial`] that says why; [`LivePolicies`] replaces the set when the folder
 //! changes. This module knows nothing of HTTP.
 //!
@@ -30,6 +30,7 @@ mod lint;
 mod live;
 mod load;
 mod pattern;
+mod permit;
 mod reader;
 mod report;
 mod resource;
@@ -41,10 +42,11 @@ mod statement;
 pub use batch::simulate_line;
 pub use check::GATEWAY_ACTIONS;
 pub use context::{Context, InvalidContext};
-pub use decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
+pub use decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
 pub use diagnostic::{Diagnostic, Severity};
 pub use live::{LivePolicies, Reload, Status};
 pub use load::lint_document;
+pub use permit::Permit;
 pub use report::{Format, render};
 pub use resource::{NoVault, Resource, Target};
 pub use set::PolicySet;

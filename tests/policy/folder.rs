@@ -6,7 +6,7 @@ use std::path::Path;
 use glacier_gateway::domain::Principal;
 use glacier_gateway::domain::{Operation, VaultArn};
 use glacier_gateway::policy::{
-    Context, Denial, Diagnostic, Missed, Permit, PolicySet, Resource, Severity,
+    Context, Denial, Diagnostic, Grant, Missed, PolicySet, Resource, Severity,
 };
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -83,7 +83,7 @@ pub fn load(folder: &Path) -> PolicySet {
     PolicySet::load(folder).unwrap().0
 }
 
-fn abort(set: &PolicySet, teams: &[&str], name: &str) -> Result<Permit, Denial> {
+fn abort(set: &PolicySet, teams: &[&str], name: &str) -> Result<Grant, Denial> {
     set.decide(&member(teams), Operation::AbortMultipartUpload, vault(name), &context())
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     authn::{KeyError, TokenError, sigv4::SignatureError},
     domain::Operation,
+    gateway::Refusal,
     glacier::{Part, PartPage, Upload, UploadPage, Vault, VaultPage},
     http::problem::{Code, Problem},
 };
@@ -13,7 +14,7 @@ use crate::{
 /// An error reply before it is written (Glacier Developer Guide, "Error
 /// Responses").
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Exception {
     status: StatusCode,
     /// The exception that an SDK raises.
     code: &'static str,
@@ -22,7 +23,7 @@ pub(super) struct Refusal {
     pub(super) outcome: &'static str,
 }
 
-impl Refusal {
+impl Exception {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), outcome: code }
     }
@@ -71,7 +72,13 @@ impl Refusal {
     }
 }
 
-impl From<Problem> for Refusal {
+impl From<Refusal> for Exception {
+    fn from(refusal: Refusal) -> Self {
+        Problem::from(refusal).into()
+    }
+}
+
+impl From<Problem> for Exception {
     /// What Glacier would answer: its own code where the trouble is Glacier's or
     /// the request's, a failing service where it is the gateway's.
     fn from(problem: Problem) -> Self {
@@ -94,6 +101,7 @@ impl From<Problem> for Refusal {
             | Code::AccountNotServed
             | Code::RouteNotFound
             | Code::MethodNotAllowed => (StatusCode::FORBIDDEN, "AccessDeniedException"),
+            Code::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Code::RegionNotServed => (StatusCode::FORBIDDEN, "SignatureDoesNotMatch"),
             Code::VaultNotFound | Code::UploadNotFound => {
                 (StatusCode::NOT_FOUND, "ResourceNotFoundException")
@@ -116,13 +124,13 @@ impl From<Problem> for Refusal {
     }
 }
 
-impl From<TokenError> for Refusal {
+impl From<TokenError> for Exception {
     fn from(error: TokenError) -> Self {
         Problem::from(error).into()
     }
 }
 
-impl From<KeyError> for Refusal {
+impl From<KeyError> for Exception {
     /// The codes are AWS's; their statuses are those of Glacier's "Error Responses",
     /// or of AWS's "Common Error Types" where Glacier lists no such code.
     fn from(error: KeyError) -> Self {
@@ -148,7 +156,7 @@ impl From<KeyError> for Refusal {
     }
 }
 
-impl From<SignatureError> for Refusal {
+impl From<SignatureError> for Exception {
     fn from(error: SignatureError) -> Self {
         KeyError::from(error).into()
     }

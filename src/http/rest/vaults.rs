@@ -3,14 +3,18 @@
 use actix_web::{get, web::Json};
 
 use super::{
-    call::Call,
+    super::{
+        parameters::{Parameters, VAULTS_PAGE},
+        problem::Problem,
+    },
     openapi::{
         AccountPath, AccountProblems, Region, VaultPageParameters, VaultPath, VaultProblems,
     },
-    parameters::{Parameters, VAULTS_PAGE},
-    problem::Problem,
 };
-use crate::glacier::{Vault, VaultPage};
+use crate::{
+    gateway::Call,
+    glacier::{Vault, VaultPage},
+};
 
 /// List an account's vaults
 ///
@@ -26,11 +30,11 @@ use crate::glacier::{Vault, VaultPage};
     responses((status = 200, description = "A page of vaults.", body = VaultPage), AccountProblems)
 )]
 #[get("/v1/accounts/{accountId}/vaults")]
-pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<VaultPage>, Problem> {
+pub async fn list(call: Call, parameters: Parameters) -> Result<Json<VaultPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
-    let (region, account) = parameters.account(&call.gateway)?;
+    let account = parameters.account(&call.gateway)?;
     let page = parameters.page(VAULTS_PAGE)?;
-    Ok(Json(call.list_vaults(region, account, page).await?))
+    Ok(Json(call.list_vaults(account, page).await?))
 }
 
 /// Describe a vault
@@ -43,7 +47,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Vaul
     responses((status = 200, description = "The vault.", body = Vault), VaultProblems)
 )]
 #[get("/v1/accounts/{accountId}/vaults/{vaultName}")]
-pub(super) async fn describe(call: Call, parameters: Parameters) -> Result<Json<Vault>, Problem> {
+pub async fn describe(call: Call, parameters: Parameters) -> Result<Json<Vault>, Problem> {
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
     Ok(Json(call.describe_vault(vault).await?))

@@ -3,23 +3,23 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{
-    get, post,
-    web::{self, Json},
-};
+use actix_web::{get, post, web::Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    call::Call,
-    openapi::LocalProblems,
-    parameters::Parameters,
-    problem::{Code, Problem},
+    super::{
+        body::JsonBody,
+        parameters::Parameters,
+        problem::{Code, Problem},
+    },
+    openapi::{BodyProblems, LocalProblems},
 };
 use crate::{
     domain::Operation,
     domain::Principal,
+    gateway::Call,
     policy::{Access, Resource, Simulation},
 };
 
@@ -29,7 +29,7 @@ const MAX_QUESTIONS: usize = 200;
 /// The caller, and the statements that concern them.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Caller {
+pub struct Caller {
     /// The issuer that vouches for the caller.
     issuer: String,
     /// The caller's name at that issuer.
@@ -56,7 +56,7 @@ pub(super) struct Caller {
     responses((status = 200, description = "The caller.", body = Caller), LocalProblems)
 )]
 #[get("/v1/access")]
-pub(super) async fn show(call: Call, parameters: Parameters) -> Result<Json<Caller>, Problem> {
+pub async fn show(call: Call, parameters: Parameters) -> Result<Json<Caller>, Problem> {
     parameters.only(&[])?;
     let Principal { issuer, subject, teams, .. } = call.principal();
     Ok(Json(Caller {
@@ -71,7 +71,7 @@ pub(super) async fn show(call: Call, parameters: Parameters) -> Result<Json<Call
 /// What to simulate.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Question {
+pub struct Question {
     /// The team whose member is simulated; the caller with all teams by default.
     team: Option<String>,
     /// The simulated member's name; the caller's by default.
@@ -93,7 +93,7 @@ pub(super) struct Question {
 /// What the policies would decide.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Answer {
+pub struct Answer {
     /// One for each action and resource.
     results: Vec<Simulation>,
 }
@@ -109,20 +109,16 @@ pub(super) struct Answer {
     tag = "access",
     operation_id = "simulateAccess",
     request_body = Question,
-    responses((status = 200, description = "The decisions.", body = Answer), LocalProblems)
+    responses((status = 200, description = "The decisions.", body = Answer), BodyProblems)
 )]
 #[post("/v1/access/simulate")]
-pub(super) async fn simulate(
+pub async fn simulate(
     call: Call,
     parameters: Parameters,
-    question: Result<web::Json<Question>, actix_web::Error>,
+    JsonBody(question): JsonBody<Question>,
 ) -> Result<Json<Answer>, Problem> {
     parameters.only(&[])?;
-    let Question { team, subject, actions, resources, context } = question
-        .map_err(|error| {
-            Problem::new(Code::MalformedRequest, format!("Send a question as JSON: {error}."))
-        })?
-        .into_inner();
+    let Question { team, subject, actions, resources, context } = question;
     let operations = operations(&actions)?;
     if resources.is_empty() || operations.len() * resources.len() > MAX_QUESTIONS {
         let detail = format!("Ask about 1 to {MAX_QUESTIONS} pairs of an action and a resource.");

@@ -1,16 +1,28 @@
 //! The core that every door shares: who is calling, may they, and the Glacier
-//! behind. Doors differ only in how they read a request and print an answer.
+//! behind. It knows nothing of HTTP: doors read requests and print answers, and only a
+//! [`Call`] leads to a permit and to Glacier.
+
+mod call;
+mod record;
+mod refusal;
+mod uploads;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
+use self::uploads::UploadLookup;
+pub use self::{
+    call::Call,
+    record::{Forwarded, Record, Recorder},
+    refusal::Refusal,
+};
 use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     domain::{AccountId, Region},
-    glacier::{UploadLookup, Upstream},
+    glacier::Upstream,
     metrics::Metrics,
     policy::LivePolicies,
 };
@@ -26,7 +38,7 @@ pub struct Gateway {
     /// Forwards.
     pub upstream: Upstream,
     /// Tells policies about uploads.
-    pub uploads: UploadLookup,
+    uploads: UploadLookup,
     /// Counts what it does.
     pub metrics: Arc<Metrics>,
     /// The settings it was built from.

@@ -5,9 +5,11 @@ use std::time::Duration;
 use moka::sync::Cache;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Page, Reply, Upstream, UpstreamError};
-use crate::domain::UploadId;
-use crate::policy::Permit;
+use crate::{
+    domain::{UploadId, VaultArn, action::ListParts},
+    glacier::{Page, Reply, Upstream, UpstreamError},
+    policy::Permit,
+};
 
 /// How long an upload's facts are remembered. They never change; this only bounds
 /// for how long one that is gone still counts as there.
@@ -26,7 +28,7 @@ pub struct UploadFacts {
 
 /// Looks uploads up and remembers what it found for a minute.
 #[derive(Debug)]
-pub struct UploadLookup(Cache<(String, UploadId), UploadFacts>);
+pub struct UploadLookup(Cache<(VaultArn, UploadId), UploadFacts>);
 
 impl Default for UploadLookup {
     fn default() -> Self {
@@ -42,10 +44,10 @@ impl UploadLookup {
     pub async fn facts(
         &self,
         upstream: &Upstream,
-        permit: &Permit,
+        permit: &Permit<ListParts>,
         upload: &UploadId,
     ) -> Result<Reply<UploadFacts>, UpstreamError> {
-        let key = (permit.resource().to_string(), upload.clone());
+        let key = (permit.resource().clone(), upload.clone());
         if let Some(value) = self.0.get(&key) {
             return Ok(Reply { value, request_id: None });
         }

@@ -1,6 +1,6 @@
 //! Who stands at the door: a signature's or a token's proof.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix_web::{
     HttpRequest,
@@ -11,20 +11,18 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use time::OffsetDateTime;
 
-use super::reply::Refusal;
+use super::reply::Exception;
 use crate::{
     authn::sigv4::{SignatureError, SignedRequest},
     domain::{Principal, Region},
     gateway::Gateway,
-    http::call,
+    http::{body::BODY_TIMEOUT, caller},
 };
 
-/// The longest body that is read to check its hash, in bytes. The five operations
-/// have none; the longest of others' that need be no hash of their own is a vault
-/// policy, at most 20 KiB.
+/// The longest body that is read to check its hash, in bytes. The five operations have
+/// no body. Of Glacier's other operations, those with a long body sign its hash in a
+/// header; the longest of the rest is a vault policy, at most 20 KiB.
 const MAX_BODY: usize = 64 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A proven caller.
 pub(super) struct Proven {
@@ -43,15 +41,15 @@ pub(super) async fn prove(
     request: &HttpRequest,
     payload: Payload,
     gateway: &Gateway,
-) -> Result<Proven, Refusal> {
+) -> Result<Proven, Exception> {
     let headers: Vec<(&str, &[u8])> =
         request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     if is_presigned(request.query_string()) {
-        return Err(Refusal::presigned());
+        return Err(Exception::presigned());
     }
     let scheme = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
-        let principal = gateway.authenticator.authenticate(call::bearer(request)?).await?;
+        let principal = gateway.authenticator.authenticate(caller::bearer(request)?).await?;
         let has_body = is_some(&read(payload).await?);
         return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }
@@ -70,13 +68,13 @@ pub(super) async fn prove(
     let computed = body.as_ref().map(|body| HEXLOWER.encode(digest(&SHA256, body).as_ref()));
     let payload_sha256 = match (announced, &computed) {
         (Some(announced), Some(computed)) if announced != computed => {
-            return Err(Refusal::body_altered());
+            return Err(Exception::body_altered());
         }
         (_, Some(computed)) => computed,
         // Too long to be read, and so for no operation that is offered: the hash
         // that was signed tells at least who tries.
         (Some(announced), None) => announced,
-        (None, None) => return Err(Refusal::not_offered()),
+        (None, None) => return Err(Exception::not_offered()),
     };
     let signed_by = gateway
         .keys
@@ -100,12 +98,12 @@ fn is_presigned(query: &str) -> bool {
 }
 
 /// The body, or `None` if it is too long to be read.
-async fn read(payload: Payload) -> Result<Option<Bytes>, Refusal> {
+async fn read(payload: Payload) -> Result<Option<Bytes>, Exception> {
     let body = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY));
     match body.await {
         Ok(Ok(Ok(body))) => Ok(Some(body)),
         Ok(Err(_)) => Ok(None),
-        Ok(Ok(Err(_))) | Err(_) => Err(Refusal::body_cut()),
+        Ok(Ok(Err(_))) | Err(_) => Err(Exception::body_cut()),
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa::{
     },
 };
 
-use super::problem::{Code, ProblemDetails};
+use super::super::problem::{Code, ProblemDetails};
 use crate::config;
 
 /// The security scheme of [`add_sign_in`].
@@ -63,7 +63,7 @@ impl Modify for SharedComponents {
 }
 
 /// Adds the way a person signs in, for Swagger UI to offer.
-pub(super) fn add_sign_in(document: &mut utoipa::openapi::OpenApi, sign_in: &config::SwaggerUi) {
+pub fn add_sign_in(document: &mut utoipa::openapi::OpenApi, sign_in: &config::SwaggerUi) {
     let scopes = sign_in.scopes.iter().map(|scope| (scope.as_str(), ""));
     let flow = Flow::AuthorizationCode(AuthorizationCode::new(
         sign_in.authorization_url.as_str(),
@@ -96,12 +96,12 @@ impl Rendered {
 }
 
 #[get("/openapi.json")]
-pub(super) async fn json(document: Data<Rendered>) -> HttpResponse {
+pub async fn json(document: Data<Rendered>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(document.json.clone())
 }
 
 #[get("/openapi.yaml")]
-pub(super) async fn yaml(document: Data<Rendered>) -> HttpResponse {
+pub async fn yaml(document: Data<Rendered>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/yaml").body(document.yaml.clone())
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn yaml(document: Data<Rendered>) -> HttpResponse {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
-pub(super) struct AccountPath {
+pub struct AccountPath {
     /// 12 digits, or `-` for the account that the gateway serves.
     #[param(rename = "accountId", pattern = "^(-|[0-9]{12})$", example = "-")]
     account_id: String,
@@ -119,7 +119,7 @@ pub(super) struct AccountPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
-pub(super) struct VaultPath {
+pub struct VaultPath {
     /// The vault's name; not `.` or `..`.
     #[param(
         rename = "vaultName",
@@ -135,7 +135,7 @@ pub(super) struct VaultPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
-pub(super) struct UploadPath {
+pub struct UploadPath {
     /// The upload's ID. It may begin with `-`.
     #[param(
         rename = "uploadId",
@@ -151,7 +151,7 @@ pub(super) struct UploadPath {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
-pub(super) struct Region {
+pub struct Region {
     /// An AWS region that the gateway serves; the configured one by default.
     #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32)]
     region: Option<String>,
@@ -161,7 +161,7 @@ pub(super) struct Region {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
-pub(super) struct PageParameters {
+pub struct PageParameters {
     /// At most this many entries.
     #[param(minimum = 1, maximum = 50)]
     limit: Option<i32>,
@@ -174,7 +174,7 @@ pub(super) struct PageParameters {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
-pub(super) struct VaultPageParameters {
+pub struct VaultPageParameters {
     /// At most this many entries.
     #[param(minimum = 1, maximum = 10)]
     limit: Option<i32>,
@@ -185,7 +185,7 @@ pub(super) struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 11] = [
+const REPLIES: [(&str, &[Code]); 12] = [
     (
         "BadRequest",
         &[
@@ -217,6 +217,7 @@ const REPLIES: [(&str, &[Code]); 11] = [
         "UploadNotFound",
         &[Code::UploadNotFound, Code::VaultNotFound, Code::AccountNotServed, Code::RegionNotServed],
     ),
+    ("RequestTimeout", &[Code::RequestTimeout]),
     ("TooManyRequests", &[Code::UpstreamThrottled]),
     ("InternalError", &[Code::InternalError]),
     (
@@ -233,18 +234,29 @@ const REPLIES: [(&str, &[Code]); 11] = [
 ];
 
 /// Problems of an operation that asks nothing of Glacier.
-pub(super) struct LocalProblems;
+pub struct LocalProblems;
+/// The same for an operation that takes a body.
+pub struct BodyProblems;
 /// Problems of an operation on an account.
-pub(super) struct AccountProblems;
+pub struct AccountProblems;
 /// Problems of an operation on a vault.
-pub(super) struct VaultProblems;
+pub struct VaultProblems;
 /// Problems of an operation on an upload.
-pub(super) struct UploadProblems;
+pub struct UploadProblems;
 
 impl IntoResponses for LocalProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut problems = problems("");
         problems.retain(|status, _| !["429", "502", "504"].contains(&status.as_str()));
+        problems
+    }
+}
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let timeout = Ref::from_response_name("RequestTimeout").into();
+        let mut problems = LocalProblems::responses();
+        problems.insert("408".to_owned(), timeout);
         problems
     }
 }
@@ -273,7 +285,11 @@ fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
         .iter()
         .filter_map(|(name, codes)| {
             let status = codes.first()?.status();
-            let wanted = status != StatusCode::NOT_FOUND || *name == not_found;
+            let wanted = match status {
+                StatusCode::NOT_FOUND => *name == not_found,
+                StatusCode::REQUEST_TIMEOUT => false,
+                _ => true,
+            };
             wanted.then(|| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))
         })
         .collect()

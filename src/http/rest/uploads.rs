@@ -3,14 +3,18 @@
 use actix_web::{HttpResponse, delete, get, web::Json};
 
 use super::{
-    call::Call,
+    super::{
+        parameters::{Parameters, UPLOADS_PAGE},
+        problem::Problem,
+    },
     openapi::{
         AccountPath, PageParameters, Region, UploadPath, UploadProblems, VaultPath, VaultProblems,
     },
-    parameters::{Parameters, UPLOADS_PAGE},
-    problem::Problem,
 };
-use crate::glacier::{PartPage, UploadPage};
+use crate::{
+    gateway::Call,
+    glacier::{PartPage, UploadPage},
+};
 
 /// Abort a multipart upload
 ///
@@ -32,7 +36,7 @@ use crate::glacier::{PartPage, UploadPage};
     )
 )]
 #[delete("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
-pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResponse, Problem> {
+pub async fn abort(call: Call, parameters: Parameters) -> Result<HttpResponse, Problem> {
     parameters.only(&["region"])?;
     let vault = parameters.vault(&call.gateway)?;
     let upload = parameters.upload()?;
@@ -50,7 +54,7 @@ pub(super) async fn abort(call: Call, parameters: Parameters) -> Result<HttpResp
     responses((status = 200, description = "A page of uploads.", body = UploadPage), VaultProblems)
 )]
 #[get("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads")]
-pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<UploadPage>, Problem> {
+pub async fn list(call: Call, parameters: Parameters) -> Result<Json<UploadPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;
     let page = parameters.page(UPLOADS_PAGE)?;
@@ -70,7 +74,7 @@ pub(super) async fn list(call: Call, parameters: Parameters) -> Result<Json<Uplo
     )
 )]
 #[get("/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}")]
-pub(super) async fn parts(call: Call, parameters: Parameters) -> Result<Json<PartPage>, Problem> {
+pub async fn parts(call: Call, parameters: Parameters) -> Result<Json<PartPage>, Problem> {
     parameters.only(&["region", "limit", "marker"])?;
     let vault = parameters.vault(&call.gateway)?;
     let upload = parameters.upload()?;

@@ -3,8 +3,8 @@
 //! (Glacier Developer Guide, "API Reference").
 //!
 //! Callers sign with a gateway key, or bring a bearer token as they would to the
-//! REST door. Everything after that is the REST door's: the door only reads and
-//! prints otherwise.
+//! REST door. Everything after that is the core's: the doors only read and print
+//! differently.
 
 mod credentials;
 mod reply;
@@ -17,15 +17,14 @@ use actix_web::{
 };
 use serde_json::Value;
 
-use self::{credentials::Proven, reply::Refusal, target::Target};
+use self::{credentials::Proven, reply::Exception, target::Target};
 use crate::{
     domain::Operation,
-    gateway::Gateway,
+    gateway::{Call, Gateway},
     http::{
-        AWS_REQUEST_ID,
-        call::Call,
+        caller,
+        observe::{AWS_REQUEST_ID, Arrival},
         parameters::{Parameters, UPLOADS_PAGE, VAULTS_PAGE},
-        record::Recorder,
     },
 };
 
@@ -50,12 +49,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn serve(request: HttpRequest, payload: Payload, gateway: Data<Gateway>) -> HttpResponse {
-    let Some(recorder) = Recorder::of(&request) else {
+    let Some(arrival) = Arrival::of(&request) else {
         return HttpResponse::InternalServerError().finish();
     };
-    recorder.edit().door = "glacier";
-    let result = answer(&request, payload, gateway, &recorder).await;
-    let mut record = recorder.edit();
+    arrival.recorder.edit().door = "glacier";
+    let result = answer(&request, payload, gateway, &arrival).await;
+    let mut record = arrival.recorder.edit();
     let mut response = match result {
         Ok(body) => reply::success(body),
         Err(refusal) => {
@@ -75,16 +74,17 @@ async fn answer(
     request: &HttpRequest,
     payload: Payload,
     gateway: Data<Gateway>,
-    recorder: &Recorder,
-) -> Result<Option<Value>, Refusal> {
+    arrival: &Arrival,
+) -> Result<Option<Value>, Exception> {
     let Proven { principal, access_key_id, region, has_body } =
         credentials::prove(request, payload, &gateway).await?;
-    recorder.edit().access_key_id = access_key_id;
-    let call = Call::new(request, gateway, recorder.clone(), principal);
+    arrival.recorder.edit().access_key_id = access_key_id;
+    let context = caller::context(request, arrival.peer);
+    let call = Call::new(gateway.into_inner(), principal, context, arrival.recorder.clone());
     // None of the five takes a body, so a request that has one is another's.
     let target = Target::of(request.method().as_str(), request.uri().path());
     let Some(Target { operation, names }) = target.filter(|_| !has_body) else {
-        return Err(Refusal::not_offered());
+        return Err(Exception::not_offered());
     };
     check_version(request)?;
     let parameters = Parameters::new(names, request.query_string())?.in_region(region);
@@ -95,7 +95,7 @@ async fn perform(
     operation: Operation,
     call: &Call,
     parameters: &Parameters,
-) -> Result<Option<Value>, Refusal> {
+) -> Result<Option<Value>, Exception> {
     const PAGE: &[&str] = &["limit", "marker"];
     let gateway = &call.gateway;
     Ok(match operation {
@@ -123,22 +123,22 @@ async fn perform(
         }
         Operation::ListVaults => {
             parameters.only(PAGE)?;
-            let (region, account) = parameters.account(gateway)?;
+            let account = parameters.account(gateway)?;
             let page = parameters.page(VAULTS_PAGE)?;
-            Some(reply::vaults(&call.list_vaults(region, account, page).await?))
+            Some(reply::vaults(&call.list_vaults(account, page).await?))
         }
     })
 }
 
-fn check_version(request: &HttpRequest) -> Result<(), Refusal> {
+fn check_version(request: &HttpRequest) -> Result<(), Exception> {
     match request.headers().get("x-amz-glacier-version") {
         Some(version) if version == VERSION => Ok(()),
-        Some(_) => Err(Refusal::new(
+        Some(_) => Err(Exception::new(
             StatusCode::BAD_REQUEST,
             "InvalidParameterValueException",
             "The API version in x-amz-glacier-version must be 2012-06-01.",
         )),
-        None => Err(Refusal::new(
+        None => Err(Exception::new(
             StatusCode::BAD_REQUEST,
             "MissingParameterValueException",
             "Required parameter missing: API version. Send x-amz-glacier-version: 2012-06-01.",
