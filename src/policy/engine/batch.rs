@@ -13,9 +13,11 @@ use serde_with::rust::maps_duplicate_key_is_error;
 
 use super::context::{GivenKeys, Simulated};
 use super::decision::Layer;
-use super::document;
 use super::rule::{self, Found, Verdict};
-use super::statement::{Effect, Statement};
+use super::simulate::Decision;
+use super::statement::Statement;
+use crate::policy::language::document::Effect;
+use crate::policy::language::reader;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -73,14 +75,6 @@ struct Answer<'a> {
 enum Outcome {
     Decided { decision: Decision, matched: Vec<MatchedStatement> },
     Refused { error: String },
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Decision {
-    Allowed,
-    ExplicitDeny,
-    ImplicitDeny,
 }
 
 /// A statement that decided: every Deny that applies, or every Allow that does
@@ -165,7 +159,7 @@ fn simulate(case: &Case<'_>) -> Result<Outcome, String> {
 }
 
 fn compile(layer: Layer, text: &str) -> Result<Vec<Statement>, String> {
-    document::parse(text, layer.kind())
+    reader::parse(text, layer.kind())
         .and_then(|document| Statement::compile(&document))
         .map_err(|problems| problems.first().map(|p| p.message.clone()).unwrap_or_default())
 }

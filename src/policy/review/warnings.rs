@@ -1,17 +1,19 @@
 //! Warnings: what is legal in a policy but surely not meant.
 
 use super::arn;
-use super::check::GATEWAY_ACTIONS;
-use super::condition::{Kind, Set};
 use super::contradiction;
-use super::decision::Layer;
-use super::diagnostic::Problem;
-use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
-use super::keys::{self, Fitness, KeyType, Known};
-use super::pattern::{Pattern, Syntax};
-use super::statement::{Effect, Statement};
 use crate::domain::Operation;
 use crate::domain::TEAM_ARN;
+use crate::policy::engine::decision::Layer;
+use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::actions::performed;
+use crate::policy::language::document::{
+    ConditionNode, Document, Effect, PrincipalId, StatementNode,
+};
+use crate::policy::language::keys::{self, Fitness, KeyType, Known};
+use crate::policy::language::operator::{Kind, Set};
+use crate::policy::language::problem::{Problem, Spanned};
 
 /// AWS's limit on a managed policy, in characters that are no white space.
 const MANAGED_POLICY_SIZE: usize = 6144;
@@ -19,7 +21,7 @@ const MANAGED_POLICY_SIZE: usize = 6144;
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
 
 /// Reports the warnings of a document.
-pub(super) fn lint(
+pub(crate) fn find(
     text: &str,
     document: &Document,
     statements: &[Statement],
@@ -330,11 +332,4 @@ impl Names {
             self.vaults
         }
     }
-}
-
-/// The actions that the gateway performs or asks for, in lower case.
-pub(super) fn performed() -> impl Iterator<Item = String> {
-    let glacier = Operation::ALL.map(|operation| operation.action().to_ascii_lowercase());
-    let own = GATEWAY_ACTIONS.map(|name| format!("gateway:{}", name.to_ascii_lowercase()));
-    glacier.into_iter().chain(own)
 }

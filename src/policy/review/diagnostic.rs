@@ -1,4 +1,4 @@
-//! What is wrong with a policy, where, and what to write instead.
+//! A problem of a policy file, with its line and column.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -6,62 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::document::Spanned;
-use super::pattern::VariableError;
-pub(crate) use crate::spelling::{nearest, within};
-
-/// How bad a [`Diagnostic`] is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Legal, but surely not meant.
-    Warning,
-    /// The document is refused, and with it the whole set.
-    Error,
-}
-
-/// A problem at a place in one document's text.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
-    pub severity: Severity,
-    pub code: &'static str,
-    pub span: Range<usize>,
-    pub message: String,
-    pub help: Option<String>,
-}
-
-impl Problem {
-    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, span, message: message.into(), help: None }
-    }
-
-    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
-    }
-
-    /// A malformed variable in a string of the document. The place is exact
-    /// unless the string holds JSON escapes.
-    pub fn variable(text: &Spanned<String>, error: &VariableError) -> Self {
-        let escaped = text.span.len() != text.value.len() + 2;
-        let start = text.span.start + 1;
-        let span =
-            if escaped { text.span.clone() } else { start + error.at.start..start + error.at.end };
-        Self::error("invalid-variable", span, error.message)
-    }
-
-    pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-
-    /// Adds "did you mean …?", when there is something near.
-    pub fn help_maybe(mut self, suggestion: Option<String>) -> Self {
-        if let Some(suggestion) = suggestion {
-            self.help = Some(format!("did you mean {suggestion:?}?"));
-        }
-        self
-    }
-}
+use crate::policy::language::problem::{Problem, Severity};
 
 /// A problem of a policy file, with its line and column.
 #[derive(Clone, Debug, Serialize)]
@@ -88,7 +33,7 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(super) fn new(file: &Path, source: &Arc<str>, problem: Problem) -> Self {
+    pub(crate) fn new(file: &Path, source: &Arc<str>, problem: Problem) -> Self {
         let Problem { severity, code, span, message, help } = problem;
         let start = source.floor_char_boundary(span.start.min(source.len()));
         let (line, column) = place(source, start);

@@ -7,15 +7,25 @@ use std::ops::Range;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Ranged;
 
-use super::condition::Operator;
-use super::diagnostic::{Problem, nearest};
 use super::document::{
-    ConditionNode, Document, DocumentKind, Element, PrincipalId, Spanned, StatementNode,
+    ConditionNode, Document, DocumentKind, Effect, Element, PrincipalId, StatementNode,
 };
-use super::statement::Effect;
+use super::json;
+use super::operator::Operator;
+use super::problem::{Problem, Spanned};
+use crate::spelling::nearest;
+
+/// Reads a document.
+///
+/// # Errors
+/// Everything in it that IAM's grammar refuses.
+pub(crate) fn parse(text: &str, kind: DocumentKind) -> Result<Document, Vec<Problem>> {
+    let value = json::parse(text).map_err(|problem| vec![problem])?;
+    Reader::new(kind).read(&value)
+}
 
 /// Reads one document and notes what is wrong with it.
-pub(super) struct Reader {
+struct Reader {
     kind: DocumentKind,
     problems: Vec<Problem>,
 }
@@ -24,7 +34,7 @@ const VERSIONS: [&str; 2] = ["2012-10-17", "2008-10-17"];
 
 impl Reader {
     /// A reader of documents of this kind.
-    pub fn new(kind: DocumentKind) -> Self {
+    fn new(kind: DocumentKind) -> Self {
         Self { kind, problems: Vec::new() }
     }
 
@@ -32,7 +42,7 @@ impl Reader {
     ///
     /// # Errors
     /// Everything in it that IAM's grammar refuses.
-    pub fn read(mut self, value: &Value<'_>) -> Result<Document, Vec<Problem>> {
+    fn read(mut self, value: &Value<'_>) -> Result<Document, Vec<Problem>> {
         match self.document(value) {
             Some(document) if self.problems.is_empty() => Ok(document),
             _ => Err(self.problems),

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::condition::{Condition, Kind, Operator, Set};
-use super::context::{Facts, Values};
-use super::diagnostic::Problem;
-use super::document::{ConditionNode, StatementNode};
-use super::keys::{self, ContextKey, Known};
-use super::lint;
-use super::statement::{Effect, Statement};
 use crate::domain::Operation;
+use crate::policy::engine::condition::Condition;
+use crate::policy::engine::context::{Facts, Values};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::actions;
+use crate::policy::language::document::{ConditionNode, Effect, StatementNode};
+use crate::policy::language::keys::{self, ContextKey, Known};
+use crate::policy::language::operator::{Kind, Operator, Set};
+use crate::policy::language::problem::Problem;
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
 pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> {
@@ -29,7 +30,7 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> 
             problems.push(Problem::warning("contradicting-conditions", at, message));
         }
     }
-    let performed: Vec<_> = lint::performed().filter(|a| statement.covers_action(a)).collect();
+    let performed: Vec<_> = actions::performed().filter(|a| statement.covers_action(a)).collect();
     let about_upload = [Operation::AbortMultipartUpload, Operation::ListParts]
         .map(|operation| operation.action().to_ascii_lowercase());
     if !performed.is_empty() && !performed.iter().any(|action| about_upload.contains(action)) {

@@ -12,13 +12,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check;
-use super::decision::{Layer, StatementId};
-use super::diagnostic::{Diagnostic, Problem, Severity};
-use super::document;
-use super::lint;
-use super::set::{PolicySet, Stored};
-use super::statement::{Effect, Statement};
+use crate::policy::engine::decision::{Layer, StatementId};
+use crate::policy::engine::set::{PolicySet, Stored};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::document::Effect;
+use crate::policy::language::problem::{Problem, Severity};
+use crate::policy::language::{actions, reader};
+use crate::policy::review::diagnostic::Diagnostic;
+use crate::policy::review::{errors, warnings};
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -110,7 +111,7 @@ fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<
 /// Warns of Allows of which a Deny leaves nothing that applies wherever they do: one
 /// for the same team, or one of a layer for everyone.
 fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
-    let actions: Vec<String> = lint::performed().collect();
+    let actions: Vec<String> = actions::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
     for allow in allows {
@@ -136,20 +137,20 @@ fn examine(
     layer: Layer,
     problems: &mut Vec<Problem>,
 ) -> Vec<(Range<usize>, Statement)> {
-    let document = match document::parse(text, layer.kind()) {
+    let document = match reader::parse(text, layer.kind()) {
         Ok(document) => document,
         Err(errors) => {
             problems.extend(errors);
             return Vec::new();
         }
     };
-    check::check(&document, layer, problems);
+    errors::find(&document, layer, problems);
     let statements = Statement::compile(&document).unwrap_or_else(|errors| {
         problems.extend(errors);
         Vec::new()
     });
     if problems.is_empty() {
-        lint::lint(text, &document, &statements, layer, problems);
+        warnings::find(text, &document, &statements, layer, problems);
     }
     problems.sort_by_key(|problem| problem.span.start);
     let spans = document.statements.into_iter().map(|node| node.span);

@@ -3,58 +3,20 @@
 //! match nothing, which for a Deny is dangerous.
 
 use super::arn;
-use super::condition::{self, Kind};
-use super::decision::Layer;
-use super::diagnostic::{Problem, nearest, within};
-use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
-use super::instant::Instant;
-use super::keys::{self, Fitness, Known};
-use super::pattern::{Pattern, Syntax};
 use crate::domain::{AccountId, Region};
-
-/// All actions of Amazon Glacier (Service Authorization Reference, "Actions
-/// defined by Amazon S3 Glacier").
-pub(super) const GLACIER_ACTIONS: [&str; 33] = [
-    "AbortMultipartUpload",
-    "AbortVaultLock",
-    "AddTagsToVault",
-    "CompleteMultipartUpload",
-    "CompleteVaultLock",
-    "CreateVault",
-    "DeleteArchive",
-    "DeleteVault",
-    "DeleteVaultAccessPolicy",
-    "DeleteVaultNotifications",
-    "DescribeJob",
-    "DescribeVault",
-    "GetDataRetrievalPolicy",
-    "GetJobOutput",
-    "GetVaultAccessPolicy",
-    "GetVaultLock",
-    "GetVaultNotifications",
-    "InitiateJob",
-    "InitiateMultipartUpload",
-    "InitiateVaultLock",
-    "ListJobs",
-    "ListMultipartUploads",
-    "ListParts",
-    "ListProvisionedCapacity",
-    "ListTagsForVault",
-    "ListVaults",
-    "PurchaseProvisionedCapacity",
-    "RemoveTagsFromVault",
-    "SetDataRetrievalPolicy",
-    "SetVaultAccessPolicy",
-    "SetVaultNotifications",
-    "UploadArchive",
-    "UploadMultipartPart",
-];
-
-/// The gateway's own actions, of the service prefix `gateway`.
-pub const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
+use crate::policy::engine::condition;
+use crate::policy::engine::decision::Layer;
+use crate::policy::engine::instant::Instant;
+use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
+use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
+use crate::policy::language::keys::{self, Fitness, Known};
+use crate::policy::language::operator::Kind;
+use crate::policy::language::problem::{Problem, Spanned};
+use crate::spelling::{nearest, within};
 
 /// Reports the errors of a document that IAM's grammar accepts.
-pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
+pub(crate) fn find(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
     for statement in &document.statements {
         let mut check = Check { statement, variables: document.variables, problems };
         check.sid(layer);

@@ -2,18 +2,11 @@
 
 use super::condition::Condition;
 use super::context::Facts;
-use super::diagnostic::Problem;
-use super::document::{Document, Element, PrincipalId, StatementNode};
-use super::keys::ContextKey;
-use super::pattern::{Matched, Pattern, Syntax, VariableError};
+use super::pattern::{Matched, Pattern, Syntax};
 use crate::domain::TEAM_ARN;
-
-/// What a statement that applies results in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Allow,
-    Deny,
-}
+use crate::policy::language::document::{Document, Effect, Element, PrincipalId, StatementNode};
+use crate::policy::language::keys::ContextKey;
+use crate::policy::language::problem::{Problem, VariableError};
 
 /// A statement, compiled.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use jsonc_parser::ast::Value;
 use jsonc_parser::{ParseOptions, parse_to_ast};
 
-use super::diagnostic::Problem;
+use super::problem::Problem;
 
 /// Parses strict JSON (RFC 8259).
 ///
