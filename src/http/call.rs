@@ -74,7 +74,7 @@ impl Call {
         record.principal = Some(principal.clone());
         let context = context(request, record.peer);
         drop(record);
-        let policies = Arc::clone(&gateway.policies.load());
+        let policies = Arc::clone(&gateway.policies.current());
         Self { gateway, principal, recorder, context, policies }
     }
 

@@ -27,6 +27,6 @@ pub use engine::simulate::{Access, Decision, Simulation};
 pub use folder::live::{LivePolicies, Reload, Status};
 pub use folder::load::lint_document;
 pub use language::actions::GATEWAY_ACTIONS;
-pub use language::problem::Severity;
+pub use language::finding::Severity;
 pub use review::diagnostic::Diagnostic;
 pub use review::render::{Format, render};

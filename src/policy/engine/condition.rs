@@ -10,9 +10,9 @@ use super::context::{Facts, Values};
 use super::instant::Instant;
 use super::pattern::{Matched, Pattern, Syntax};
 use crate::policy::language::document::Effect;
+use crate::policy::language::finding::VariableError;
 use crate::policy::language::keys::ContextKey;
 use crate::policy::language::operator::{Comparison, Kind, Operator, Set};
-use crate::policy::language::problem::VariableError;
 
 /// One `operator: {key: values}` of a `Condition` element.
 #[derive(Debug)]

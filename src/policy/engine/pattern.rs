@@ -9,8 +9,8 @@ use std::{borrow::Cow, fmt};
 use memchr::memchr;
 
 use super::context::{Facts, Values};
+use crate::policy::language::finding::VariableError;
 use crate::policy::language::keys::ContextKey;
-use crate::policy::language::problem::VariableError;
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::policy::engine::set::PolicySet;
-use crate::policy::language::problem::Severity;
+use crate::policy::language::finding::Severity;
 use crate::policy::review::diagnostic::Diagnostic;
 
 /// A policy folder's set, replaced as a whole: a request that has taken the set
@@ -76,7 +76,7 @@ impl LivePolicies {
     }
 
     /// The set in use. Takes no lock.
-    pub fn load(&self) -> Guard<Arc<PolicySet>> {
+    pub fn current(&self) -> Guard<Arc<PolicySet>> {
         self.current.load()
     }
 

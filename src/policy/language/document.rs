@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
+use super::finding::Spanned;
 use super::operator::Operator;
-use super::problem::Spanned;
 
 /// A policy document.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 pub mod actions;
 pub mod document;
+pub mod finding;
 mod json;
 pub mod keys;
 pub mod operator;
-pub mod problem;
 pub mod reader;

@@ -8,13 +8,13 @@ use crate::policy::engine::context::{Facts, Values};
 use crate::policy::engine::statement::Statement;
 use crate::policy::language::actions;
 use crate::policy::language::document::{ConditionNode, Effect, StatementNode};
+use crate::policy::language::finding::Finding;
 use crate::policy::language::keys::{self, ContextKey, Known};
 use crate::policy::language::operator::{Kind, Operator, Set};
-use crate::policy::language::problem::Problem;
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
-pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let conditions: Vec<_> = node.conditions.iter().zip(&statement.conditions).collect();
     let keys: BTreeSet<&ContextKey> = statement.conditions.iter().map(|c| &c.key).collect();
     for key in keys {
@@ -27,7 +27,7 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> 
         {
             let message = format!("no value of {key} fulfils all conditions on it");
             let at = last.key.span.clone();
-            problems.push(Problem::warning("contradicting-conditions", at, message));
+            findings.push(Finding::warning("contradicting-conditions", at, message));
         }
     }
     let performed: Vec<_> = actions::performed().filter(|a| statement.covers_action(a)).collect();
@@ -38,13 +38,13 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> 
             condition.key.is_upload_fact()
                 && (needs_value(node.operator.value) || is_null(node, "false"))
         });
-        problems.extend(asking.map(|(node, _)| {
+        findings.extend(asking.map(|(node, _)| {
             let message = "this never holds: the statement's actions are not about an upload, as \
                            AbortMultipartUpload and ListParts are";
-            Problem::warning("never-matches", node.key.span.clone(), message)
+            Finding::warning("never-matches", node.key.span.clone(), message)
         }));
     }
-    problems
+    findings
 }
 
 /// Whether a request never has several values of the key. Without a set operator

@@ -1,4 +1,4 @@
-//! A problem of a policy file, with its line and column.
+//! A finding in a policy file, with its line and column.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::policy::language::problem::{Problem, Severity};
+use crate::policy::language::finding::{Finding, Severity};
 
-/// A problem of a policy file, with its line and column.
+/// A finding in a policy file, with its line and column.
 #[derive(Clone, Debug, Serialize)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// The kind of problem, stable: `unknown-action`, `duplicate-key`, ….
+    /// The kind of finding, stable: `unknown-action`, `duplicate-key`, ….
     pub code: &'static str,
     /// The policy's file.
     pub file: PathBuf,
@@ -33,8 +33,8 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
-    pub(crate) fn new(file: &Path, source: &Arc<str>, problem: Problem) -> Self {
-        let Problem { severity, code, span, message, help } = problem;
+    pub(crate) fn new(file: &Path, source: &Arc<str>, finding: Finding) -> Self {
+        let Finding { severity, code, span, message, help } = finding;
         let start = source.floor_char_boundary(span.start.min(source.len()));
         let (line, column) = place(source, start);
         Self {

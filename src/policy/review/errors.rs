@@ -10,15 +10,15 @@ use crate::policy::engine::instant::Instant;
 use crate::policy::engine::pattern::{Pattern, Syntax};
 use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
+use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, Known};
 use crate::policy::language::operator::Kind;
-use crate::policy::language::problem::{Problem, Spanned};
 use crate::spelling::{nearest, within};
 
 /// Reports the errors of a document that IAM's grammar accepts.
-pub(crate) fn find(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
+pub(crate) fn find(document: &Document, layer: Layer, findings: &mut Vec<Finding>) {
     for statement in &document.statements {
-        let mut check = Check { statement, variables: document.variables, problems };
+        let mut check = Check { statement, variables: document.variables, findings };
         check.sid(layer);
         statement.actions.values.iter().for_each(|action| check.action(action));
         statement.resources.values.iter().for_each(|resource| check.resource(resource));
@@ -30,7 +30,7 @@ pub(crate) fn find(document: &Document, layer: Layer, problems: &mut Vec<Problem
 struct Check<'a> {
     statement: &'a StatementNode,
     variables: bool,
-    problems: &'a mut Vec<Problem>,
+    findings: &'a mut Vec<Finding>,
 }
 
 impl Check<'_> {
@@ -46,8 +46,8 @@ impl Check<'_> {
         message: String,
         nearest: Option<String>,
     ) {
-        let problem = Problem::error(code, at.span.clone(), message);
-        self.problems.push(problem.help_maybe(nearest));
+        let finding = Finding::error(code, at.span.clone(), message);
+        self.findings.push(finding.help_maybe(nearest));
     }
 
     /// IAM wants Sids of identity-based policies alphanumeric ("IAM JSON policy

@@ -11,9 +11,9 @@ use crate::policy::language::actions::performed;
 use crate::policy::language::document::{
     ConditionNode, Document, Effect, PrincipalId, StatementNode,
 };
+use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, KeyType, Known};
 use crate::policy::language::operator::{Kind, Set};
-use crate::policy::language::problem::{Problem, Spanned};
 
 /// AWS's limit on a managed policy, in characters that are no white space.
 const MANAGED_POLICY_SIZE: usize = 6144;
@@ -26,37 +26,37 @@ pub(crate) fn find(
     document: &Document,
     statements: &[Statement],
     layer: Layer,
-    problems: &mut Vec<Problem>,
+    findings: &mut Vec<Finding>,
 ) {
-    size(text, layer, problems);
+    size(text, layer, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
             true => ("old-version", "this version of the language has no variables"),
             false => ("no-version", "without Version this is 2008-10-17, without variables"),
         };
-        let problem = Problem::warning(code, 0..text.len().min(1), message);
-        problems.push(problem.help("write \"Version\": \"2012-10-17\""));
+        let finding = Finding::warning(code, 0..text.len().min(1), message);
+        findings.push(finding.help("write \"Version\": \"2012-10-17\""));
     }
     for (node, statement) in document.statements.iter().zip(statements) {
         let variables = document.variables;
-        let mut lint = Lint { node, statement, variables, layer, problems };
+        let mut lint = Lint { node, statement, variables, layer, findings };
         lint.actions();
         lint.resources();
         lint.breadth();
         lint.principals();
         node.conditions.iter().for_each(|condition| lint.condition(condition));
-        problems.extend(contradiction::find(node, statement));
+        findings.extend(contradiction::find(node, statement));
     }
 }
 
-fn size(text: &str, layer: Layer, problems: &mut Vec<Problem>) {
+fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
     let (size, limit) = match layer {
         Layer::VaultPolicies => (text.len(), VAULT_POLICY_SIZE),
         _ => (text.chars().filter(|c| !c.is_whitespace()).count(), MANAGED_POLICY_SIZE),
     };
     if size > limit {
         let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
-        problems.push(Problem::warning("too-big", 0..text.len().min(1), message));
+        findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
     }
 }
 
@@ -66,7 +66,7 @@ struct Lint<'a> {
     /// Whether the document's version has policy variables.
     variables: bool,
     layer: Layer,
-    problems: &'a mut Vec<Problem>,
+    findings: &'a mut Vec<Finding>,
 }
 
 impl Lint<'_> {
@@ -76,7 +76,7 @@ impl Lint<'_> {
         at: &std::ops::Range<usize>,
         message: impl Into<String>,
     ) {
-        self.problems.push(Problem::warning(code, at.clone(), message));
+        self.findings.push(Finding::warning(code, at.clone(), message));
     }
 
     /// Actions that the gateway never performs or that have no such resources, and

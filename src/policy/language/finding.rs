@@ -11,7 +11,7 @@ pub(crate) struct Spanned<T> {
     pub span: Range<usize>,
 }
 
-/// How bad a problem is.
+/// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -21,9 +21,9 @@ pub enum Severity {
     Error,
 }
 
-/// A problem at a place in one document's text.
+/// An error or a warning at a place in one document's text.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Problem {
+pub(crate) struct Finding {
     pub severity: Severity,
     pub code: &'static str,
     pub span: Range<usize>,
@@ -31,7 +31,7 @@ pub(crate) struct Problem {
     pub help: Option<String>,
 }
 
-impl Problem {
+impl Finding {
     pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, code, span, message: message.into(), help: None }
     }
