@@ -53,7 +53,7 @@ impl Call {
         recorder: Recorder,
     ) -> Self {
         recorder.edit().principal = Some(principal.clone());
-        let policies = Arc::clone(&gateway.policies.load());
+        let policies = Arc::clone(&gateway.policies.current());
         Self { gateway, principal, recorder, context, policies }
     }
 

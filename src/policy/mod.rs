@@ -5,49 +5,29 @@
 //! [`Denial`] that says why; [`LivePolicies`] replaces the set when the folder
 //! changes. This module knows nothing of HTTP.
 //!
-//! From text to decision:
-//! - `json`, `reader`, `document`: IAM's grammar, with places for messages;
-//! - `check`, `lint`, `arn`, `contradiction`, `keys`, `diagnostic`, `report`: what is
-//!   refused beyond the grammar, what is warned of, and how that is printed;
-//! - `pattern`, `instant`, `condition`, `statement`: what a statement means;
-//! - `context`, `resource`: what is known of a request;
-//! - `rule`, `set`, `decision`: how statements make a decision;
-//! - `load`, `live`: folders; `batch`, `simulate`: asking without doing.
+//! From text to decision, each room importing those above it only:
+//! - `language`: IAM's grammar, with places for messages;
+//! - `engine`: what a statement means, and how statements make a decision; asking
+//!   without doing;
+//! - `review`: what is refused beyond the grammar, what is warned of, and how that is
+//!   printed;
+//! - `folder`: folders, read and followed.
 
-mod arn;
-mod batch;
-mod check;
-mod condition;
-mod context;
-mod contradiction;
-mod decision;
-mod diagnostic;
-mod document;
-mod instant;
-mod json;
-mod keys;
-mod lint;
-mod live;
-mod load;
-mod pattern;
-mod permit;
-mod reader;
-mod report;
-mod resource;
-mod rule;
-mod set;
-mod simulate;
-mod statement;
+mod engine;
+mod folder;
+mod language;
+mod review;
 
-pub use batch::simulate_line;
-pub use check::GATEWAY_ACTIONS;
-pub use context::{Context, InvalidContext};
-pub use decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
-pub use diagnostic::{Diagnostic, Severity};
-pub use live::{LivePolicies, Reload, Status};
-pub use load::lint_document;
-pub use permit::Permit;
-pub use report::{Format, render};
-pub use resource::{NoVault, Resource, Target};
-pub use set::PolicySet;
-pub use simulate::{Access, Decision, Simulation};
+pub use engine::batch::simulate_line;
+pub use engine::context::{Context, InvalidContext};
+pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
+pub use engine::permit::Permit;
+pub use engine::resource::{NoVault, Resource, Target};
+pub use engine::set::PolicySet;
+pub use engine::simulate::{Access, Decision, Simulation};
+pub use folder::live::{LivePolicies, Reload, Status};
+pub use folder::load::lint_document;
+pub use language::actions::GATEWAY_ACTIONS;
+pub use language::finding::Severity;
+pub use review::diagnostic::Diagnostic;
+pub use review::render::{Format, render};

@@ -12,7 +12,11 @@ fn the_documented_cases_are_answered_as_aws_documents() {
     let cases = file["cases"].as_array().unwrap();
     let mut wrong = Vec::new();
     for case in cases {
-        let answer = decision(case);
+        let mut asked = case.clone();
+        for note in ["expected", "accept", "status", "reason", "source"] {
+            asked.as_object_mut().unwrap().remove(note);
+        }
+        let answer = decision(&asked);
         let right = match case["accept"].as_array() {
             Some(accepted) => accepted.iter().any(|accepted| *accepted == answer),
             None => case["expected"] == answer,

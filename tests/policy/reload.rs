@@ -22,12 +22,12 @@ fn a_changed_folder_replaces_the_set_and_a_broken_one_keeps_the_old() {
 
     write(files.path(), "teams/photos.json", &policy(&allow("glacier:Abort*", "video")));
     assert_eq!(live.reload_if_changed(), Some(Reload::Replaced));
-    assert!(may(&live.load(), "video") && !may(&live.load(), "photos"));
+    assert!(may(&live.current(), "video") && !may(&live.current(), "photos"));
 
     write(files.path(), "teams/other.json", "{");
     assert_eq!(live.reload_if_changed(), Some(Reload::Refused));
     assert_eq!(live.reload_if_changed(), None);
-    assert!(may(&live.load(), "video"));
+    assert!(may(&live.current(), "video"));
     let status = live.status();
     assert_eq!((status.reloads, status.refusals), (1, 1));
     assert_eq!(status.errors[0].file.to_str(), Some("teams/other.json"));
@@ -50,12 +50,12 @@ fn a_configmap_swap_is_seen() {
     link("..1", "..data");
     link("..data/teams", "teams");
     let (live, _) = LivePolicies::open(files.path()).unwrap();
-    assert!(may(&live.load(), "photos"));
+    assert!(may(&live.current(), "photos"));
     // As the kubelet does it: a new link is renamed over the old one.
     link("..2", "..data_tmp");
     std::fs::rename(files.path().join("..data_tmp"), files.path().join("..data")).unwrap();
     assert_eq!(live.reload_if_changed(), Some(Reload::Replaced));
-    assert!(may(&live.load(), "video") && !may(&live.load(), "photos"));
+    assert!(may(&live.current(), "video") && !may(&live.current(), "photos"));
 }
 
 /// Two files of one set say together: exactly one of the vaults a and b.
@@ -86,7 +86,7 @@ fn no_reader_sees_a_mixture_of_two_sets() {
             scope.spawn(|| {
                 let mut seen = [false; 2];
                 while !done.load(Ordering::Relaxed) {
-                    let set = live.load();
+                    let set = live.current();
                     let (a, b) = (may(&set, "a"), may(&set, "b"));
                     assert!(a != b, "a mixture: {a} {b}");
                     seen[usize::from(b)] = true;

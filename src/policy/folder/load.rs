@@ -12,13 +12,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::check;
-use super::decision::{Layer, StatementId};
-use super::diagnostic::{Diagnostic, Problem, Severity};
-use super::document;
-use super::lint;
-use super::set::{PolicySet, Stored};
-use super::statement::{Effect, Statement};
+use crate::policy::engine::decision::{Layer, StatementId};
+use crate::policy::engine::set::{PolicySet, Stored};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::document::Effect;
+use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::{actions, reader};
+use crate::policy::review::diagnostic::Diagnostic;
+use crate::policy::review::{errors, warnings};
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -94,10 +95,10 @@ pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
 fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'a>> {
     let mut placed = Vec::new();
     for source in sources {
-        let mut problems = Vec::new();
-        let statements = examine(&source.text, source.layer, &mut problems);
-        let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
-        diagnostics.extend(problems.into_iter().map(diagnose));
+        let mut findings = Vec::new();
+        let statements = examine(&source.text, source.layer, &mut findings);
+        let diagnose = |finding| Diagnostic::new(&source.path, &source.text, finding);
+        diagnostics.extend(findings.into_iter().map(diagnose));
         let place = |(index, (span, statement))| Placed { source, index, span, statement };
         placed.extend(statements.into_iter().enumerate().map(place));
     }
@@ -110,7 +111,7 @@ fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<
 /// Warns of Allows of which a Deny leaves nothing that applies wherever they do: one
 /// for the same team, or one of a layer for everyone.
 fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
-    let actions: Vec<String> = lint::performed().collect();
+    let actions: Vec<String> = actions::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
     for allow in allows {
@@ -123,8 +124,8 @@ fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
         if let Some(deny) = shadow {
             let message =
                 format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
-            let problem = Problem::warning("shadowed-allow", allow.span.clone(), message);
-            diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, problem));
+            let finding = Finding::warning("shadowed-allow", allow.span.clone(), message);
+            diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, finding));
         }
     }
 }
@@ -134,24 +135,24 @@ fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
 fn examine(
     text: &str,
     layer: Layer,
-    problems: &mut Vec<Problem>,
+    findings: &mut Vec<Finding>,
 ) -> Vec<(Range<usize>, Statement)> {
-    let document = match document::parse(text, layer.kind()) {
+    let document = match reader::parse(text, layer.kind()) {
         Ok(document) => document,
         Err(errors) => {
-            problems.extend(errors);
+            findings.extend(errors);
             return Vec::new();
         }
     };
-    check::check(&document, layer, problems);
+    errors::find(&document, layer, findings);
     let statements = Statement::compile(&document).unwrap_or_else(|errors| {
-        problems.extend(errors);
+        findings.extend(errors);
         Vec::new()
     });
-    if problems.is_empty() {
-        lint::lint(text, &document, &statements, layer, problems);
+    if findings.is_empty() {
+        warnings::find(text, &document, &statements, layer, findings);
     }
-    problems.sort_by_key(|problem| problem.span.start);
+    findings.sort_by_key(|finding| finding.span.start);
     let spans = document.statements.into_iter().map(|node| node.span);
     spans.zip(statements).collect()
 }
@@ -249,8 +250,8 @@ impl FolderReader<'_> {
 
     fn report(&mut self, path: &Path, code: &'static str, message: String) {
         let path = if path.as_os_str().is_empty() { self.root } else { path };
-        let problem = Problem::error(code, 0..0, message);
-        self.diagnostics.push(Diagnostic::new(path, &Arc::from(""), problem));
+        let finding = Finding::error(code, 0..0, message);
+        self.diagnostics.push(Diagnostic::new(path, &Arc::from(""), finding));
     }
 }
 

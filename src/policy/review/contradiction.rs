@@ -2,18 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::condition::{Condition, Kind, Operator, Set};
-use super::context::{Facts, Values};
-use super::diagnostic::Problem;
-use super::document::{ConditionNode, StatementNode};
-use super::keys::{self, ContextKey, Known};
-use super::lint;
-use super::statement::{Effect, Statement};
 use crate::domain::Operation;
+use crate::policy::engine::condition::Condition;
+use crate::policy::engine::context::{Facts, Values};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::actions;
+use crate::policy::language::document::{ConditionNode, Effect, StatementNode};
+use crate::policy::language::finding::Finding;
+use crate::policy::language::keys::{self, ContextKey, Known};
+use crate::policy::language::operator::{Kind, Operator, Set};
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
-pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> {
-    let mut problems = Vec::new();
+pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let conditions: Vec<_> = node.conditions.iter().zip(&statement.conditions).collect();
     let keys: BTreeSet<&ContextKey> = statement.conditions.iter().map(|c| &c.key).collect();
     for key in keys {
@@ -26,10 +27,10 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> 
         {
             let message = format!("no value of {key} fulfils all conditions on it");
             let at = last.key.span.clone();
-            problems.push(Problem::warning("contradicting-conditions", at, message));
+            findings.push(Finding::warning("contradicting-conditions", at, message));
         }
     }
-    let performed: Vec<_> = lint::performed().filter(|a| statement.covers_action(a)).collect();
+    let performed: Vec<_> = actions::performed().filter(|a| statement.covers_action(a)).collect();
     let about_upload = [Operation::AbortMultipartUpload, Operation::ListParts]
         .map(|operation| operation.action().to_ascii_lowercase());
     if !performed.is_empty() && !performed.iter().any(|action| about_upload.contains(action)) {
@@ -37,13 +38,13 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Problem> 
             condition.key.is_upload_fact()
                 && (needs_value(node.operator.value) || is_null(node, "false"))
         });
-        problems.extend(asking.map(|(node, _)| {
+        findings.extend(asking.map(|(node, _)| {
             let message = "this never holds: the statement's actions are not about an upload, as \
                            AbortMultipartUpload and ListParts are";
-            Problem::warning("never-matches", node.key.span.clone(), message)
+            Finding::warning("never-matches", node.key.span.clone(), message)
         }));
     }
-    problems
+    findings
 }
 
 /// Whether a request never has several values of the key. Without a set operator

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};
-use super::keys::ContextKey;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
-use super::statement::{Effect, Statement};
+use super::statement::Statement;
 use crate::domain::Operation;
 use crate::domain::Principal;
+use crate::policy::language::document::Effect;
+use crate::policy::language::keys::ContextKey;
 
 /// How many near misses a denial tells of.
 const NEAR_MISSES: usize = 5;
@@ -40,7 +41,7 @@ pub(super) struct Statements {
 }
 
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     pub statement: Statement,
     pub id: Arc<StatementId>,
 }
@@ -151,7 +152,7 @@ impl PolicySet {
     /// Builds a set from compiled statements: those of each team, the guardrails
     /// (`None` when there is no such policy, so that nothing is limited) and
     /// the vaults'.
-    pub(super) fn new(
+    pub(crate) fn new(
         teams: BTreeMap<String, Vec<Stored>>,
         guardrails: Option<Vec<Stored>>,
         vaults: Vec<Stored>,
@@ -200,7 +201,7 @@ impl PolicySet {
     }
 
     /// Decides whether the caller may do something that is the gateway's own, not
-    /// Glacier's: an action of [`GATEWAY_ACTIONS`](super::GATEWAY_ACTIONS) on a
+    /// Glacier's: an action of [`GATEWAY_ACTIONS`](crate::policy::GATEWAY_ACTIONS) on a
     /// resource such as `arn:aws:glacier-gateway:::team/TEAM`.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 use jsonc_parser::ast::Value;
 use jsonc_parser::{ParseOptions, parse_to_ast};
 
-use super::diagnostic::Problem;
+use super::finding::Finding;
 
 /// Parses strict JSON (RFC 8259).
 ///
 /// # Errors
 /// Where and how the text is no JSON.
-pub(super) fn parse(text: &str) -> Result<Value<'_>, Problem> {
+pub(super) fn parse(text: &str) -> Result<Value<'_>, Finding> {
     let strict = ParseOptions {
         allow_comments: false,
         allow_loose_object_property_names: false,
@@ -22,7 +22,7 @@ pub(super) fn parse(text: &str) -> Result<Value<'_>, Problem> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let syntax = |span, message: String| Problem::error("invalid-json", span, message);
+    let syntax = |span, message: String| Finding::error("invalid-json", span, message);
     // A second opinion: the one parser keeps positions, the other is the
     // stricter about characters inside strings.
     let strictly = serde_json::from_str::<serde::de::IgnoredAny>(text);

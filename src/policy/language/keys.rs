@@ -4,8 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::condition::{Kind, Operator};
-use super::diagnostic::{nearest, within};
+use super::operator::{Kind, Operator};
+use crate::spelling::{nearest, within};
 
 /// A context key in a policy. Names are not case-sensitive: keys are looked up and
 /// compared in lower case, and shown as they are written.

@@ -3,60 +3,22 @@
 //! match nothing, which for a Deny is dangerous.
 
 use super::arn;
-use super::condition::{self, Kind};
-use super::decision::Layer;
-use super::diagnostic::{Problem, nearest, within};
-use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
-use super::instant::Instant;
-use super::keys::{self, Fitness, Known};
-use super::pattern::{Pattern, Syntax};
 use crate::domain::{AccountId, Region};
-
-/// All actions of Amazon Glacier (Service Authorization Reference, "Actions
-/// defined by Amazon S3 Glacier").
-pub(super) const GLACIER_ACTIONS: [&str; 33] = [
-    "AbortMultipartUpload",
-    "AbortVaultLock",
-    "AddTagsToVault",
-    "CompleteMultipartUpload",
-    "CompleteVaultLock",
-    "CreateVault",
-    "DeleteArchive",
-    "DeleteVault",
-    "DeleteVaultAccessPolicy",
-    "DeleteVaultNotifications",
-    "DescribeJob",
-    "DescribeVault",
-    "GetDataRetrievalPolicy",
-    "GetJobOutput",
-    "GetVaultAccessPolicy",
-    "GetVaultLock",
-    "GetVaultNotifications",
-    "InitiateJob",
-    "InitiateMultipartUpload",
-    "InitiateVaultLock",
-    "ListJobs",
-    "ListMultipartUploads",
-    "ListParts",
-    "ListProvisionedCapacity",
-    "ListTagsForVault",
-    "ListVaults",
-    "PurchaseProvisionedCapacity",
-    "RemoveTagsFromVault",
-    "SetDataRetrievalPolicy",
-    "SetVaultAccessPolicy",
-    "SetVaultNotifications",
-    "UploadArchive",
-    "UploadMultipartPart",
-];
-
-/// The gateway's own actions, of the service prefix `gateway`.
-pub const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
+use crate::policy::engine::condition;
+use crate::policy::engine::decision::Layer;
+use crate::policy::engine::instant::Instant;
+use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
+use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
+use crate::policy::language::finding::{Finding, Spanned};
+use crate::policy::language::keys::{self, Fitness, Known};
+use crate::policy::language::operator::Kind;
+use crate::spelling::{nearest, within};
 
 /// Reports the errors of a document that IAM's grammar accepts.
-pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Problem>) {
+pub(crate) fn find(document: &Document, layer: Layer, findings: &mut Vec<Finding>) {
     for statement in &document.statements {
-        let mut check = Check { statement, variables: document.variables, problems };
+        let mut check = Check { statement, variables: document.variables, findings };
         check.sid(layer);
         statement.actions.values.iter().for_each(|action| check.action(action));
         statement.resources.values.iter().for_each(|resource| check.resource(resource));
@@ -68,7 +30,7 @@ pub(super) fn check(document: &Document, layer: Layer, problems: &mut Vec<Proble
 struct Check<'a> {
     statement: &'a StatementNode,
     variables: bool,
-    problems: &'a mut Vec<Problem>,
+    findings: &'a mut Vec<Finding>,
 }
 
 impl Check<'_> {
@@ -84,8 +46,8 @@ impl Check<'_> {
         message: String,
         nearest: Option<String>,
     ) {
-        let problem = Problem::error(code, at.span.clone(), message);
-        self.problems.push(problem.help_maybe(nearest));
+        let finding = Finding::error(code, at.span.clone(), message);
+        self.findings.push(finding.help_maybe(nearest));
     }
 
     /// IAM wants Sids of identity-based policies alphanumeric ("IAM JSON policy

@@ -6,16 +6,18 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use serde_with::rust::maps_duplicate_key_is_error;
 
 use super::context::{GivenKeys, Simulated};
 use super::decision::Layer;
-use super::document;
 use super::rule::{self, Found, Verdict};
-use super::statement::{Effect, Statement};
+use super::simulate::Decision;
+use super::statement::Statement;
+use crate::policy::language::document::Effect;
+use crate::policy::language::reader;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -29,17 +31,6 @@ struct Case<'a> {
     #[serde(borrow)]
     vault_policies: Option<Vec<&'a RawValue>>,
     request: CaseRequest,
-    // What a collection of cases notes beside each: the answer it expects, and why.
-    #[serde(rename = "expected")]
-    _expected: Option<IgnoredAny>,
-    #[serde(rename = "accept")]
-    _accept: Option<IgnoredAny>,
-    #[serde(rename = "status")]
-    _status: Option<IgnoredAny>,
-    #[serde(rename = "reason")]
-    _reason: Option<IgnoredAny>,
-    #[serde(rename = "source")]
-    _source: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -75,14 +66,6 @@ enum Outcome {
     Refused { error: String },
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-enum Decision {
-    Allowed,
-    ExplicitDeny,
-    ImplicitDeny,
-}
-
 /// A statement that decided: every Deny that applies, or every Allow that does
 /// when the request is allowed.
 #[derive(Clone, Serialize)]
@@ -97,8 +80,7 @@ struct MatchedStatement {
 /// "request": {"principal", "action", "resource", "context"}}`, with `{"id",
 /// "decision", "matched"}`, or `{"id", "error"}` where a document breaks IAM's
 /// grammar or the line is no case. Lists that are absent are empty, and no
-/// guardrails at all limit nothing. A case may note `expected`, `accept`, `status`,
-/// `reason` and `source`; any other member is an error.
+/// guardrails at all limit nothing. Any other member is an error.
 pub fn simulate_line(line: &[u8]) -> String {
     let (id, outcome) = match serde_json::from_slice::<Case<'_>>(line) {
         Ok(case) => {
@@ -165,9 +147,9 @@ fn simulate(case: &Case<'_>) -> Result<Outcome, String> {
 }
 
 fn compile(layer: Layer, text: &str) -> Result<Vec<Statement>, String> {
-    document::parse(text, layer.kind())
+    reader::parse(text, layer.kind())
         .and_then(|document| Statement::compile(&document))
-        .map_err(|problems| problems.first().map(|p| p.message.clone()).unwrap_or_default())
+        .map_err(|findings| findings.first().map(|p| p.message.clone()).unwrap_or_default())
 }
 
 fn name(layer: Layer) -> &'static str {

@@ -1,17 +1,19 @@
 //! Warnings: what is legal in a policy but surely not meant.
 
 use super::arn;
-use super::check::GATEWAY_ACTIONS;
-use super::condition::{Kind, Set};
 use super::contradiction;
-use super::decision::Layer;
-use super::diagnostic::Problem;
-use super::document::{ConditionNode, Document, PrincipalId, Spanned, StatementNode};
-use super::keys::{self, Fitness, KeyType, Known};
-use super::pattern::{Pattern, Syntax};
-use super::statement::{Effect, Statement};
 use crate::domain::Operation;
 use crate::domain::TEAM_ARN;
+use crate::policy::engine::decision::Layer;
+use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::engine::statement::Statement;
+use crate::policy::language::actions::performed;
+use crate::policy::language::document::{
+    ConditionNode, Document, Effect, PrincipalId, StatementNode,
+};
+use crate::policy::language::finding::{Finding, Spanned};
+use crate::policy::language::keys::{self, Fitness, KeyType, Known};
+use crate::policy::language::operator::{Kind, Set};
 
 /// AWS's limit on a managed policy, in characters that are no white space.
 const MANAGED_POLICY_SIZE: usize = 6144;
@@ -19,42 +21,42 @@ const MANAGED_POLICY_SIZE: usize = 6144;
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
 
 /// Reports the warnings of a document.
-pub(super) fn lint(
+pub(crate) fn find(
     text: &str,
     document: &Document,
     statements: &[Statement],
     layer: Layer,
-    problems: &mut Vec<Problem>,
+    findings: &mut Vec<Finding>,
 ) {
-    size(text, layer, problems);
+    size(text, layer, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
             true => ("old-version", "this version of the language has no variables"),
             false => ("no-version", "without Version this is 2008-10-17, without variables"),
         };
-        let problem = Problem::warning(code, 0..text.len().min(1), message);
-        problems.push(problem.help("write \"Version\": \"2012-10-17\""));
+        let finding = Finding::warning(code, 0..text.len().min(1), message);
+        findings.push(finding.help("write \"Version\": \"2012-10-17\""));
     }
     for (node, statement) in document.statements.iter().zip(statements) {
         let variables = document.variables;
-        let mut lint = Lint { node, statement, variables, layer, problems };
+        let mut lint = Lint { node, statement, variables, layer, findings };
         lint.actions();
         lint.resources();
         lint.breadth();
         lint.principals();
         node.conditions.iter().for_each(|condition| lint.condition(condition));
-        problems.extend(contradiction::find(node, statement));
+        findings.extend(contradiction::find(node, statement));
     }
 }
 
-fn size(text: &str, layer: Layer, problems: &mut Vec<Problem>) {
+fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
     let (size, limit) = match layer {
         Layer::VaultPolicies => (text.len(), VAULT_POLICY_SIZE),
         _ => (text.chars().filter(|c| !c.is_whitespace()).count(), MANAGED_POLICY_SIZE),
     };
     if size > limit {
         let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
-        problems.push(Problem::warning("too-big", 0..text.len().min(1), message));
+        findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
     }
 }
 
@@ -64,7 +66,7 @@ struct Lint<'a> {
     /// Whether the document's version has policy variables.
     variables: bool,
     layer: Layer,
-    problems: &'a mut Vec<Problem>,
+    findings: &'a mut Vec<Finding>,
 }
 
 impl Lint<'_> {
@@ -74,7 +76,7 @@ impl Lint<'_> {
         at: &std::ops::Range<usize>,
         message: impl Into<String>,
     ) {
-        self.problems.push(Problem::warning(code, at.clone(), message));
+        self.findings.push(Finding::warning(code, at.clone(), message));
     }
 
     /// Actions that the gateway never performs or that have no such resources, and
@@ -330,11 +332,4 @@ impl Names {
             self.vaults
         }
     }
-}
-
-/// The actions that the gateway performs or asks for, in lower case.
-pub(super) fn performed() -> impl Iterator<Item = String> {
-    let glacier = Operation::ALL.map(|operation| operation.action().to_ascii_lowercase());
-    let own = GATEWAY_ACTIONS.map(|name| format!("gateway:{}", name.to_ascii_lowercase()));
-    glacier.into_iter().chain(own)
 }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
-use super::keys::{self, Known};
 use super::resource::Resource;
 use crate::domain::Principal;
+use crate::policy::language::keys::{self, Known};
 
 /// The values of one context key.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::document::DocumentKind;
 use super::resource::Resource;
 use crate::domain::Operation;
+use crate::policy::language::document::DocumentKind;
 
 /// Which kind of policy a statement stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -24,7 +24,7 @@ pub enum Layer {
 
 impl Layer {
     /// Whether documents of the layer name principals.
-    pub(super) fn kind(self) -> DocumentKind {
+    pub(crate) fn kind(self) -> DocumentKind {
         match self {
             Layer::Policies | Layer::Guardrails => DocumentKind::Identity,
             Layer::VaultPolicies => DocumentKind::Resource,
@@ -55,7 +55,7 @@ impl fmt::Display for StatementId {
 }
 
 /// What an allowed request is allowed, and by which statement. It forwards nothing:
-/// that takes a [`Permit`](super::Permit).
+/// that takes a [`Permit`](crate::policy::Permit).
 #[derive(Debug)]
 pub struct Grant {
     operation: Operation,

@@ -12,8 +12,9 @@ use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::diagnostic::{Diagnostic, Severity};
-use super::set::PolicySet;
+use crate::policy::engine::set::PolicySet;
+use crate::policy::language::finding::Severity;
+use crate::policy::review::diagnostic::Diagnostic;
 
 /// A policy folder's set, replaced as a whole: a request that has taken the set
 /// is decided by it to the end, and a folder with any error replaces nothing.
@@ -75,7 +76,7 @@ impl LivePolicies {
     }
 
     /// The set in use. Takes no lock.
-    pub fn load(&self) -> Guard<Arc<PolicySet>> {
+    pub fn current(&self) -> Guard<Arc<PolicySet>> {
         self.current.load()
     }
 

@@ -4,12 +4,13 @@
 //! replaced by a value of the request, and what it brings in is always literal:
 //! a team called `*` is no wildcard.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt};
 
 use memchr::memchr;
 
 use super::context::{Facts, Values};
-use super::keys::ContextKey;
+use crate::policy::language::finding::VariableError;
+use crate::policy::language::keys::ContextKey;
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,13 +54,6 @@ pub(crate) struct Syntax {
     pub wildcards: bool,
     /// `${…}` is a variable: only under `Version` 2012-10-17.
     pub variables: bool,
-}
-
-/// A variable that breaks the notation, and where in the text it does.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct VariableError {
-    pub at: Range<usize>,
-    pub message: &'static str,
 }
 
 /// Whether a text matches a pattern, when the pattern may hold variables.

@@ -2,18 +2,11 @@
 
 use super::condition::Condition;
 use super::context::Facts;
-use super::diagnostic::Problem;
-use super::document::{Document, Element, PrincipalId, StatementNode};
-use super::keys::ContextKey;
-use super::pattern::{Matched, Pattern, Syntax, VariableError};
+use super::pattern::{Matched, Pattern, Syntax};
 use crate::domain::TEAM_ARN;
-
-/// What a statement that applies results in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    Allow,
-    Deny,
-}
+use crate::policy::language::document::{Document, Effect, Element, PrincipalId, StatementNode};
+use crate::policy::language::finding::{Finding, VariableError};
+use crate::policy::language::keys::ContextKey;
 
 /// A statement, compiled.
 #[derive(Debug)]
@@ -44,25 +37,25 @@ impl Statement {
     ///
     /// # Errors
     /// Malformed policy variables.
-    pub fn compile(document: &Document) -> Result<Vec<Self>, Vec<Problem>> {
-        let mut problems = Vec::new();
+    pub fn compile(document: &Document) -> Result<Vec<Self>, Vec<Finding>> {
+        let mut findings = Vec::new();
         let compiled = document
             .statements
             .iter()
-            .filter_map(|node| Self::new(node, document.variables, &mut problems))
+            .filter_map(|node| Self::new(node, document.variables, &mut findings))
             .collect();
-        if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+        if findings.is_empty() { Ok(compiled) } else { Err(findings) }
     }
 
-    fn new(node: &StatementNode, variables: bool, problems: &mut Vec<Problem>) -> Option<Self> {
-        let before = problems.len();
+    fn new(node: &StatementNode, variables: bool, findings: &mut Vec<Finding>) -> Option<Self> {
+        let before = findings.len();
         let actions =
             node.actions.values.iter().map(|a| Pattern::wildcards(&a.value.to_ascii_lowercase()));
         let mut resources = Vec::new();
         for resource in &node.resources.values {
             match resource_patterns(&resource.value, variables) {
                 Ok(patterns) => resources.extend(patterns),
-                Err(error) => problems.push(Problem::variable(resource, &error)),
+                Err(error) => findings.push(Finding::variable(resource, &error)),
             }
         }
         let mut conditions = Vec::new();
@@ -71,10 +64,10 @@ impl Statement {
             let operator = condition.operator.value;
             match Condition::new(operator, &condition.key.value, values, variables) {
                 Ok(compiled) => conditions.push(compiled),
-                Err((at, error)) => problems.push(Problem::variable(&condition.values[at], &error)),
+                Err((at, error)) => findings.push(Finding::variable(&condition.values[at], &error)),
             }
         }
-        (problems.len() == before).then(|| Self {
+        (findings.len() == before).then(|| Self {
             sid: node.sid.as_ref().map(|sid| sid.value.as_str().into()),
             effect: node.effect,
             principal: node.principal.as_ref().map(Principals::new),

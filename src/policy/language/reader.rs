@@ -7,46 +7,56 @@ use std::ops::Range;
 use jsonc_parser::ast::{Object, Value};
 use jsonc_parser::common::Ranged;
 
-use super::condition::Operator;
-use super::diagnostic::{Problem, nearest};
 use super::document::{
-    ConditionNode, Document, DocumentKind, Element, PrincipalId, Spanned, StatementNode,
+    ConditionNode, Document, DocumentKind, Effect, Element, PrincipalId, StatementNode,
 };
-use super::statement::Effect;
+use super::finding::{Finding, Spanned};
+use super::json;
+use super::operator::Operator;
+use crate::spelling::nearest;
+
+/// Reads a document.
+///
+/// # Errors
+/// Everything in it that IAM's grammar refuses.
+pub(crate) fn parse(text: &str, kind: DocumentKind) -> Result<Document, Vec<Finding>> {
+    let value = json::parse(text).map_err(|finding| vec![finding])?;
+    Reader::new(kind).read(&value)
+}
 
 /// Reads one document and notes what is wrong with it.
-pub(super) struct Reader {
+struct Reader {
     kind: DocumentKind,
-    problems: Vec<Problem>,
+    findings: Vec<Finding>,
 }
 
 const VERSIONS: [&str; 2] = ["2012-10-17", "2008-10-17"];
 
 impl Reader {
     /// A reader of documents of this kind.
-    pub fn new(kind: DocumentKind) -> Self {
-        Self { kind, problems: Vec::new() }
+    fn new(kind: DocumentKind) -> Self {
+        Self { kind, findings: Vec::new() }
     }
 
     /// Reads a document.
     ///
     /// # Errors
     /// Everything in it that IAM's grammar refuses.
-    pub fn read(mut self, value: &Value<'_>) -> Result<Document, Vec<Problem>> {
+    fn read(mut self, value: &Value<'_>) -> Result<Document, Vec<Finding>> {
         match self.document(value) {
-            Some(document) if self.problems.is_empty() => Ok(document),
-            _ => Err(self.problems),
+            Some(document) if self.findings.is_empty() => Ok(document),
+            _ => Err(self.findings),
         }
     }
 
-    fn problem(&mut self, code: &'static str, at: &impl Ranged, message: impl Into<String>) {
-        self.problems.push(Problem::error(code, span(at), message));
+    fn note(&mut self, code: &'static str, at: &impl Ranged, message: impl Into<String>) {
+        self.findings.push(Finding::error(code, span(at), message));
     }
 
     /// Reports a wrong type; gives `None` so that callers can `?` on.
     fn wrong_type<T>(&mut self, what: &str, wanted: &str, found: &Value<'_>) -> Option<T> {
         let message = format!("{what} must be {wanted}, not {}", type_name(found));
-        self.problem("wrong-type", found, message);
+        self.note("wrong-type", found, message);
         None
     }
 
@@ -59,8 +69,8 @@ impl Reader {
         if let Some(version) = &version
             && !VERSIONS.contains(&version.value.as_str())
         {
-            self.problems.push(
-                Problem::error(
+            self.findings.push(
+                Finding::error(
                     "unknown-version",
                     version.span.clone(),
                     format!("there is no policy language version {:?}", version.value),
@@ -72,7 +82,7 @@ impl Reader {
             self.string("Id", id);
         }
         let Some(statement) = member(object, "Statement") else {
-            self.problem("missing-element", object, "the policy has no Statement");
+            self.note("missing-element", object, "the policy has no Statement");
             return None;
         };
         let nodes = self.one_or_more("Statement", statement);
@@ -89,7 +99,7 @@ impl Reader {
             if !sid.value.is_empty() && !seen.insert(&sid.value) {
                 let message =
                     format!("the Sid {:?} is used twice: Sids are unique in a policy", sid.value);
-                self.problems.push(Problem::error("duplicate-sid", sid.span.clone(), message));
+                self.findings.push(Finding::error("duplicate-sid", sid.span.clone(), message));
             }
         }
     }
@@ -135,7 +145,7 @@ impl Reader {
 
     fn effect(&mut self, object: &Object<'_>) -> Option<Effect> {
         let Some(value) = member(object, "Effect") else {
-            self.problem("missing-element", object, "the statement has no Effect");
+            self.note("missing-element", object, "the statement has no Effect");
             return None;
         };
         let effect = self.string("Effect", value)?;
@@ -144,7 +154,7 @@ impl Reader {
             "Deny" => Some(Effect::Deny),
             other => {
                 let message = format!("Effect is \"Allow\" or \"Deny\", not {other:?}");
-                self.problem("wrong-effect", value, message);
+                self.note("wrong-effect", value, message);
                 None
             }
         }
@@ -155,7 +165,7 @@ impl Reader {
         let Some((not, value)) = self.one_of(object, ["Principal", "NotPrincipal"]) else {
             if self.kind == DocumentKind::Resource {
                 let message = "a vault policy says who in every statement: add Principal";
-                self.problem("missing-element", object, message);
+                self.note("missing-element", object, message);
                 return None;
             }
             return Some(None);
@@ -163,7 +173,7 @@ impl Reader {
         if self.kind == DocumentKind::Identity {
             let message =
                 "no Principal may stand here: the principal is the one the policy belongs to";
-            self.problem("principal-not-allowed", value, message);
+            self.note("principal-not-allowed", value, message);
             return None;
         }
         let map = match value {
@@ -197,13 +207,13 @@ impl Reader {
             }
         }
         if map.properties.is_empty() {
-            self.problem("empty-element", map, "Principal is empty: name who is meant");
+            self.note("empty-element", map, "Principal is empty: name who is meant");
         }
         Some(Some(Element { not, values }))
     }
 
     fn action(&mut self, action: &Spanned<String>) {
-        let problem = match action.value.split_once(':') {
+        let finding = match action.value.split_once(':') {
             _ if action.value == "*" => return,
             None => format!(
                 "the action {:?} has no service prefix: write \"glacier:{}\"",
@@ -218,12 +228,12 @@ impl Reader {
             }
             Some(_) => return,
         };
-        self.problems.push(Problem::error("invalid-action", action.span.clone(), problem));
+        self.findings.push(Finding::error("invalid-action", action.span.clone(), finding));
     }
 
     fn resource(&mut self, resource: &Spanned<String>) {
         let mut fields = resource.value.splitn(3, ':');
-        let problem = match (fields.next(), fields.next(), fields.next()) {
+        let finding = match (fields.next(), fields.next(), fields.next()) {
             _ if resource.value == "*" => return,
             (Some("arn"), Some(_), Some(rest)) => {
                 let service = rest.split(':').next().unwrap_or(rest);
@@ -236,7 +246,7 @@ impl Reader {
             }
             _ => format!("{:?} is no resource: write an ARN or \"*\"", resource.value),
         };
-        self.problems.push(Problem::error("invalid-resource", resource.span.clone(), problem));
+        self.findings.push(Finding::error("invalid-resource", resource.span.clone(), finding));
     }
 
     fn conditions(&mut self, object: &Object<'_>) -> Vec<ConditionNode> {
@@ -251,8 +261,8 @@ impl Reader {
             let name = property.name.as_str();
             let Some(operator) = Operator::parse(name) else {
                 let message = format!("there is no condition operator {name:?}");
-                let problem = Problem::error("unknown-operator", span(&property.name), message);
-                self.problems.push(problem.help_maybe(nearest_operator(name)));
+                let finding = Finding::error("unknown-operator", span(&property.name), message);
+                self.findings.push(finding.help_maybe(nearest_operator(name)));
                 continue;
             };
             let operator = Spanned { value: operator, span: span(&property.name) };
@@ -293,7 +303,7 @@ impl Reader {
         Some(Spanned { value: text, span: span(value) })
     }
 
-    /// One of an element and its `Not…` twin; both at once is a problem.
+    /// One of an element and its `Not…` twin; both at once is an error.
     fn one_of<'v, 'a>(
         &mut self,
         object: &'v Object<'a>,
@@ -302,7 +312,7 @@ impl Reader {
         match names.map(|name| member(object, name)) {
             [Some(_), Some(both)] => {
                 let message = format!("{} and {} exclude each other", names[0], names[1]);
-                self.problem("exclusive-elements", both, message);
+                self.note("exclusive-elements", both, message);
                 None
             }
             [Some(value), None] => Some((false, value)),
@@ -312,11 +322,11 @@ impl Reader {
     }
 
     fn strings(&mut self, object: &Object<'_>, names: [&str; 2]) -> Option<Element<String>> {
-        let before = self.problems.len();
+        let before = self.findings.len();
         let Some((not, value)) = self.one_of(object, names) else {
-            if self.problems.len() == before {
+            if self.findings.len() == before {
                 let message = format!("the statement has neither {} nor {}", names[0], names[1]);
-                self.problem("missing-element", object, message);
+                self.note("missing-element", object, message);
             }
             return None;
         };
@@ -330,7 +340,7 @@ impl Reader {
         match value {
             Value::Array(array) => {
                 if array.elements.is_empty() {
-                    self.problem("empty-element", array, format!("{what} is an empty list"));
+                    self.note("empty-element", array, format!("{what} is an empty list"));
                 }
                 array.elements.iter().collect()
             }
@@ -352,12 +362,12 @@ impl Reader {
         for property in &object.properties {
             let name = property.name.as_str();
             if !names.contains(&name) {
-                let problem = Problem::error(
+                let finding = Finding::error(
                     "unknown-element",
                     span(&property.name),
                     format!("{what} has no element {name:?}"),
                 );
-                self.problems.push(problem.help_maybe(nearest(name, names)));
+                self.findings.push(finding.help_maybe(nearest(name, names)));
             }
         }
     }
@@ -367,7 +377,7 @@ impl Reader {
             let name = property.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
                 let message = format!("{name:?} stands twice here: only one would count");
-                self.problem("duplicate-key", &property.name, message);
+                self.note("duplicate-key", &property.name, message);
             }
         }
     }

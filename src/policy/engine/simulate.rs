@@ -6,15 +6,15 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::check::GATEWAY_ACTIONS;
 use super::context::{Context, Facts, Request};
-use super::decision::{Denial, StatementId};
-use super::keys::ContextKey;
+use super::decision::{Denial, NearMiss, StatementId};
 use super::resource::Resource;
 use super::set::PolicySet;
-use super::statement::Effect;
 use crate::domain::Operation;
 use crate::domain::Principal;
+use crate::policy::language::actions::GATEWAY_ACTIONS;
+use crate::policy::language::document::Effect;
+use crate::policy::language::keys::ContextKey;
 
 /// What a policy set would decide, in the manner of an `EvaluationResult` of
 /// IAM's `SimulatePrincipalPolicy`.
@@ -32,7 +32,7 @@ pub struct Simulation {
     /// The statement that decided, if one did.
     pub matched: Option<Arc<StatementId>>,
     /// Statements that would have allowed it but for one thing.
-    pub near_misses: Vec<super::NearMiss>,
+    pub near_misses: Vec<NearMiss>,
     /// A policy allows it, but no guardrail does.
     pub limited_by_guardrails: bool,
     /// Context keys that policies about this read and that had no value.

@@ -1,23 +1,13 @@
-//! The IAM JSON policy grammar: from text to statements with their places in it
+//! What a policy document is made of: statements with their places in the text
 //! (IAM User Guide, "Grammar of the IAM JSON policy language").
 //!
 //! What is refused here is what IAM itself refuses. What the gateway asks beyond
-//! that is in [`super::check`].
+//! that is in [`review`](crate::policy::review).
 
 use std::ops::Range;
 
-use super::condition::Operator;
-use super::diagnostic::Problem;
-use super::json;
-use super::reader::Reader;
-use super::statement::Effect;
-
-/// Something read from a document, and the bytes it stands at.
-#[derive(Clone, Debug)]
-pub(crate) struct Spanned<T> {
-    pub value: T,
-    pub span: Range<usize>,
-}
+use super::finding::Spanned;
+use super::operator::Operator;
 
 /// A policy document.
 #[derive(Debug)]
@@ -39,6 +29,13 @@ pub(crate) struct StatementNode {
     pub actions: Element<String>,
     pub resources: Element<String>,
     pub conditions: Vec<ConditionNode>,
+}
+
+/// What a statement that applies results in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
 }
 
 /// An element that has a `Not…` twin, e.g. `Action` and `NotAction`.
@@ -74,13 +71,4 @@ pub(crate) enum DocumentKind {
     Identity,
     /// Attached to a resource: `Principal` in every statement.
     Resource,
-}
-
-/// Reads a document.
-///
-/// # Errors
-/// Everything in it that IAM's grammar refuses.
-pub(crate) fn parse(text: &str, kind: DocumentKind) -> Result<Document, Vec<Problem>> {
-    let value = json::parse(text).map_err(|problem| vec![problem])?;
-    Reader::new(kind).read(&value)
 }

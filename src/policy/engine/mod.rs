@@ -1,0 +1,14 @@
+//! What documents mean: statements compiled, held against a request, and decided by.
+
+pub mod batch;
+pub mod condition;
+pub mod context;
+pub mod decision;
+pub mod instant;
+pub mod pattern;
+pub mod permit;
+pub mod resource;
+mod rule;
+pub mod set;
+pub mod simulate;
+pub mod statement;

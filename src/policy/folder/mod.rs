@@ -1,0 +1,4 @@
+//! Policy folders: read as a whole, and followed.
+
+pub mod live;
+pub mod load;

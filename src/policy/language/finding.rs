@@ -1,0 +1,72 @@
+//! What is wrong with a document, where, and what to write instead.
+
+use std::ops::Range;
+
+use serde::Serialize;
+
+/// Something read from a document, and the bytes it stands at.
+#[derive(Clone, Debug)]
+pub(crate) struct Spanned<T> {
+    pub value: T,
+    pub span: Range<usize>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Legal, but surely not meant.
+    Warning,
+    /// The document is refused, and with it the whole set.
+    Error,
+}
+
+/// An error or a warning at a place in one document's text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    pub severity: Severity,
+    pub code: &'static str,
+    pub span: Range<usize>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl Finding {
+    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, code, span, message: message.into(), help: None }
+    }
+
+    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+    }
+
+    /// A malformed variable in a string of the document. The place is exact
+    /// unless the string holds JSON escapes.
+    pub fn variable(text: &Spanned<String>, error: &VariableError) -> Self {
+        let escaped = text.span.len() != text.value.len() + 2;
+        let start = text.span.start + 1;
+        let span =
+            if escaped { text.span.clone() } else { start + error.at.start..start + error.at.end };
+        Self::error("invalid-variable", span, error.message)
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds "did you mean …?", when there is something near.
+    pub fn help_maybe(mut self, suggestion: Option<String>) -> Self {
+        if let Some(suggestion) = suggestion {
+            self.help = Some(format!("did you mean {suggestion:?}?"));
+        }
+        self
+    }
+}
+
+/// A variable that breaks the notation, and where in the text it does.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VariableError {
+    pub at: Range<usize>,
+    pub message: &'static str,
+}
