@@ -127,13 +127,19 @@ impl Check<'_> {
         self.error("impossible-arn", resource, message);
     }
 
-    /// A statement pasted for several services may name their resources; one
-    /// that is about Glacier's actions alone may not.
+    /// A statement that was written for several services may name their resources;
+    /// one that has only Glacier's actions and only such resources is a mistake.
     fn foreign_resource(&mut self, service: &str, resource: &Spanned<String>) {
-        let actions = &self.statement.actions;
+        let StatementNode { actions, resources, .. } = self.statement;
         let about_glacier =
             |action: &Spanned<String>| action.value.to_ascii_lowercase().starts_with("glacier:");
-        if !actions.not && actions.values.iter().all(about_glacier) {
+        let ours = |resource: &Spanned<String>| {
+            arn::may_name_vault(&resource.value) || arn::may_name_team(&resource.value)
+        };
+        if !actions.not
+            && actions.values.iter().all(about_glacier)
+            && !resources.values.iter().any(ours)
+        {
             let message = format!("Glacier's actions have no resources of the service {service:?}");
             self.error("impossible-arn", resource, message);
         }

@@ -112,31 +112,44 @@ impl Lint<'_> {
                 self.warn("never-matches", &resource.span, message);
             }
         }
+        let mut never_performed: Vec<&Spanned<String>> = Vec::new();
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
             let meant = |action: &&&String| pattern.matches_text(action);
             if reached.iter().any(|action| meant(&action)) {
                 continue;
             }
-            let (code, message) = match missed.iter().find(meant) {
+            let message = match missed.iter().find(meant) {
                 None => {
-                    let message = format!("the gateway never performs {}", action.value);
-                    ("action-never-performed", message)
+                    never_performed.push(action);
+                    continue;
                 }
                 Some(missed) if **missed == list_vaults => {
-                    let message = "ListVaults takes no resource: give it a statement on \"*\"";
-                    ("never-matches", message.to_owned())
+                    "ListVaults takes no resource: give it a statement on \"*\"".to_owned()
                 }
-                Some(_) => {
-                    let message = format!(
-                        "{} is about none of the statement's resources: give it its own statement",
-                        action.value
-                    );
-                    ("never-matches", message)
-                }
+                Some(_) => format!(
+                    "{} is about none of the statement's resources: give it its own statement",
+                    action.value
+                ),
             };
-            self.warn(code, &action.span, message);
+            self.warn("never-matches", &action.span, message);
         }
+        self.never_performed(&never_performed);
+    }
+
+    /// One warning for all such actions of a statement: policies that were written for
+    /// AWS have many.
+    fn never_performed(&mut self, actions: &[&Spanned<String>]) {
+        let Some(first) = actions.first() else { return };
+        let names: Vec<&str> = actions.iter().map(|action| action.value.as_str()).collect();
+        let names = names.join(", ");
+        let message = match (actions.len(), self.node.actions.values.len()) {
+            (1, _) => format!("the gateway never performs {names}"),
+            (count, all) => {
+                format!("the gateway never performs {count} of these {all} actions: {names}")
+            }
+        };
+        self.warn("action-never-performed", &first.span, message);
     }
 
     fn resources(&mut self) {
