@@ -80,7 +80,7 @@ async fn answer(
     let Proven { principal, access_key_id, region, has_body } =
         credentials::prove(request, payload, &gateway).await?;
     recorder.edit().access_key_id = access_key_id;
-    let call = Call::new(request, gateway, recorder.clone(), principal);
+    let call = Call::new(request, gateway, recorder.clone(), principal)?;
     // None of the five takes a body, so a request that has one is another's.
     let target = Target::of(request.method().as_str(), request.uri().path());
     let Some(Target { operation, names }) = target.filter(|_| !has_body) else {

@@ -27,7 +27,10 @@ use crate::{
         Page, PartPage, Reply, UploadFacts, UploadPage, UpstreamError, UpstreamErrorKind, Vault,
         VaultPage,
     },
-    policy::{Access, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation},
+    policy::{
+        Access, Context, Denial, InvalidContext, MAX_GIVEN_VALUE, Permit, PolicySet, Resource,
+        Simulation,
+    },
 };
 
 /// A request whose caller is known.
@@ -57,25 +60,28 @@ impl FromRequest for Call {
                 Some(principal) => principal,
                 None => gateway.authenticator.authenticate(bearer(&request)?).await?,
             };
-            Ok(Self::new(&request, gateway, recorder, principal))
+            Self::new(&request, gateway, recorder, principal)
         })
     }
 }
 
 impl Call {
     /// The call that `request` makes, now that it has proven to be `principal`'s.
+    ///
+    /// # Errors
+    /// A `User-Agent` that is too long for policies to be asked about it.
     pub fn new(
         request: &HttpRequest,
         gateway: Data<Gateway>,
         recorder: Recorder,
         principal: Arc<Principal>,
-    ) -> Self {
+    ) -> Result<Self, Problem> {
         let mut record = recorder.edit();
         record.principal = Some(principal.clone());
-        let context = context(request, record.peer);
+        let context = context(request, record.peer)?;
         drop(record);
         let policies = Arc::clone(&gateway.policies.current());
-        Self { gateway, principal, recorder, context, policies }
+        Ok(Self { gateway, principal, recorder, context, policies })
     }
 
     /// Aborts an upload.
@@ -296,16 +302,22 @@ impl Call {
 }
 
 /// What policies can ask about the request itself.
-fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
+fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
     let secure = peer.is_some_and(|peer| peer.secure);
     let mut context = Context::new(OffsetDateTime::now_utc(), secure);
     if let Some(address) = peer.and_then(|peer| peer.address) {
         context = context.source_ip(address);
     }
-    match request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()) {
+    let user_agent = request.headers().get(USER_AGENT);
+    if user_agent.is_some_and(|value| value.len() > MAX_GIVEN_VALUE) {
+        let detail =
+            format!("The User-Agent header is longer than {MAX_GIVEN_VALUE} bytes: shorten it.");
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    Ok(match user_agent.and_then(|value| value.to_str().ok()) {
         Some(user_agent) => context.user_agent(user_agent),
         None => context,
-    }
+    })
 }
 
 /// The caller by its certificate, where it has one and no token says who is calling.

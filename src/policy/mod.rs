@@ -19,7 +19,7 @@ mod language;
 mod review;
 
 pub use engine::batch::simulate_line;
-pub use engine::context::{Context, InvalidContext};
+pub use engine::context::{Context, InvalidContext, MAX_GIVEN_VALUE};
 pub use engine::decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
 pub use engine::resource::{NoVault, Resource, Target};
 pub use engine::set::PolicySet;

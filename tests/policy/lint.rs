@@ -207,6 +207,21 @@ fn resources_of_another_service_are_an_error_only_by_themselves() {
 }
 
 #[test]
+fn patterns_that_are_slow_in_the_worst_case_are_warned_of() {
+    let usual = json!((0..30).map(|n| format!("*client-{n}*/????.?")).collect::<Vec<_>>());
+    for (patterns, slow) in [
+        (usual, false),
+        (json!(format!("{}*", "a?".repeat(300))), false),
+        (json!(format!("*{}", "a?".repeat(100))), false),
+        (json!(format!("*{}", "a?".repeat(200))), true),
+        (json!(vec![format!("*{}", "a?".repeat(50)); 3]), true),
+    ] {
+        let found = codes("teams/a.json", &statement(&condition("StringLike", "jwt:a", patterns)));
+        assert_eq!(found.contains(&"slow-patterns"), slow, "{found:?}");
+    }
+}
+
+#[test]
 fn keys_of_aws_are_known_with_their_types() {
     for (key, operator, value) in [
         ("aws:CalledViaAWSMCP", "StringEquals", "aws-mcp.amazonaws.com"),

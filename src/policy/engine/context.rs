@@ -13,6 +13,11 @@ use super::resource::Resource;
 use crate::domain::Principal;
 use crate::policy::language::keys::{self, Known};
 
+/// The longest text, in bytes, that callers may give as the value of a key by
+/// themselves: as a `User-Agent`, or in a simulation. A longer one is refused and not
+/// cut, since a Deny could miss what is cut off.
+pub const MAX_GIVEN_VALUE: usize = 4096;
+
 /// The values of one context key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values<'a> {
@@ -55,6 +60,15 @@ fn scalar(value: &Value) -> Option<Cow<'_, str>> {
         Value::Bool(value) => Some(Cow::Borrowed(flag(*value))),
         Value::Number(number) => Some(Cow::Owned(number.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether a value holds a text that is longer than callers may give.
+fn is_too_long(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() > MAX_GIVEN_VALUE,
+        Value::Array(values) => values.iter().any(is_too_long),
+        _ => false,
     }
 }
 
@@ -142,9 +156,12 @@ impl Context {
         keys: impl IntoIterator<Item = (String, Value)>,
     ) -> Result<Self, InvalidContext> {
         let keys: Vec<_> = keys.into_iter().collect();
-        for (key, _) in &keys {
+        for (key, value) in &keys {
             if let Known::Misspelt { nearest } = keys::look_up(key) {
                 return Err(InvalidContext::UnknownKey { key: key.clone(), nearest });
+            }
+            if is_too_long(value) {
+                return Err(InvalidContext::TooLong { key: key.clone() });
             }
         }
         self.given = Some(GivenKeys::new(keys)?);
@@ -300,6 +317,12 @@ pub enum InvalidContext {
     /// A value that no context key has.
     #[error("the value of {key:?} must be a string, a number, a boolean or a list of those")]
     Value {
+        /// The key.
+        key: String,
+    },
+    /// A value that is longer than those of requests.
+    #[error("the value of {key:?} is longer than {MAX_GIVEN_VALUE} bytes: give a shorter one")]
+    TooLong {
         /// The key.
         key: String,
     },

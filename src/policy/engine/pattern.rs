@@ -181,6 +181,15 @@ impl Pattern {
         }
     }
 
+    /// How many pieces a match may have to compare at each character of a text: what
+    /// follows a `*` is compared anew at every character. 0 if that cannot happen.
+    pub fn comparisons_per_character(&self) -> usize {
+        let mut segments = self.pieces.split(|piece| *piece == Piece::Any);
+        // What stands before the first `*` is compared once.
+        segments.next();
+        segments.map(<[Piece]>::len).max().unwrap_or(0)
+    }
+
     /// The keys of the variables.
     pub fn variable_keys(&self) -> impl Iterator<Item = &ContextKey> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -274,8 +283,8 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     Ok((piece, text.len() - after.len()))
 }
 
-/// Wildcard matching in O(text × pieces): a failed match goes back to the last
-/// `*` only, which suffices. Wildcards match no colon before the byte `free`.
+/// Wildcard matching in O(text × most pieces between two `*`): a failed match goes
+/// back to the last `*` only, which suffices. Wildcards match no colon before the byte `free`.
 fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
     let wild = |at: usize| {
         let next = text[at..].chars().next()?;

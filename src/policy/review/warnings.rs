@@ -20,6 +20,11 @@ const MANAGED_POLICY_SIZE: usize = 6144;
 /// Glacier's limit on a vault access policy, in bytes.
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
 
+/// How many pieces of patterns a document's conditions may compare at each character
+/// of a request's value. With a value of 4 KiB, the longest that callers may give, that
+/// is a million comparisons: some milliseconds of a thread that serves others, too.
+const COMPARISONS_PER_CHARACTER: usize = 256;
+
 /// Reports the warnings of a document.
 pub(crate) fn find(
     text: &str,
@@ -29,6 +34,7 @@ pub(crate) fn find(
     findings: &mut Vec<Finding>,
 ) {
     size(text, layer, findings);
+    slowness(document, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
             true => ("old-version", "this version of the language has no variables"),
@@ -57,6 +63,34 @@ fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
     if size > limit {
         let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
         findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
+    }
+}
+
+/// Warns of conditions whose patterns take long to match in the worst case.
+fn slowness(document: &Document, findings: &mut Vec<Finding>) {
+    let syntax = Syntax { wildcards: true, variables: document.variables };
+    let conditions = document.statements.iter().flat_map(|statement| &statement.conditions);
+    let patterns = conditions
+        .filter(|condition| matches!(condition.operator.value.kind, Kind::StringLike | Kind::Arn))
+        .flat_map(|condition| &condition.values);
+    let comparisons: Vec<(usize, &Spanned<String>)> = patterns
+        .filter_map(|value| {
+            let pattern = Pattern::parse(&value.value, syntax).ok()?;
+            Some((pattern.comparisons_per_character(), value))
+        })
+        .collect();
+    let sum: usize = comparisons.iter().map(|(count, _)| count).sum();
+    if sum > COMPARISONS_PER_CHARACTER
+        && let Some((_, worst)) = comparisons.iter().max_by_key(|(count, _)| count)
+    {
+        let message = format!(
+            "the conditions of this policy are slow: they may compare {sum} parts of patterns at \
+             each character of a value, and the limit is {COMPARISONS_PER_CHARACTER}; the next \
+             version refuses this policy"
+        );
+        let finding = Finding::warning("slow-patterns", worst.span.clone(), message);
+        problems
+            .push(problem.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
     }
 }
 
