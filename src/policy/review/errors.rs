@@ -7,7 +7,7 @@ use crate::domain::{AccountId, Region};
 use crate::policy::engine::condition;
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::instant::Instant;
-use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::engine::pattern::{self, Pattern, Syntax};
 use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, Spanned};
@@ -97,8 +97,8 @@ impl Check<'_> {
             return;
         }
         self.variables(resource);
-        // Told where patterns are compiled.
-        if arn::has_early_variable(text) {
+        // An error is told where patterns are compiled.
+        if pattern::check_resource_variables(text).is_err() {
             return;
         }
         // A field that ends in `*` may reach over the colons that are missing.

@@ -89,8 +89,8 @@ fn slowness(document: &Document, findings: &mut Vec<Finding>) {
              version refuses this policy"
         );
         let finding = Finding::warning("slow-patterns", worst.span.clone(), message);
-        problems
-            .push(problem.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
+        findings
+            .push(finding.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
     }
 }
 
