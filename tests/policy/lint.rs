@@ -140,6 +140,7 @@ fn warnings_have_stable_codes() {
         ),
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
+        (condition("Bool", "gateway:DryRun", json!("false")), vec!["key-never-filled"]),
         (
             condition("StringEquals", "apigateway:Request/Stage", json!("a")),
             vec!["key-never-filled"],

@@ -93,7 +93,6 @@ pub struct Context {
     now: OffsetDateTime,
     /// What few policies ask for, printed when one does.
     printed: Printed,
-    dry_run: bool,
     upload: Option<Upload>,
     given: Option<GivenKeys>,
 }
@@ -121,7 +120,6 @@ impl Context {
             user_agent: None,
             now,
             printed: Printed::default(),
-            dry_run: false,
             upload: None,
             given: None,
         }
@@ -137,12 +135,6 @@ impl Context {
     /// Sets `aws:UserAgent`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(user_agent.to_owned());
-        self
-    }
-
-    /// Sets `gateway:DryRun`: the request only asks what would happen.
-    pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
         self
     }
 
@@ -252,7 +244,6 @@ impl Facts for Request<'_> {
                 printed.epoch_time.get_or_init(|| context.now.unix_timestamp().to_string()),
             ),
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
-            "gateway:dryrun" => Values::one(flag(context.dry_run)),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {
                 context.upload.as_ref()?.description.as_deref().and_then(Values::one)
