@@ -141,7 +141,7 @@ impl SimulateArgs {
         let simulations: Vec<Simulation> = operations
             .into_iter()
             .map(|operation| {
-                let resource = resource_of(operation, resource);
+                let resource = resource.for_operation(operation);
                 set.simulate(&principal, operation, resource, &context)
             })
             .collect();
@@ -151,14 +151,6 @@ impl SimulateArgs {
             simulations.iter().for_each(print);
         }
         Ok(())
-    }
-}
-
-/// ListVaults is about the vault's account, not the vault.
-fn resource_of(operation: Operation, vault: &Resource) -> Resource {
-    match operation {
-        Operation::ListVaults => Resource::account(vault.region().clone(), vault.owner().clone()),
-        _ => vault.clone(),
     }
 }
 

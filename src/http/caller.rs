@@ -19,7 +19,7 @@ use crate::{
     authn::{CertificateError, ClientCertificate},
     domain::Principal,
     gateway::{Call, Gateway},
-    policy::Context,
+    policy::{Context, MAX_GIVEN_VALUE},
 };
 
 /// A handler that takes a call first serves no stranger.
@@ -39,23 +39,32 @@ impl FromRequest for Call {
                 Some(principal) => principal,
                 None => gateway.authenticator.authenticate(bearer(&request)?).await?,
             };
-            let context = context(&request, arrival.peer);
+            let context = context(&request, arrival.peer)?;
             Ok(Call::new(Arc::clone(gateway), principal, context, arrival.recorder))
         })
     }
 }
 
 /// What policies can ask about the request itself.
-pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Context {
+///
+/// # Errors
+/// A `User-Agent` that is too long for policies to be asked about it.
+pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
     let secure = peer.is_some_and(|peer| peer.secure);
     let mut context = Context::new(OffsetDateTime::now_utc(), secure);
     if let Some(address) = peer.and_then(|peer| peer.address) {
         context = context.source_ip(address);
     }
-    match request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()) {
+    let user_agent = request.headers().get(USER_AGENT);
+    if user_agent.is_some_and(|value| value.len() > MAX_GIVEN_VALUE) {
+        let detail =
+            format!("The User-Agent header is longer than {MAX_GIVEN_VALUE} bytes: shorten it.");
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    Ok(match user_agent.and_then(|value| value.to_str().ok()) {
         Some(user_agent) => context.user_agent(user_agent),
         None => context,
-    }
+    })
 }
 
 /// The caller by its certificate, where it has one and no token says who is calling.

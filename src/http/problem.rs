@@ -153,7 +153,7 @@ pub struct ProblemDetails<'a> {
     code: Code,
     /// The request's ID, as in `X-Request-Id` and in the gateway's log.
     request_id: &'a str,
-    /// With `not-authorized`: `explicitDeny`, `implicitDeny` or `uploadUnknown`.
+    /// With `not-authorized`: `explicitDeny` or `implicitDeny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     /// With `explicitDeny`: the statement that denies.

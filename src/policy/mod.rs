@@ -19,7 +19,7 @@ mod language;
 mod review;
 
 pub use engine::batch::simulate_line;
-pub use engine::context::{Context, InvalidContext};
+pub use engine::context::{Context, InvalidContext, MAX_GIVEN_VALUE};
 pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
 pub use engine::permit::Permit;
 pub use engine::resource::{NoVault, Resource, Target};

@@ -114,9 +114,30 @@ async fn questions_that_cannot_be_answered_are_refused() {
         (json!({ "resources": ["arn:aws:s3:::a"] }), "invalid-parameter"),
         (json!({ "resources": [OWN], "actions": ["glacier:DeleteVault"] }), "invalid-parameter"),
         (json!({ "resources": vec![OWN; 41] }), "invalid-parameter"),
+        (
+            json!({ "resources": [OWN], "context": { "jwt:a": ["b".repeat(4097)] } }),
+            "invalid-parameter",
+        ),
     ] {
         let (status, body) = problem(simulate(&gateway, "owner", &question).await).await;
         assert_eq!((status, &body["code"]), (400, &json!(code)), "{question}");
+    }
+}
+
+/// A Deny that asks for the end of the text is not escaped by its length.
+#[tokio::test]
+async fn a_user_agent_that_is_too_long_for_policies_is_refused() {
+    let gateway = Gateway::start();
+    for (length, expected) in [(4096, 200), (4097, 400), (100_000, 400)] {
+        let request = client().get(format!("{}/v1/access", gateway.rest));
+        let request = request.bearer_auth(gateway.key.token("owner"));
+        let reply = request.header("User-Agent", "a".repeat(length)).send().await.unwrap();
+        assert_eq!(reply.status(), expected, "{length}");
+        if expected == 400 {
+            let (_, body) = problem(reply).await;
+            assert_eq!(body["code"], "malformed-request");
+            assert!(body["detail"].as_str().unwrap().contains("4096 bytes"), "{body}");
+        }
     }
 }
 

@@ -117,7 +117,7 @@ fn warnings_have_stable_codes() {
         (json!({ "Action": "glacier:ListVaults", "Resource": "*" }), vec![]),
         (
             json!({ "Action": ["glacier:Abort*", "glacier:DeleteVault", "s3:GetObject"] }),
-            vec!["action-never-performed", "action-never-performed"],
+            vec!["action-never-performed"],
         ),
         (json!({ "Action": "*", "Resource": "*" }), vec!["allow-all"]),
         (json!({ "NotAction": "glacier:Abort*" }), vec!["allow-not-action"]),
@@ -140,6 +140,7 @@ fn warnings_have_stable_codes() {
         ),
         (condition("StringEquals", "aws:SourceVpc", json!("a")), vec!["key-never-filled"]),
         (condition("StringEquals", "s3:prefix", json!("a")), vec!["key-never-filled"]),
+        (condition("Bool", "gateway:DryRun", json!("false")), vec!["key-never-filled"]),
         (
             condition("StringEquals", "apigateway:Request/Stage", json!("a")),
             vec!["key-never-filled"],
@@ -176,6 +177,49 @@ fn warnings_have_stable_codes() {
     assert_eq!(codes("vaults/a.json", &user), ["foreign-principal"]);
     let all = json!({ "Effect": "Allow", "Action": "*", "Resource": "*" });
     assert_eq!(codes("guardrails/a.json", &all), [""; 0]);
+}
+
+/// As the visual editor of AWS's console writes it, with a bucket beside the vaults.
+#[test]
+fn a_policy_of_the_aws_console_has_one_warning_for_the_actions_of_a_statement() {
+    let text = include_str!("aws-console-policy.json");
+    let found = lint("teams/a.json", text);
+    let said: Vec<_> = found.iter().map(|d| (d.code, d.severity)).collect();
+    let warnings = ["action-never-performed", "never-matches", "foreign-resource"];
+    assert_eq!(said, warnings.map(|code| (code, Severity::Warning)), "{found:#?}");
+    let actions = &found[0].message;
+    assert!(actions.contains("never performs 37 of these 42 actions: "), "{actions}");
+    for action in ["glacier:DeleteArchive", "s3:GetObject", "glacier:UploadMultipartPart"] {
+        assert!(actions.contains(action), "{action}: {actions}");
+    }
+}
+
+#[test]
+fn resources_of_another_service_are_an_error_only_by_themselves() {
+    let bucket = "arn:aws:s3:::a";
+    for (resource, expected) in [
+        (json!([bucket, PHOTOS]), vec!["foreign-resource"]),
+        (json!([bucket, "*"]), vec!["foreign-resource"]),
+        (json!([bucket]), vec!["impossible-arn"]),
+        (json!([bucket, "arn:aws:sns:us-east-1:123456789012:a"]), vec!["impossible-arn"; 2]),
+    ] {
+        assert_eq!(codes("teams/a.json", &statement(&json!({ "Resource": resource }))), expected);
+    }
+}
+
+#[test]
+fn patterns_that_are_slow_in_the_worst_case_are_warned_of() {
+    let usual = json!((0..30).map(|n| format!("*client-{n}*/????.?")).collect::<Vec<_>>());
+    for (patterns, slow) in [
+        (usual, false),
+        (json!(format!("{}*", "a?".repeat(300))), false),
+        (json!(format!("*{}", "a?".repeat(100))), false),
+        (json!(format!("*{}", "a?".repeat(200))), true),
+        (json!(vec![format!("*{}", "a?".repeat(50)); 3]), true),
+    ] {
+        let found = codes("teams/a.json", &statement(&condition("StringLike", "jwt:a", patterns)));
+        assert_eq!(found.contains(&"slow-patterns"), slow, "{found:?}");
+    }
 }
 
 #[test]

@@ -198,6 +198,20 @@ fn of_a_variable_that_is_malformed_or_stands_too_early_only_that_is_told() {
     }
 }
 
+/// `${*}`, `${?}` and `${$}` are characters, wherever they stand.
+#[test]
+fn a_literal_character_is_not_a_variable_that_stands_too_early() {
+    for (account, code) in [("${*}", "impossible-arn"), ("${jwt:a}", "invalid-variable")] {
+        let resource = format!("arn:aws:glacier:us-east-1:{account}:vaults/${{aws:username}}");
+        let document = policy_of(&statement(&json!({ "Resource": resource })));
+        let found = lint("teams/a.json", &document);
+        assert_eq!(found.iter().map(|found| found.code).collect::<Vec<_>>(), [code], "{found:?}");
+    }
+    // The text of such a condition is read by the same rule.
+    let literal = json!({ "Condition": { "ArnLike": { "aws:PrincipalArn": "arn:aws:${*}:::a" } } });
+    assert_eq!(codes("teams/a.json", &statement(&literal)), [""; 0]);
+}
+
 #[test]
 fn all_of_awss_partitions_are_known() {
     for partition in [

@@ -79,7 +79,7 @@ async fn answer(
     let Proven { principal, access_key_id, region, has_body } =
         credentials::prove(request, payload, &gateway).await?;
     arrival.recorder.edit().access_key_id = access_key_id;
-    let context = caller::context(request, arrival.peer);
+    let context = caller::context(request, arrival.peer)?;
     let call = Call::new(gateway.into_inner(), principal, context, arrival.recorder.clone());
     // None of the five takes a body, so a request that has one is another's.
     let target = Target::of(request.method().as_str(), request.uri().path());

@@ -130,13 +130,7 @@ pub async fn simulate(
             Problem::new(Code::InvalidParameter, format!("\"resources\": {error}."))
         })?;
         for operation in &operations {
-            let resource = match operation {
-                Operation::ListVaults => {
-                    Resource::account(vault.region().clone(), vault.owner().clone())
-                }
-                _ => vault.clone(),
-            };
-            questions.push((*operation, resource));
+            questions.push((*operation, vault.for_operation(*operation)));
         }
     }
     let principal = simulated(&call, team, subject)?;

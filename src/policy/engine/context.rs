@@ -13,6 +13,11 @@ use super::resource::Resource;
 use crate::domain::Principal;
 use crate::policy::language::keys::{self, Known};
 
+/// The longest text, in bytes, that callers may give as the value of a key by
+/// themselves: as a `User-Agent`, or in a simulation. A longer one is refused and not
+/// cut, since a Deny could miss what is cut off.
+pub const MAX_GIVEN_VALUE: usize = 4096;
+
 /// The values of one context key.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Values<'a> {
@@ -58,6 +63,15 @@ fn scalar(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether a value holds a text that is longer than callers may give.
+fn is_too_long(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() > MAX_GIVEN_VALUE,
+        Value::Array(values) => values.iter().any(is_too_long),
+        _ => false,
+    }
+}
+
 /// Where conditions and variables find their values: the gateway's own request,
 /// or the free-form context of a simulation.
 pub(crate) trait Facts {
@@ -79,7 +93,6 @@ pub struct Context {
     now: OffsetDateTime,
     /// What few policies ask for, printed when one does.
     printed: Printed,
-    dry_run: bool,
     upload: Option<Upload>,
     given: Option<GivenKeys>,
 }
@@ -107,7 +120,6 @@ impl Context {
             user_agent: None,
             now,
             printed: Printed::default(),
-            dry_run: false,
             upload: None,
             given: None,
         }
@@ -126,12 +138,6 @@ impl Context {
         self
     }
 
-    /// Sets `gateway:DryRun`: the request only asks what would happen.
-    pub fn dry_run(mut self, dry_run: bool) -> Self {
-        self.dry_run = dry_run;
-        self
-    }
-
     /// Makes this the context of a simulation: the given keys go before what
     /// the gateway would fill in, and facts about the upload may be missing.
     ///
@@ -142,9 +148,12 @@ impl Context {
         keys: impl IntoIterator<Item = (String, Value)>,
     ) -> Result<Self, InvalidContext> {
         let keys: Vec<_> = keys.into_iter().collect();
-        for (key, _) in &keys {
+        for (key, value) in &keys {
             if let Known::Misspelt { nearest } = keys::look_up(key) {
                 return Err(InvalidContext::UnknownKey { key: key.clone(), nearest });
+            }
+            if is_too_long(value) {
+                return Err(InvalidContext::TooLong { key: key.clone() });
             }
         }
         self.given = Some(GivenKeys::new(keys)?);
@@ -235,7 +244,6 @@ impl Facts for Request<'_> {
                 printed.epoch_time.get_or_init(|| context.now.unix_timestamp().to_string()),
             ),
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
-            "gateway:dryrun" => Values::one(flag(context.dry_run)),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {
                 context.upload.as_ref()?.description.as_deref().and_then(Values::one)
@@ -300,6 +308,12 @@ pub enum InvalidContext {
     /// A value that no context key has.
     #[error("the value of {key:?} must be a string, a number, a boolean or a list of those")]
     Value {
+        /// The key.
+        key: String,
+    },
+    /// A value that is longer than those of requests.
+    #[error("the value of {key:?} is longer than {MAX_GIVEN_VALUE} bytes: give a shorter one")]
+    TooLong {
         /// The key.
         key: String,
     },

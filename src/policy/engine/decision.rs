@@ -113,8 +113,6 @@ pub enum Denial {
         /// Statements that would have allowed it but for one thing.
         near_misses: Vec<NearMiss>,
     },
-    /// A policy asks for facts about the upload, which could not be had.
-    UploadUnknown,
 }
 
 /// An Allow that is about the operation but did not apply.
@@ -145,7 +143,7 @@ impl Denial {
     pub fn statement(&self) -> Option<&Arc<StatementId>> {
         match self {
             Denial::ExplicitDeny { statement, .. } => Some(statement),
-            Denial::ImplicitDeny { .. } | Denial::UploadUnknown => None,
+            Denial::ImplicitDeny { .. } => None,
         }
     }
 
@@ -154,7 +152,6 @@ impl Denial {
         match self {
             Denial::ExplicitDeny { .. } => "explicitDeny",
             Denial::ImplicitDeny { .. } => "implicitDeny",
-            Denial::UploadUnknown => "uploadUnknown",
         }
     }
 }
@@ -180,10 +177,6 @@ impl fmt::Display for Denial {
                     }
                 }
             }
-            Denial::UploadUnknown => f.write_str(
-                "a policy asks about the upload, and Glacier did not tell its age and \
-                 description; check the upload ID or try again",
-            ),
         }
     }
 }

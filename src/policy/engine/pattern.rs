@@ -4,7 +4,7 @@
 //! replaced by a value of the request, and what it brings in is always literal:
 //! a team called `*` is no wildcard.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use memchr::memchr;
 
@@ -29,7 +29,7 @@ impl fmt::Display for Pattern {
 
 /// One part of a pattern.
 #[derive(Clone, Debug, PartialEq)]
-enum Piece {
+pub(crate) enum Piece {
     /// Literal text.
     Text(Box<str>),
     /// `?`: exactly one character.
@@ -74,24 +74,8 @@ impl Pattern {
     /// A malformed variable, when variables are on.
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, VariableError> {
         let mut builder = Builder::default();
-        let mut rest = text;
-        while let Some(first) = rest.chars().next() {
-            if syntax.variables && rest.starts_with("${") {
-                let start = text.len() - rest.len();
-                let (piece, length) = variable(rest).map_err(|message| VariableError {
-                    at: start..text[start..].find('}').map_or(text.len(), |end| start + end + 1),
-                    message,
-                })?;
-                builder.push(piece);
-                rest = &rest[length..];
-            } else {
-                match first {
-                    '*' if syntax.wildcards => builder.push(Piece::Any),
-                    '?' if syntax.wildcards => builder.push(Piece::One),
-                    other => builder.text.push(other),
-                }
-                rest = &rest[first.len_utf8()..];
-            }
+        for piece in pieces(text, syntax) {
+            builder.push(piece?.1);
         }
         Ok(builder.finish())
     }
@@ -99,12 +83,8 @@ impl Pattern {
     /// Compiles `text` with wildcards and without variables, which cannot fail.
     pub fn wildcards(text: &str) -> Self {
         let mut builder = Builder::default();
-        for character in text.chars() {
-            match character {
-                '*' => builder.push(Piece::Any),
-                '?' => builder.push(Piece::One),
-                other => builder.text.push(other),
-            }
+        for (_, piece) in pieces(text, Syntax { wildcards: true, variables: false }).flatten() {
+            builder.push(piece);
         }
         builder.finish()
     }
@@ -181,6 +161,15 @@ impl Pattern {
         }
     }
 
+    /// How many pieces a match may have to compare at each character of a text: what
+    /// follows a `*` is compared anew at every character. 0 if that cannot happen.
+    pub fn comparisons_per_character(&self) -> usize {
+        let mut segments = self.pieces.split(|piece| *piece == Piece::Any);
+        // What stands before the first `*` is compared once.
+        segments.next();
+        segments.map(<[Piece]>::len).max().unwrap_or(0)
+    }
+
     /// The keys of the variables.
     pub fn variable_keys(&self) -> impl Iterator<Item = &ContextKey> {
         self.pieces.iter().filter_map(|piece| match piece {
@@ -242,6 +231,60 @@ impl Builder {
     }
 }
 
+/// The pieces of a text and where each stands, up to the first variable that breaks the
+/// notation. Literal text may come in several pieces.
+pub(crate) fn pieces(
+    text: &str,
+    syntax: Syntax,
+) -> impl Iterator<Item = Result<(Range<usize>, Piece), VariableError>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let rest = &text[start..];
+        let (piece, length) = match rest.chars().next()? {
+            '$' if syntax.variables && rest.starts_with("${") => match variable(rest) {
+                Ok(found) => found,
+                Err(message) => {
+                    let length = rest.find('}').map_or(rest.len(), |brace| brace + 1);
+                    let at = start..start + length;
+                    start = text.len();
+                    return Some(Err(VariableError { at, message }));
+                }
+            },
+            '*' if syntax.wildcards => (Piece::Any, 1),
+            '?' if syntax.wildcards => (Piece::One, 1),
+            first => {
+                let after = first.len_utf8();
+                let length = rest[after..].find(['*', '?', '$']);
+                let length = length.map_or(rest.len(), |length| after + length);
+                (Piece::Text(rest[..length].into()), length)
+            }
+        };
+        let at = start..start + length;
+        start = at.end;
+        Some(Ok((at, piece)))
+    })
+}
+
+/// Checks the variables of a resource: they may stand only in the last part of an ARN
+/// (IAM User Guide, "IAM policy elements: Variables and tags", "Resource element").
+///
+/// # Errors
+/// The first variable that breaks the notation, or stands before the fifth colon.
+pub(crate) fn check_resource_variables(resource: &str) -> Result<(), VariableError> {
+    let mut colons = 0;
+    for piece in pieces(resource, Syntax { wildcards: true, variables: true }) {
+        match piece? {
+            (_, Piece::Text(text)) => colons += text.matches(':').count(),
+            (at, Piece::Variable { .. }) if colons < 5 => {
+                let message = "a policy variable may stand only after the fifth colon of an ARN";
+                return Err(VariableError { at, message });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads the variable at the start of `text`; gives it and its length in bytes.
 fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     const UNCLOSED: &str = "this policy variable is not closed: write ${key}";
@@ -274,8 +317,8 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     Ok((piece, text.len() - after.len()))
 }
 
-/// Wildcard matching in O(text × pieces): a failed match goes back to the last
-/// `*` only, which suffices. Wildcards match no colon before the byte `free`.
+/// Wildcard matching in O(text × most pieces between two `*`): a failed match goes
+/// back to the last `*` only, which suffices. Wildcards match no colon before the byte `free`.
 fn glob(pieces: &[Piece], text: &str, free: usize) -> bool {
     let wild = |at: usize| {
         let next = text[at..].chars().next()?;

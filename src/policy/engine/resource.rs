@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::domain::{AccountId, Region, VaultArn};
+use crate::domain::{AccountId, Operation, Region, VaultArn};
 
 /// The resource of a request, as policies see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,15 @@ impl Resource {
     /// An account in a region, for `ListVaults`.
     pub fn account(region: Region, account: AccountId) -> Self {
         Self { text: "*".into(), target: Target::Account { region, account } }
+    }
+
+    /// What an operation on this vault is about: the vault, or its account for
+    /// `ListVaults`.
+    pub fn for_operation(&self, operation: Operation) -> Self {
+        match operation {
+            Operation::ListVaults => Self::account(self.region().clone(), self.owner().clone()),
+            _ => self.clone(),
+        }
     }
 
     /// What the resource stands for.

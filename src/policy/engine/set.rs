@@ -178,7 +178,11 @@ impl PolicySet {
         if !context.knows_upload()
             && self.reads_upload(principal, operation, &resource, context).is_some()
         {
-            return Err(Denial::UploadUnknown);
+            // Without the facts a Deny that asks for them would not apply.
+            return Err(Denial::ImplicitDeny {
+                limited_by_guardrails: false,
+                near_misses: Vec::new(),
+            });
         }
         let mut permit = None;
         for (index, team) in principal.teams.iter().enumerate() {

@@ -118,7 +118,6 @@ impl PolicySet {
                 simulation.near_misses = near_misses;
                 simulation.limited_by_guardrails = limited_by_guardrails;
             }
-            Err(Denial::UploadUnknown) => {}
         }
         simulation
     }

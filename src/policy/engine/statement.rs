@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::context::Facts;
-use super::pattern::{Matched, Pattern, Syntax};
+use super::pattern::{self, Matched, Pattern, Syntax};
 use crate::domain::TEAM_ARN;
 use crate::policy::language::document::{Document, Effect, Element, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, VariableError};
@@ -182,8 +182,7 @@ impl Statement {
 /// Compiles a resource. Fields that an ARN lacks count as `*` (IAM User Guide, "IAM
 /// JSON policy elements: Resource"). The same page has a `*` at the end of a field
 /// reach over colons, so that one with a `*` may lack no field after all: it is taken
-/// both ways. Variables may stand only in the last part of an ARN ("IAM policy
-/// elements: Variables and tags", "Resource element").
+/// both ways.
 fn resource_patterns(
     text: &str,
     variables: bool,
@@ -193,13 +192,10 @@ fn resource_patterns(
         true => 5_usize.saturating_sub(text.matches(':').count()),
         false => 0,
     };
-    let completed = Pattern::parse(&(text.to_owned() + &":*".repeat(missing)), syntax)?;
-    let first = text.find("${").unwrap_or(text.len());
-    if completed.variable_keys().next().is_some() && text[..first].matches(':').count() < 5 {
-        let end = text[first..].find('}').map_or(text.len(), |end| first + end + 1);
-        let message = "a policy variable may stand only after the fifth colon of an ARN";
-        return Err(VariableError { at: first..end, message });
+    if variables {
+        pattern::check_resource_variables(text)?;
     }
+    let completed = Pattern::parse(&(text.to_owned() + &":*".repeat(missing)), syntax)?;
     let as_written = match missing > 0 && text.contains('*') {
         true => Some(Pattern::parse(text, syntax)?),
         false => None,

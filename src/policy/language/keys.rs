@@ -1,5 +1,5 @@
-//! The context keys: those the gateway fills, and those AWS defines that it
-//! never can.
+//! The context keys: those that the gateway fills, and those that are known and that
+//! it never fills.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -112,7 +112,8 @@ const KEYS: &[Key] = &[
     Key { name: "jwt:", kind: KeyType::Claim, multivalued: None, filled: true },
     filled("gateway:UploadAgeInDays", KeyType::Numeric),
     filled("gateway:UploadDescription", KeyType::String),
-    filled("gateway:DryRun", KeyType::Bool),
+    // It was once always `false`: policies that ask for it are still accepted.
+    absent("gateway:DryRun", KeyType::Bool),
     absent("glacier:ArchiveAgeInDays", KeyType::Numeric),
     absent("glacier:ResourceTag/", KeyType::String),
     absent("aws:AssumedRoot", KeyType::Bool),

@@ -6,49 +6,31 @@ use std::collections::BTreeSet;
 
 use crate::domain::TEAM_ARN;
 use crate::domain::{Region, VaultName};
+use crate::policy::engine::pattern::{self, Syntax};
 
-/// What stands in a pattern's text, piece by piece.
+/// What a pattern may match, character by character.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Piece {
     Char(char),
     /// `?`
     One,
-    /// `*`
+    /// `*`, or a variable, whose value may be any text.
     Any,
-    /// `${…}`, which may bring in anything.
-    Variable,
 }
 
-/// Reads a pattern. A variable that is not closed reaches to the end.
+/// Reads a pattern. A variable that breaks the notation reaches to the end.
 fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let (piece, length) = match first {
-            '$' if rest.starts_with("${") => variable(rest),
-            '*' => (Piece::Any, 1),
-            '?' => (Piece::One, 1),
-            other => (Piece::Char(other), other.len_utf8()),
-        };
-        pieces.push(piece);
-        rest = &rest[length..];
+    for piece in pattern::pieces(text, Syntax { wildcards: true, variables: true }) {
+        match piece.map(|(_, piece)| piece) {
+            Ok(pattern::Piece::Text(text)) => pieces.extend(text.chars().map(Piece::Char)),
+            Ok(pattern::Piece::One) => pieces.push(Piece::One),
+            Ok(pattern::Piece::Any | pattern::Piece::Variable { .. }) | Err(_) => {
+                pieces.push(Piece::Any);
+            }
+        }
     }
     pieces
-}
-
-/// The variable at the start of a text, and its length. `${*}`, `${?}` and `${$}`
-/// are those characters, and a default may hold a brace.
-fn variable(text: &str) -> (Piece, usize) {
-    if let [b'$', b'{', literal @ (b'*' | b'?' | b'$'), b'}', ..] = text.as_bytes() {
-        return (Piece::Char(char::from(*literal)), 4);
-    }
-    let end = match (text.find(", '"), text.find('}')) {
-        (Some(default), Some(brace)) if default < brace => {
-            text[default..].find("'}").map(|quote| default + quote + 2)
-        }
-        (_, brace) => brace.map(|brace| brace + 1),
-    };
-    (Piece::Variable, end.unwrap_or(text.len()))
 }
 
 /// A part of the texts that ARNs of one kind have: characters, and at least and at
@@ -108,7 +90,7 @@ fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
     // also stand for nothing.
     let mut before = BTreeSet::new();
     let enter = |before: &mut BTreeSet<usize>, mut at: usize| {
-        while before.insert(at) && matches!(pattern.get(at), Some(Piece::Any | Piece::Variable)) {
+        while before.insert(at) && matches!(pattern.get(at), Some(Piece::Any)) {
             at += 1;
         }
     };
@@ -118,7 +100,7 @@ fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
             match pattern.get(at) {
                 Some(Piece::Char(c)) if characters.contain(*c) => enter(&mut after, at + 1),
                 Some(Piece::One) => enter(&mut after, at + 1),
-                Some(Piece::Any | Piece::Variable) => enter(&mut after, at),
+                Some(Piece::Any) => enter(&mut after, at),
                 Some(Piece::Char(_)) | None => {}
             }
         }
@@ -141,14 +123,6 @@ fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
         }
     }
     before.contains(&pattern.len())
-}
-
-/// Whether the first variable of an ARN stands before its fifth colon, where none
-/// may.
-pub(super) fn has_early_variable(text: &str) -> bool {
-    let pieces = pieces(text);
-    let before = pieces.iter().position(|piece| *piece == Piece::Variable);
-    before.is_some_and(|at| pieces[..at].iter().filter(|p| **p == Piece::Char(':')).count() < 5)
 }
 
 /// Whether there can be a vault whose ARN the pattern matches. An ARN that ends

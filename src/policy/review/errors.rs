@@ -7,7 +7,7 @@ use crate::domain::{AccountId, Region};
 use crate::policy::engine::condition;
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::instant::Instant;
-use crate::policy::engine::pattern::{Pattern, Syntax};
+use crate::policy::engine::pattern::{self, Pattern, Syntax};
 use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, Spanned};
@@ -97,8 +97,8 @@ impl Check<'_> {
             return;
         }
         self.variables(resource);
-        // Told where patterns are compiled.
-        if arn::has_early_variable(text) {
+        // An error is told where patterns are compiled.
+        if pattern::check_resource_variables(text).is_err() {
             return;
         }
         // A field that ends in `*` may reach over the colons that are missing.
@@ -127,13 +127,19 @@ impl Check<'_> {
         self.error("impossible-arn", resource, message);
     }
 
-    /// A statement pasted for several services may name their resources; one
-    /// that is about Glacier's actions alone may not.
+    /// A statement that was written for several services may name their resources;
+    /// one that has only Glacier's actions and only such resources is a mistake.
     fn foreign_resource(&mut self, service: &str, resource: &Spanned<String>) {
-        let actions = &self.statement.actions;
+        let StatementNode { actions, resources, .. } = self.statement;
         let about_glacier =
             |action: &Spanned<String>| action.value.to_ascii_lowercase().starts_with("glacier:");
-        if !actions.not && actions.values.iter().all(about_glacier) {
+        let ours = |resource: &Spanned<String>| {
+            arn::may_name_vault(&resource.value) || arn::may_name_team(&resource.value)
+        };
+        if !actions.not
+            && actions.values.iter().all(about_glacier)
+            && !resources.values.iter().any(ours)
+        {
             let message = format!("Glacier's actions have no resources of the service {service:?}");
             self.error("impossible-arn", resource, message);
         }

@@ -20,6 +20,11 @@ const MANAGED_POLICY_SIZE: usize = 6144;
 /// Glacier's limit on a vault access policy, in bytes.
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
 
+/// How many pieces of patterns a document's conditions may compare at each character
+/// of a request's value. With a value of 4 KiB, the longest that callers may give, that
+/// is a million comparisons: some milliseconds of a thread that serves others, too.
+const COMPARISONS_PER_CHARACTER: usize = 256;
+
 /// Reports the warnings of a document.
 pub(crate) fn find(
     text: &str,
@@ -29,6 +34,7 @@ pub(crate) fn find(
     findings: &mut Vec<Finding>,
 ) {
     size(text, layer, findings);
+    slowness(document, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
             true => ("old-version", "this version of the language has no variables"),
@@ -57,6 +63,34 @@ fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
     if size > limit {
         let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
         findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
+    }
+}
+
+/// Warns of conditions whose patterns take long to match in the worst case.
+fn slowness(document: &Document, findings: &mut Vec<Finding>) {
+    let syntax = Syntax { wildcards: true, variables: document.variables };
+    let conditions = document.statements.iter().flat_map(|statement| &statement.conditions);
+    let patterns = conditions
+        .filter(|condition| matches!(condition.operator.value.kind, Kind::StringLike | Kind::Arn))
+        .flat_map(|condition| &condition.values);
+    let comparisons: Vec<(usize, &Spanned<String>)> = patterns
+        .filter_map(|value| {
+            let pattern = Pattern::parse(&value.value, syntax).ok()?;
+            Some((pattern.comparisons_per_character(), value))
+        })
+        .collect();
+    let sum: usize = comparisons.iter().map(|(count, _)| count).sum();
+    if sum > COMPARISONS_PER_CHARACTER
+        && let Some((_, worst)) = comparisons.iter().max_by_key(|(count, _)| count)
+    {
+        let message = format!(
+            "the conditions of this policy are slow: they may compare {sum} parts of patterns at \
+             each character of a value, and the limit is {COMPARISONS_PER_CHARACTER}; the next \
+             version refuses this policy"
+        );
+        let finding = Finding::warning("slow-patterns", worst.span.clone(), message);
+        findings
+            .push(finding.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
     }
 }
 
@@ -112,31 +146,44 @@ impl Lint<'_> {
                 self.warn("never-matches", &resource.span, message);
             }
         }
+        let mut never_performed: Vec<&Spanned<String>> = Vec::new();
         for action in self.node.actions.values.iter().filter(|_| !self.node.actions.not) {
             let pattern = Pattern::wildcards(&action.value.to_ascii_lowercase());
             let meant = |action: &&&String| pattern.matches_text(action);
             if reached.iter().any(|action| meant(&action)) {
                 continue;
             }
-            let (code, message) = match missed.iter().find(meant) {
+            let message = match missed.iter().find(meant) {
                 None => {
-                    let message = format!("the gateway never performs {}", action.value);
-                    ("action-never-performed", message)
+                    never_performed.push(action);
+                    continue;
                 }
                 Some(missed) if **missed == list_vaults => {
-                    let message = "ListVaults takes no resource: give it a statement on \"*\"";
-                    ("never-matches", message.to_owned())
+                    "ListVaults takes no resource: give it a statement on \"*\"".to_owned()
                 }
-                Some(_) => {
-                    let message = format!(
-                        "{} is about none of the statement's resources: give it its own statement",
-                        action.value
-                    );
-                    ("never-matches", message)
-                }
+                Some(_) => format!(
+                    "{} is about none of the statement's resources: give it its own statement",
+                    action.value
+                ),
             };
-            self.warn(code, &action.span, message);
+            self.warn("never-matches", &action.span, message);
         }
+        self.never_performed(&never_performed);
+    }
+
+    /// One warning for all such actions of a statement: policies that were written for
+    /// AWS have many.
+    fn never_performed(&mut self, actions: &[&Spanned<String>]) {
+        let Some(first) = actions.first() else { return };
+        let names: Vec<&str> = actions.iter().map(|action| action.value.as_str()).collect();
+        let names = names.join(", ");
+        let message = match (actions.len(), self.node.actions.values.len()) {
+            (1, _) => format!("the gateway never performs {names}"),
+            (count, all) => {
+                format!("the gateway never performs {count} of these {all} actions: {names}")
+            }
+        };
+        self.warn("action-never-performed", &first.span, message);
     }
 
     fn resources(&mut self) {
