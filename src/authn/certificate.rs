@@ -14,7 +14,7 @@ use rustls::{
 };
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
-use super::pattern;
+use super::team_table;
 use crate::domain::{CLIENT_CERTIFICATES, Principal};
 
 /// For how long a certificate counts as good once it was looked at. A connection may
@@ -131,7 +131,7 @@ impl CertificateNames {
         let mut subject = None;
         for name in &self.0 {
             let before = teams.len();
-            teams.extend(pattern::teams(table, name));
+            teams.extend(team_table::teams(table, name));
             if teams.len() > before {
                 subject.get_or_insert(name);
             }

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 
-use super::{issuer::Issuer, jwks::Key, jwt};
+use super::{issuer::TrustedIssuer, jwks::Key, jwt};
 use crate::domain::Principal;
 
 /// Tokens that are not seen for this long are forgotten.
@@ -19,7 +19,7 @@ pub(super) struct TokenCache(Cache<[u8; 32], Entry>);
 #[derive(Clone)]
 struct Entry {
     principal: Arc<Principal>,
-    issuer: Arc<Issuer>,
+    issuer: Arc<TrustedIssuer>,
     key: Arc<Key>,
     expires: u64,
 }
@@ -46,7 +46,7 @@ impl TokenCache {
     pub(super) fn insert(
         &self,
         token: &str,
-        issuer: Arc<Issuer>,
+        issuer: Arc<TrustedIssuer>,
         key: Arc<Key>,
         expires: u64,
         principal: Arc<Principal>,
@@ -76,7 +76,7 @@ mod tests {
     /// A cache, an issuer and the key that it publishes.
     struct Fixture {
         cache: TokenCache,
-        issuer: Arc<Issuer>,
+        issuer: Arc<TrustedIssuer>,
         key: Arc<Key>,
         principal: Arc<Principal>,
     }
@@ -88,7 +88,7 @@ mod tests {
             std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
             let mut settings = settings("");
             settings.jwks_file = Some(file);
-            let issuer = Issuer::start("corporate", &settings);
+            let issuer = TrustedIssuer::start("corporate", &settings);
             issuer.keys.first_reading().await;
             let key = issuer.keys.keys().unwrap().iter().next().unwrap().clone();
             let principal = Principal {

@@ -14,7 +14,7 @@ use crate::{config, domain::Principal};
 /// great many signatures checked with one token.
 const MAX_TRIED: usize = 4;
 
-pub(super) struct Issuer {
+pub(super) struct TrustedIssuer {
     pub(super) name: String,
     settings: config::Issuer,
     pub(super) keys: KeyCache,
@@ -29,7 +29,7 @@ pub(super) struct Proof {
     pub(super) expires: u64,
 }
 
-impl Issuer {
+impl TrustedIssuer {
     /// Begins to read the issuer's keys. Must run inside a tokio runtime.
     pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
         let keys = KeyCache::start(name, settings);

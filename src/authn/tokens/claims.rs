@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{jwt::TokenError, pattern};
+use super::jwt::TokenError;
+use crate::authn::team_table;
 use crate::config::{self, Claim};
 use crate::domain::Principal;
 
@@ -25,7 +26,7 @@ pub(super) fn principal(
         _ => return Err(TokenError::Claims),
     };
     let mut teams = claimed_teams(settings, &claims);
-    teams.extend(pattern::teams(&settings.subject_teams, &subject));
+    teams.extend(team_table::teams(&settings.subject_teams, &subject));
     teams.sort();
     teams.dedup();
     if teams.is_empty() {
