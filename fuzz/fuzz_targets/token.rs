@@ -55,6 +55,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(header["alg"], "ES256");
         assert!(["crit", "jku", "jwk", "x5c", "x5u"].iter().all(|name| header.get(name).is_none()));
         assert_eq!(claims["iss"], "https://a.example");
+        assert!(claims.get("cnf").is_none());
         assert!(match &claims["aud"] {
             Value::Array(all) => all.contains(&json!("g")),
             one => one == "g",

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     pki_types::{CertificateDer, UnixTime},
     server::danger::ClientCertVerifier,
@@ -20,6 +21,10 @@ use crate::domain::{CLIENT_CERTIFICATES, Principal};
 /// For how long a certificate counts as good once it was looked at. A connection may
 /// last longer than the certificate that it began with, and than the trust in its CA.
 const LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// The SHA-256 of a certificate in DER form, as a token may name the one that it is bound
+/// to (RFC 8705, section 3.1).
+pub(super) type Thumbprint = [u8; 32];
 
 /// The certificate of a connection's client.
 pub struct ClientCertificate {
@@ -55,6 +60,11 @@ impl ClientCertificate {
             self.verified.set(Instant::now());
         }
         Ok(&self.names)
+    }
+
+    /// The certificate's thumbprint.
+    pub(super) fn thumbprint(&self) -> Option<Thumbprint> {
+        digest(&SHA256, self.chain.first()?).as_ref().try_into().ok()
     }
 }
 

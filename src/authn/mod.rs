@@ -62,21 +62,33 @@ impl Authenticator {
     /// # Errors
     /// See [`CertificateError`].
     pub fn identify(&self, names: &CertificateNames) -> Result<Arc<Principal>, CertificateError> {
-        // Whoever holds a revoked name does not escape by another one.
-        let revoked = |name: &String| self.tokens.is_revoked(CLIENT_CERTIFICATES, name);
-        if names.all().iter().any(revoked) {
+        if self.are_revoked(names) {
             return Err(CertificateError::Revoked);
         }
         let principal = names.principal(&self.certificates);
         principal.map(Arc::new).ok_or_else(|| CertificateError::NotMapped(names.clone()))
     }
 
-    /// The caller that a bearer token proves.
+    /// The caller that a bearer token proves, which came over a connection with this
+    /// client certificate.
     ///
     /// # Errors
     /// See [`TokenError`]; nothing in it repeats the token.
-    pub async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
-        self.tokens.authenticate(token).await
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Arc<Principal>, TokenError> {
+        // One that no longer counts confirms nothing.
+        let thumbprint = certificate
+            .filter(|shown| shown.names().is_ok_and(|names| !self.are_revoked(names)))
+            .and_then(ClientCertificate::thumbprint);
+        self.tokens.authenticate(token, thumbprint).await
+    }
+
+    /// Whether one of the names is revoked: whoever holds it does not escape by another.
+    fn are_revoked(&self, names: &CertificateNames) -> bool {
+        names.all().iter().any(|name| self.tokens.is_revoked(CLIENT_CERTIFICATES, name))
     }
 
     /// Follows the revocation file until dropped.

@@ -23,10 +23,11 @@ pub struct Tls {
 
 impl Tls {
     /// What the types cannot say.
-    pub(super) fn check(&self, mut wrong: impl FnMut(String, &str)) {
+    /// `accepts_tokens`: certificates may then be there only to confirm them.
+    pub(super) fn check(&self, accepts_tokens: bool, mut wrong: impl FnMut(String, &str)) {
         let key = || "server.tls.client_teams".to_owned();
         match (&self.client_ca_file, self.client_teams.is_empty()) {
-            (Some(_), true) => wrong(
+            (Some(_), true) if !accepts_tokens => wrong(
                 key(),
                 "map callers' certificates to teams, such as \"spiffe://example.org/ns/media/sa/*\" = [\"media\"]",
             ),

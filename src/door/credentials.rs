@@ -13,7 +13,10 @@ use time::OffsetDateTime;
 
 use super::reply::Refusal;
 use crate::{
-    authn::sigv4::{SignatureError, SignedRequest},
+    authn::{
+        ClientCertificate,
+        sigv4::{SignatureError, SignedRequest},
+    },
     domain::{Principal, Region},
     gateway::Gateway,
     http::call,
@@ -51,7 +54,9 @@ pub(super) async fn prove(
     }
     let scheme = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
-        let principal = gateway.authenticator.authenticate(call::bearer(request)?).await?;
+        let certificate = request.conn_data::<ClientCertificate>();
+        let token = call::bearer(request)?;
+        let principal = gateway.authenticator.authenticate(token, certificate).await?;
         let has_body = is_some(&read(payload).await?);
         return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }

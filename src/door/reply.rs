@@ -86,6 +86,7 @@ impl From<Problem> for Refusal {
             Code::TokenInvalid
             | Code::TokenNotYetValid
             | Code::TokenRevoked
+            | Code::TokenBound
             | Code::TokenWithoutTeam
             | Code::CertificateNotMapped
             | Code::CertificateInvalid

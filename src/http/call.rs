@@ -55,7 +55,10 @@ impl FromRequest for Call {
             };
             let principal = match certified(&request, &gateway)? {
                 Some(principal) => principal,
-                None => gateway.authenticator.authenticate(bearer(&request)?).await?,
+                None => {
+                    let certificate = request.conn_data::<ClientCertificate>();
+                    gateway.authenticator.authenticate(bearer(&request)?, certificate).await?
+                }
             };
             Ok(Self::new(&request, gateway, recorder, principal))
         })

@@ -70,6 +70,11 @@ pub enum TokenError {
         "The token names no team; ask its issuer to add the team claim that the gateway is configured for."
     )]
     NoTeam,
+    /// `cnf` names a key or certificate that the connection has not shown.
+    #[error(
+        "The token is bound to a key (its claim cnf). Send it over a connection with the client certificate that its x5t#S256 names; this gateway checks no other binding."
+    )]
+    Bound,
     /// The token or its subject is on the gateway's list of revoked ones.
     #[error("The token or its subject has been revoked; ask the gateway's operators.")]
     Revoked,

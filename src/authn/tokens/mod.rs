@@ -2,9 +2,11 @@
 //!
 //! A token is looked up among those remembered (`token_cache`); else it is read (`jwt`)
 //! strictly, its `iss` chooses the `issuer`, whose keys (`key_cache`) verify it, and its
-//! `claims` are mapped. Revocations (`revoked_tokens`) are asked every time.
+//! `claims` are mapped. Every time, revocations (`revoked_tokens`) are asked, and a token
+//! that is bound to a certificate (`confirmation`) must come with it.
 
 mod claims;
+mod confirmation;
 mod issuer;
 mod jwks;
 mod jwks_source;
@@ -23,12 +25,10 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use self::{jwt::TokenError, revoked_tokens::UnusableRevocations};
 
 use self::{
-    issuer::{Proof, TrustedIssuer},
-    jwt::Token,
-    revoked_tokens::RevokedTokens,
-    token_cache::TokenCache,
+    issuer::TrustedIssuer, jwt::Token, revoked_tokens::RevokedTokens, token_cache::TokenCache,
 };
 use crate::{
+    authn::certificate::Thumbprint,
     config::{self, Settings},
     domain::{CLIENT_CERTIFICATES, Principal},
 };
@@ -56,28 +56,35 @@ impl TokenVerifier {
         Ok(Self { issuers: issuers.collect(), remembered, revoked })
     }
 
-    /// The caller that a bearer token proves.
+    /// The caller that a bearer token proves, which came over a connection with the
+    /// client certificate of this thumbprint.
     ///
     /// # Errors
     /// See [`TokenError`]; nothing in it repeats the token.
-    pub(super) async fn authenticate(&self, token: &str) -> Result<Arc<Principal>, TokenError> {
-        let principal = match self.remembered.get(token) {
-            Some(principal) => principal,
-            None => self.verify(token).await?,
+    pub(super) async fn authenticate(
+        &self,
+        text: &str,
+        certificate: Option<Thumbprint>,
+    ) -> Result<Arc<Principal>, TokenError> {
+        let proof = match self.remembered.get(text) {
+            Some(proof) => {
+                proof.confirm(certificate)?;
+                proof
+            }
+            None => {
+                let token = Token::read(text)?;
+                let issuer = self.issuers.get(token.claimed_issuer()?);
+                let issuer = issuer.ok_or(TokenError::UnknownIssuer)?;
+                let proof = issuer.verify(&token).await?;
+                proof.confirm(certificate)?;
+                self.remembered.insert(text, issuer.clone(), proof.clone());
+                proof
+            }
         };
-        if self.revoked.cover(&principal) {
+        if self.revoked.cover(&proof.principal) {
             return Err(TokenError::Revoked);
         }
-        Ok(principal)
-    }
-
-    async fn verify(&self, text: &str) -> Result<Arc<Principal>, TokenError> {
-        let token = Token::read(text)?;
-        let issuer = self.issuers.get(token.claimed_issuer()?).ok_or(TokenError::UnknownIssuer)?;
-        let Proof { principal, key, expires } = issuer.verify(&token).await?;
-        let principal = Arc::new(principal);
-        self.remembered.insert(text, issuer.clone(), key, expires, principal.clone());
-        Ok(principal)
+        Ok(proof.principal)
     }
 
     /// Whether the subject of an issuer is revoked.
@@ -127,7 +134,8 @@ fn revoked_tokens(settings: &Settings) -> Result<RevokedTokens, UnusableRevocati
 }
 
 /// The caller that a token proves by the keys of a JWK Set alone, under the
-/// settings of the issuer known as `name`. Nothing is read, remembered or revoked.
+/// settings of the issuer known as `name`. Nothing is read, remembered or revoked, and
+/// no certificate was shown.
 ///
 /// # Errors
 /// See [`TokenError`]; [`TokenError::KeysUnavailable`] if `jwks` is not a JWK Set.
@@ -141,5 +149,8 @@ pub fn verify(
     let keys = jwks::parse(jwks).map_err(|_| TokenError::KeysUnavailable)?;
     let keys: Vec<Arc<jwks::Key>> = keys.into_iter().map(Arc::new).collect();
     let (verified, _) = issuer::verify(&token, keys.iter(), settings)?;
-    claims::principal(name, settings, verified.claims)
+    match confirmation::bound_to(&verified.claims)? {
+        None => claims::principal(name, settings, verified.claims),
+        Some(_) => Err(TokenError::Bound),
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::{
-    test_tokens::{ISSUER, Signer, claims, claims_with, jwk_set, settings},
+    test_tokens::{ISSUER, Signer, base64, claims, claims_with, jwk_set, settings},
     *,
 };
 
@@ -43,10 +43,10 @@ async fn a_token_of_a_known_issuer_proves_its_caller() {
     assert!(verifier.has_keys());
     assert_eq!(verifier.issuers().collect::<Vec<_>>(), [("corporate", true)]);
     let token = signer.token(&claims());
-    let caller = verifier.authenticate(&token).await.unwrap();
+    let caller = verifier.authenticate(&token, None).await.unwrap();
     assert_eq!((caller.issuer.as_str(), caller.subject.as_str()), ("corporate", "encoder"));
     assert_eq!(caller.teams, ["media"]);
-    assert!(Arc::ptr_eq(&caller, &verifier.authenticate(&token).await.unwrap()));
+    assert!(Arc::ptr_eq(&caller, &verifier.authenticate(&token, None).await.unwrap()));
     verifier.forget();
     assert!(verifier.remembered.get(&token).is_none());
     for (claims, error) in [
@@ -59,11 +59,11 @@ async fn a_token_of_a_known_issuer_proves_its_caller() {
     ] {
         let token = signer.token(&claims);
         for _ in 0..2 {
-            assert_eq!(verifier.authenticate(&token).await, Err(error), "{claims}");
+            assert_eq!(verifier.authenticate(&token, None).await, Err(error), "{claims}");
         }
     }
     for text in ["", "x", "..", &format!("{token}A")] {
-        assert!(verifier.authenticate(text).await.is_err(), "{text}");
+        assert!(verifier.authenticate(text, None).await.is_err(), "{text}");
     }
 }
 
@@ -75,10 +75,38 @@ async fn a_revoked_token_proves_nobody_though_it_is_remembered() {
     let verifier = verifier(directory.path()).await;
     let token = signer.token(&claims_with("jti", json!("7f0c")));
     for _ in 0..2 {
-        assert_eq!(verifier.authenticate(&token).await, Err(TokenError::Revoked));
+        assert_eq!(verifier.authenticate(&token, None).await, Err(TokenError::Revoked));
     }
     let other = signer.token(&claims_with("jti", json!("7f0d")));
-    assert!(verifier.authenticate(&other).await.is_ok());
+    assert!(verifier.authenticate(&other, None).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_bound_token_comes_with_its_certificate_also_when_it_is_remembered() {
+    let signer = Signer::es256("a");
+    let directory = directory(&[&signer], "{}");
+    let verifier = verifier(directory.path()).await;
+    let own = [7; 32];
+    let bound = |confirmation| signer.token(&claims_with("cnf", confirmation));
+    let token = bound(json!({"x5t#S256": base64(own)}));
+    let refused = Err(TokenError::Bound);
+    for certificate in [None, Some([8; 32])] {
+        assert_eq!(verifier.authenticate(&token, certificate).await, refused);
+        assert!(verifier.remembered.get(&token).is_none());
+    }
+    assert!(verifier.authenticate(&token, Some(own)).await.is_ok());
+    assert!(verifier.remembered.get(&token).is_some());
+    for certificate in [None, Some([8; 32])] {
+        assert_eq!(verifier.authenticate(&token, certificate).await, refused);
+    }
+    assert!(verifier.authenticate(&token, Some(own)).await.is_ok());
+    let key = bound(json!({"jkt": base64(own)}));
+    assert_eq!(verifier.authenticate(&key, Some(own)).await, refused);
+    assert!(verifier.remembered.get(&key).is_none());
+    for token in [token, key] {
+        let verified = verify(&token, &jwk_set(&[&signer]), "corporate", &settings(""));
+        assert_eq!(verified, Err(TokenError::Bound));
+    }
 }
 
 #[tokio::test]
@@ -89,7 +117,7 @@ async fn an_issuer_without_keys_is_noticed() {
     assert!(!verifier.has_keys());
     assert_eq!(verifier.issuers().collect::<Vec<_>>(), [("corporate", false)]);
     let token = Signer::es256("a").token(&claims());
-    assert_eq!(verifier.authenticate(&token).await, Err(TokenError::KeysUnavailable));
+    assert_eq!(verifier.authenticate(&token, None).await, Err(TokenError::KeysUnavailable));
 }
 
 #[test]
