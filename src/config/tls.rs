@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::issuers::check_teams;
+
 /// `[server.tls]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,10 +39,8 @@ impl Tls {
             ),
             _ => {}
         }
-        if self.client_teams.iter().any(|(name, teams)| {
-            name.is_empty() || teams.is_empty() || teams.iter().any(String::is_empty)
-        }) {
-            wrong(key(), "give each pattern at least one team");
+        if let Err(message) = check_teams(&self.client_teams) {
+            wrong(key(), &message);
         }
     }
 }

@@ -4,7 +4,9 @@
 mod ids;
 mod operation;
 mod principal;
+mod team;
 
 pub use ids::{AccountId, InvalidId, Region, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
 pub use principal::{CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, TEAM_ARN};
+pub use team::{InvalidTeam, check_team};

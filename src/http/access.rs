@@ -18,8 +18,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::Operation,
-    domain::Principal,
+    domain::{Operation, Principal, check_team},
     policy::{Access, Resource, Simulation},
 };
 
@@ -175,6 +174,8 @@ fn simulated(
     let mut principal = caller.clone();
     let mut other = false;
     if let Some(team) = team {
+        check_team(&team)
+            .map_err(|error| Problem::new(Code::InvalidParameter, format!("\"team\": {error}.")))?;
         other = !caller.teams.contains(&team);
         if other {
             call.may_simulate(&team)?;

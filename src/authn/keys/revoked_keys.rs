@@ -6,6 +6,7 @@ use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::access_key::AccessKey;
+use crate::domain::check_team;
 
 /// What the revocation file says. An empty one revokes nothing.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -27,10 +28,15 @@ impl RevokedKeys {
     /// Reads the file's text.
     ///
     /// # Errors
-    /// A sentence saying what is wrong. An ID that no key can have is an error,
-    /// because a mistyped revocation would revoke nothing.
+    /// A sentence saying what is wrong. An ID or a team that no key can have is an
+    /// error, because a mistyped revocation would revoke nothing.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let revoked: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if let Some((team, why)) =
+            revoked.teams.keys().find_map(|team| Some((team, check_team(team).err()?)))
+        {
+            return Err(format!("{team:?} is not a team: {why}"));
+        }
         match revoked.ids.iter().find(|id| id.parse::<AccessKey>().is_err()) {
             None => Ok(revoked),
             Some(id) => Err(format!("no gateway key has the ID {id:?}")),
@@ -101,6 +107,7 @@ mod tests {
             r#"{"teams": ["media"]}"#,
             r#"{"teams": {"a": "2026-11-24T00:00:00Z", "a": "2026-11-23T00:00:00Z"}}"#,
             r#"{"issuedBefore": "yesterday"}"#,
+            r#"{"teams": {"media/eu": "2026-11-24T00:00:00Z"}}"#,
         ] {
             assert!(RevokedKeys::parse(text.as_bytes()).is_err(), "{text}");
         }

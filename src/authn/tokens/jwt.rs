@@ -65,9 +65,9 @@ pub enum TokenError {
         "The token lacks one of the claims iss, sub, aud, exp and those that its type or this gateway requires, or one has the wrong form."
     )]
     Claims,
-    /// The team claim is missing.
+    /// The team claim is missing, or none of its values can name a team.
     #[error(
-        "The token names no team; ask its issuer to add the team claim that the gateway is configured for."
+        "The token names no team; ask its issuer to add the team claim that the gateway is configured for. A team's name has 1 to 128 characters of A-Z, a-z, 0-9 and _+=,.@:-."
     )]
     NoTeam,
     /// `cnf` names a key or certificate that the connection has not shown.
