@@ -15,7 +15,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use self::issuer::Issuer;
+use self::issuer::DevIssuer;
 use crate::{
     app::{self, Running, StartError},
     authn::GatewayKeys,
@@ -59,7 +59,7 @@ pub struct Dev {
     pub facts: Facts,
     gateway: Running,
     simulator: simulator::Running,
-    issuer: Issuer,
+    issuer: DevIssuer,
     _directory: TempDir,
 }
 
@@ -178,7 +178,7 @@ impl Dev {
             vaults.push(VaultFacts { name, uploads: uploads.collect() });
         }
 
-        let issuer = Issuer::start(bind(4))?;
+        let issuer = DevIssuer::start(bind(4))?;
         let directory = TempDir::with_prefix("glacier-gateway-dev-")?;
         let policies = directory.path().join("policies");
         std::fs::create_dir_all(policies.join("teams"))?;

@@ -37,7 +37,10 @@ impl FromRequest for Call {
             };
             let principal = match certified(&request, gateway)? {
                 Some(principal) => principal,
-                None => gateway.authenticator.authenticate(bearer(&request)?).await?,
+                None => {
+                    let certificate = request.conn_data::<ClientCertificate>();
+                    gateway.authenticator.authenticate(bearer(&request)?, certificate).await?
+                }
             };
             let context = context(&request, arrival.peer)?;
             Ok(Call::new(Arc::clone(gateway), principal, context, arrival.recorder))

@@ -73,6 +73,8 @@ codes! {
     TokenNotYetValid = "token-not-yet-valid", UNAUTHORIZED, "The bearer token is not valid yet";
     /// The operators withdrew the token or its subject.
     TokenRevoked = "token-revoked", UNAUTHORIZED, "The bearer token is revoked";
+    /// The token is bound to a key or certificate that did not come with it.
+    TokenBound = "token-bound", UNAUTHORIZED, "The bearer token is bound to a key";
     /// The token is valid but names no team.
     TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
     /// The client certificate is good and belongs to no team, and there is no token.
@@ -246,6 +248,7 @@ impl From<TokenError> for Problem {
         let code = match error {
             TokenError::Expired | TokenError::TooOld => Code::TokenExpired,
             TokenError::Revoked => Code::TokenRevoked,
+            TokenError::Bound => Code::TokenBound,
             TokenError::NotYetValid => Code::TokenNotYetValid,
             TokenError::NoTeam => Code::TokenWithoutTeam,
             TokenError::KeysUnavailable => Code::IssuerUnavailable,

@@ -378,9 +378,15 @@ fn an_error_refuses_the_whole_folder_and_says_where() {
 #[test]
 fn policies_where_none_are_read_are_errors() {
     let good = policy(&allow("glacier:Abort*", "photos"));
-    for misplaced in
-        ["a.json", "team/a.json", "teams/a/b/c.json", "guardrails/a/b.json", "vault/a.json"]
-    {
+    for misplaced in [
+        "a.json",
+        "team/a.json",
+        "teams/a/b/c.json",
+        "guardrails/a/b.json",
+        "vault/a.json",
+        "teams/a b.json",
+        "teams/a*/b.json",
+    ] {
         let errors = errors(&[("teams/a.json", &good), (misplaced, &good)]);
         assert!(errors.iter().any(|error| error.code == "misplaced"), "{misplaced} {errors:?}");
     }

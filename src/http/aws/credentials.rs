@@ -13,7 +13,10 @@ use time::OffsetDateTime;
 
 use super::reply::Exception;
 use crate::{
-    authn::sigv4::{SignatureError, SignedRequest},
+    authn::{
+        ClientCertificate,
+        sigv4::{SignatureError, SignedRequest},
+    },
     domain::{Principal, Region},
     gateway::Gateway,
     http::{body::BODY_TIMEOUT, caller},
@@ -49,7 +52,9 @@ pub(super) async fn prove(
     }
     let scheme = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
-        let principal = gateway.authenticator.authenticate(caller::bearer(request)?).await?;
+        let certificate = request.conn_data::<ClientCertificate>();
+        let token = caller::bearer(request)?;
+        let principal = gateway.authenticator.authenticate(token, certificate).await?;
         let has_body = is_some(&read(payload).await?);
         return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }

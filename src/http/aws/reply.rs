@@ -93,6 +93,7 @@ impl From<Problem> for Exception {
             Code::TokenInvalid
             | Code::TokenNotYetValid
             | Code::TokenRevoked
+            | Code::TokenBound
             | Code::TokenWithoutTeam
             | Code::CertificateNotMapped
             | Code::CertificateInvalid

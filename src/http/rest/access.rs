@@ -17,8 +17,7 @@ use super::{
     openapi::{BodyProblems, LocalProblems},
 };
 use crate::{
-    domain::Operation,
-    domain::Principal,
+    domain::{Operation, Principal, check_team},
     gateway::Call,
     policy::{Access, Resource, Simulation},
 };
@@ -165,6 +164,8 @@ fn simulated(
     let mut principal = caller.clone();
     let mut other = false;
     if let Some(team) = team {
+        check_team(&team)
+            .map_err(|error| Problem::new(Code::InvalidParameter, format!("\"team\": {error}.")))?;
         other = !caller.teams.contains(&team);
         if other {
             call.may_simulate(&team)?;

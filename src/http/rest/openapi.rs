@@ -204,6 +204,7 @@ const REPLIES: [(&str, &[Code]); 12] = [
             Code::TokenExpired,
             Code::TokenNotYetValid,
             Code::TokenRevoked,
+            Code::TokenBound,
             Code::TokenWithoutTeam,
             Code::CertificateNotMapped,
             Code::CertificateInvalid,

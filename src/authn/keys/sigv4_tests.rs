@@ -49,7 +49,7 @@ fn verify_suite_case(case: &Case) -> Result<(), SignatureError> {
 #[test]
 fn the_published_suite_verifies_but_for_what_the_door_refuses() {
     let suite: Vec<Case> =
-        serde_json::from_str(include_str!("../../tests/data/sigv4-suite.json")).unwrap();
+        serde_json::from_str(include_str!("../../../tests/data/sigv4-suite.json")).unwrap();
     let refused = BTreeMap::from([
         // A header given twice.
         ("get-header-key-duplicate", "Incomplete"),

@@ -15,9 +15,8 @@ use secrecy::{SecretString, zeroize::Zeroizing};
 use time::OffsetDateTime;
 
 use super::{
-    AccessKey,
-    access_key::InvalidAccessKey,
-    revocations::Revocations,
+    access_key::{AccessKey, InvalidAccessKey},
+    revoked_keys::RevokedKeys,
     sigv4::{Authorization, SignatureError, SignedRequest},
 };
 use crate::{
@@ -37,7 +36,7 @@ pub struct GatewayKeys {
     /// By number.
     master_keys: BTreeMap<u8, hmac::Key>,
     clock_skew: time::Duration,
-    revocations: Option<Reloaded<Revocations, UnusableKeys>>,
+    revocations: Option<Reloaded<RevokedKeys, UnusableKeys>>,
 }
 
 /// Why a signed request proves no caller.
@@ -172,7 +171,7 @@ impl GatewayKeys {
         if now >= key.expires {
             return Err(KeyError::Expired);
         }
-        if self.revocations.as_ref().is_some_and(|list| list.load().revoke(id, &key)) {
+        if self.revocations.as_ref().is_some_and(|list| list.load().covers(id, &key)) {
             return Err(KeyError::Revoked);
         }
         let principal = Principal {
@@ -229,14 +228,14 @@ fn master_key(file: &[u8]) -> Result<hmac::Key, String> {
 }
 
 /// The revocations in `file`.
-fn revocations(file: &Path) -> Result<Reloaded<Revocations, UnusableKeys>, UnusableKeys> {
+fn revocations(file: &Path) -> Result<Reloaded<RevokedKeys, UnusableKeys>, UnusableKeys> {
     let path = file.to_owned();
     Reloaded::read("keys.revocation_file", vec![path.clone()], move |contents| {
-        Revocations::parse(&contents[0])
+        RevokedKeys::parse(&contents[0])
             .map_err(|problem| UnusableKeys { path: path.clone(), problem })
     })
 }
 
 #[cfg(test)]
-#[path = "keys_tests.rs"]
+#[path = "gateway_keys_tests.rs"]
 mod tests;

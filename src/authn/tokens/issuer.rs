@@ -3,33 +3,50 @@
 use std::sync::Arc;
 
 use super::{
-    claims,
+    claims, confirmation,
     jwks::Key,
     jwt::{Token, TokenError, Verified},
     key_cache::{Asked, KeyCache},
 };
-use crate::{config, domain::Principal};
+use crate::{authn::certificate::Thumbprint, config, domain::Principal};
 
 /// How many keys are tried on a token that names none, so that nobody can have a
 /// great many signatures checked with one token.
 const MAX_TRIED: usize = 4;
 
-pub(super) struct Issuer {
+pub(super) struct TrustedIssuer {
     pub(super) name: String,
     settings: config::Issuer,
     pub(super) keys: KeyCache,
 }
 
 /// A principal and what it rests on.
+#[derive(Clone)]
 pub(super) struct Proof {
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
+    /// The certificate that the caller must show with the token.
+    pub(super) bound_to: Option<Thumbprint>,
     /// The key that verified the token.
     pub(super) key: Arc<Key>,
     /// When the token ends, in seconds since 1970.
     pub(super) expires: u64,
 }
 
-impl Issuer {
+impl Proof {
+    /// Checks that the token came over a connection with the certificate that it is
+    /// bound to, if it is bound to one.
+    ///
+    /// # Errors
+    /// [`TokenError::Bound`]
+    pub(super) fn confirm(&self, certificate: Option<Thumbprint>) -> Result<(), TokenError> {
+        match self.bound_to.is_none() || self.bound_to == certificate {
+            true => Ok(()),
+            false => Err(TokenError::Bound),
+        }
+    }
+}
+
+impl TrustedIssuer {
     /// Begins to read the issuer's keys. Must run inside a tokio runtime.
     pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
         let keys = KeyCache::start(name, settings);
@@ -59,9 +76,10 @@ impl Issuer {
             }
             Ok(verified) => verified,
         };
+        let bound_to = confirmation::bound_to(&verified.claims)?;
         let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
         tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");
-        Ok(Proof { principal, key, expires: verified.expires })
+        Ok(Proof { principal: Arc::new(principal), bound_to, key, expires: verified.expires })
     }
 
     fn verify_with_known_keys(

@@ -7,6 +7,8 @@ use data_encoding::BASE32_NOPAD;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::domain::{InvalidTeam, check_team};
+
 /// The first characters of every ID: a mark by which secret scanners find keys,
 /// and the version of what follows.
 const PREFIX: &str = "GGK1";
@@ -45,8 +47,14 @@ pub struct AccessKey {
 
 /// The team or the subject cannot stand in a key's ID, or the text is no key's ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct InvalidAccessKey(&'static str);
+pub enum InvalidAccessKey {
+    /// The team.
+    #[error(transparent)]
+    Team(#[from] InvalidTeam),
+    /// Anything else, in a sentence.
+    #[error("{0}")]
+    Other(&'static str),
+}
 
 impl AccessKey {
     /// The ID, in AWS's alphabet for access key IDs.
@@ -56,15 +64,15 @@ impl AccessKey {
     /// or after 2105.
     pub fn id(&self) -> Result<String, InvalidAccessKey> {
         let Self { master_key, team, subject, issued, expires, nonce } = self;
-        check_name(team, "_+=,.@:-")?;
-        // A subject ends the caller's ARN and may have segments.
-        check_name(subject, "_+=,.@:-/")?;
+        check_team(team)?;
+        check_subject(subject)?;
         if team.len() + subject.len() > MAX_NAMES {
-            return Err(InvalidAccessKey("team and subject have at most 63 characters together"));
+            let message = "team and subject have at most 63 characters together";
+            return Err(InvalidAccessKey::Other(message));
         }
         let seconds = |moment: &OffsetDateTime| {
             u32::try_from(moment.unix_timestamp())
-                .map_err(|_| InvalidAccessKey("a key's dates lie between 1970 and 2105"))
+                .map_err(|_| InvalidAccessKey::Other("a key's dates lie between 1970 and 2105"))
         };
         let mut bytes = vec![*master_key];
         bytes.extend(seconds(issued)?.to_be_bytes());
@@ -104,18 +112,18 @@ impl FromStr for AccessKey {
             };
             (key.id().ok()? == id).then_some(key)
         };
-        read().ok_or(InvalidAccessKey("this is no gateway key's ID"))
+        read().ok_or(InvalidAccessKey::Other("this is not a gateway key's ID"))
     }
 }
 
-fn check_name(name: &str, punctuation: &str) -> Result<(), InvalidAccessKey> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || punctuation.contains(c);
-    if !name.is_empty() && name.chars().all(allowed) {
+/// A subject ends the caller's ARN and may have segments.
+fn check_subject(subject: &str) -> Result<(), InvalidAccessKey> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:-/".contains(c);
+    if !subject.is_empty() && subject.chars().all(allowed) {
         Ok(())
     } else {
-        Err(InvalidAccessKey(
-            "team and subject are made of A-Z, a-z, 0-9 and _+=,.@:- (a subject also of /)",
-        ))
+        let message = "a subject is made of A-Z, a-z, 0-9 and _+=,.@:-/";
+        Err(InvalidAccessKey::Other(message))
     }
 }
 

@@ -71,16 +71,16 @@ fn a_key_does_not_make_up_for_header_or_claims() {
 }
 
 /// An issuer whose keys are in `file`, which is read every few milliseconds.
-async fn issuer(file: &Path) -> Issuer {
+async fn issuer(file: &Path) -> TrustedIssuer {
     let mut settings = settings("");
     settings.jwks_file = Some(file.to_owned());
     settings.keys_refresh = Duration::from_millis(10);
-    let issuer = Issuer::start("corporate", &settings);
+    let issuer = TrustedIssuer::start("corporate", &settings);
     issuer.keys.first_reading().await;
     issuer
 }
 
-async fn outcome(issuer: &Issuer, text: &str) -> Result<String, TokenError> {
+async fn outcome(issuer: &TrustedIssuer, text: &str) -> Result<String, TokenError> {
     let proof = in_time(issuer.verify(&Token::read(text)?)).await?;
     Ok(format!("{} of {}", proof.principal.subject, proof.principal.issuer))
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
-use super::AccessKey;
+use super::access_key::AccessKey;
+use crate::domain::check_team;
 
 /// What the revocation file says. An empty one revokes nothing.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct Revocations {
+pub(super) struct RevokedKeys {
     /// Single keys.
     ids: BTreeSet<String>,
     /// Of each team, the keys issued before a moment.
@@ -23,22 +24,27 @@ pub(super) struct Revocations {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 struct Moment(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
 
-impl Revocations {
+impl RevokedKeys {
     /// Reads the file's text.
     ///
     /// # Errors
-    /// A sentence saying what is wrong. An ID that no key can have is an error,
-    /// because a mistyped revocation would revoke nothing.
+    /// A sentence saying what is wrong. An ID or a team that no key can have is an
+    /// error, because a mistyped revocation would revoke nothing.
     pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
-        let revocations: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        match revocations.ids.iter().find(|id| id.parse::<AccessKey>().is_err()) {
-            None => Ok(revocations),
+        let revoked: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if let Some((team, why)) =
+            revoked.teams.keys().find_map(|team| Some((team, check_team(team).err()?)))
+        {
+            return Err(format!("{team:?} is not a team: {why}"));
+        }
+        match revoked.ids.iter().find(|id| id.parse::<AccessKey>().is_err()) {
+            None => Ok(revoked),
             Some(id) => Err(format!("no gateway key has the ID {id:?}")),
         }
     }
 
-    /// Whether `key`, whose ID is `id`, is revoked.
-    pub(super) fn revoke(&self, id: &str, key: &AccessKey) -> bool {
+    /// Whether `key`, whose ID is `id`, is among them.
+    pub(super) fn covers(&self, id: &str, key: &AccessKey) -> bool {
         let issued_before = |moment: &Moment| key.issued < moment.0;
         self.ids.contains(id)
             || self.teams.get(&key.team).is_some_and(issued_before)
@@ -67,7 +73,7 @@ mod tests {
     }
 
     fn revoked(text: &str, team: &str) -> bool {
-        Revocations::parse(text.as_bytes()).unwrap().revoke(&key(team).id().unwrap(), &key(team))
+        RevokedKeys::parse(text.as_bytes()).unwrap().covers(&key(team).id().unwrap(), &key(team))
     }
 
     #[test]
@@ -101,8 +107,9 @@ mod tests {
             r#"{"teams": ["media"]}"#,
             r#"{"teams": {"a": "2026-11-24T00:00:00Z", "a": "2026-11-23T00:00:00Z"}}"#,
             r#"{"issuedBefore": "yesterday"}"#,
+            r#"{"teams": {"media/eu": "2026-11-24T00:00:00Z"}}"#,
         ] {
-            assert!(Revocations::parse(text.as_bytes()).is_err(), "{text}");
+            assert!(RevokedKeys::parse(text.as_bytes()).is_err(), "{text}");
         }
     }
 }

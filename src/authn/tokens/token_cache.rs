@@ -6,22 +6,21 @@ use std::{sync::Arc, time::Duration};
 use aws_lc_rs::digest::{SHA256, digest};
 use moka::sync::Cache;
 
-use super::{issuer::Issuer, jwks::Key, jwt};
-use crate::domain::Principal;
+use super::{
+    issuer::{Proof, TrustedIssuer},
+    jwt,
+};
 
 /// Tokens that are not seen for this long are forgotten.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// Principals by the SHA-256 of the token that proved them. Tokens themselves are
-/// not kept.
+/// What tokens prove, by their SHA-256. Tokens themselves are not kept.
 pub(super) struct TokenCache(Cache<[u8; 32], Entry>);
 
 #[derive(Clone)]
 struct Entry {
-    principal: Arc<Principal>,
-    issuer: Arc<Issuer>,
-    key: Arc<Key>,
-    expires: u64,
+    issuer: Arc<TrustedIssuer>,
+    proof: Proof,
 }
 
 impl TokenCache {
@@ -29,29 +28,22 @@ impl TokenCache {
         Self(Cache::builder().max_capacity(size).time_to_idle(IDLE).build())
     }
 
-    /// The principal of a token seen before, while the token has not ended and its
+    /// What a token seen before proves, while the token has not ended and its
     /// key is still published.
-    pub(super) fn get(&self, token: &str) -> Option<Arc<Principal>> {
+    pub(super) fn get(&self, token: &str) -> Option<Proof> {
         let name = name(token);
-        let entry = self.0.get(&name)?;
-        let valid = jwt::now() < entry.expires as f64
-            && entry.issuer.keys.keys().is_some_and(|keys| keys.contains(&entry.key));
+        let Entry { issuer, proof } = self.0.get(&name)?;
+        let valid = jwt::now() < proof.expires as f64
+            && issuer.keys.keys().is_some_and(|keys| keys.contains(&proof.key));
         if !valid {
             self.0.invalidate(&name);
             return None;
         }
-        Some(entry.principal)
+        Some(proof)
     }
 
-    pub(super) fn insert(
-        &self,
-        token: &str,
-        issuer: Arc<Issuer>,
-        key: Arc<Key>,
-        expires: u64,
-        principal: Arc<Principal>,
-    ) {
-        self.0.insert(name(token), Entry { principal, issuer, key, expires });
+    pub(super) fn insert(&self, token: &str, issuer: Arc<TrustedIssuer>, proof: Proof) {
+        self.0.insert(name(token), Entry { issuer, proof });
     }
 
     pub(super) fn clear(&self) {
@@ -69,14 +61,18 @@ fn name(token: &str) -> [u8; 32] {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{
-        super::test_tokens::{Signer, jwk_set, now, settings},
+        super::{
+            jwks::Key,
+            test_tokens::{Signer, jwk_set, now, settings},
+        },
         *,
     };
+    use crate::domain::Principal;
 
     /// A cache, an issuer and the key that it publishes.
     struct Fixture {
         cache: TokenCache,
-        issuer: Arc<Issuer>,
+        issuer: Arc<TrustedIssuer>,
         key: Arc<Key>,
         principal: Arc<Principal>,
     }
@@ -88,7 +84,7 @@ mod tests {
             std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
             let mut settings = settings("");
             settings.jwks_file = Some(file);
-            let issuer = Issuer::start("corporate", &settings);
+            let issuer = TrustedIssuer::start("corporate", &settings);
             issuer.keys.first_reading().await;
             let key = issuer.keys.keys().unwrap().iter().next().unwrap().clone();
             let principal = Principal {
@@ -103,8 +99,9 @@ mod tests {
         }
 
         fn insert(&self, token: &str, key: &Arc<Key>, expires: u64) {
-            let (issuer, principal) = (self.issuer.clone(), self.principal.clone());
-            self.cache.insert(token, issuer, key.clone(), expires, principal);
+            let (principal, key) = (self.principal.clone(), key.clone());
+            let proof = Proof { principal, bound_to: None, key, expires };
+            self.cache.insert(token, self.issuer.clone(), proof);
         }
     }
 
@@ -112,12 +109,12 @@ mod tests {
     async fn a_token_is_remembered_by_all_of_its_text() {
         let known = Fixture::start().await;
         known.insert("h.c.s", &known.key, now() + 600);
-        assert!(Arc::ptr_eq(&known.cache.get("h.c.s").unwrap(), &known.principal));
+        assert!(Arc::ptr_eq(&known.cache.get("h.c.s").unwrap().principal, &known.principal));
         for other in ["", "h.c.t", "h.d.s", "i.c.s", "h.c.s ", "h.c", "H.c.s"] {
-            assert_eq!(known.cache.get(other), None, "{other}");
+            assert!(known.cache.get(other).is_none(), "{other}");
         }
         known.cache.clear();
-        assert_eq!(known.cache.get("h.c.s"), None);
+        assert!(known.cache.get("h.c.s").is_none());
     }
 
     #[tokio::test]
@@ -125,7 +122,7 @@ mod tests {
         let known = Fixture::start().await;
         for expires in [0, now() - 60, now()] {
             known.insert("h.c.s", &known.key, expires);
-            assert_eq!(known.cache.get("h.c.s"), None, "{expires}");
+            assert!(known.cache.get("h.c.s").is_none(), "{expires}");
         }
     }
 
@@ -134,6 +131,6 @@ mod tests {
         let known = Fixture::start().await;
         // Of the same name, and not the one that is published.
         known.insert("h.c.s", &Signer::es256("a").public(), now() + 600);
-        assert_eq!(known.cache.get("h.c.s"), None);
+        assert!(known.cache.get("h.c.s").is_none());
     }
 }

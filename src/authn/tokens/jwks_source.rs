@@ -24,7 +24,7 @@ const MAX_SIZE: usize = 512 * 1024;
 const DISCOVERY_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// The place of one issuer's JWK Set.
-pub(super) struct Source {
+pub(super) struct JwksSource {
     settings: config::Issuer,
     discovered: Option<(Url, Instant)>,
     etag: Option<HeaderValue>,
@@ -66,7 +66,7 @@ fn causes(error: &reqwest::Error) -> String {
     text
 }
 
-impl Source {
+impl JwksSource {
     pub(super) fn new(settings: &config::Issuer) -> Self {
         Self { settings: settings.clone(), discovered: None, etag: None }
     }

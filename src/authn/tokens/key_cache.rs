@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     jwks::{self, Key},
-    source::{ReadError, Source},
+    jwks_source::{JwksSource, ReadError},
 };
 use crate::config;
 
@@ -72,7 +72,7 @@ impl KeyCache {
         let (ended, readings) = watch::channel(None);
         let keeper = Keeper {
             issuer: name.to_owned(),
-            source: Source::new(settings),
+            source: JwksSource::new(settings),
             refresh: settings.keys_refresh,
             shared: shared.clone(),
             failures: 0,
@@ -87,9 +87,9 @@ impl KeyCache {
     }
 
     /// The keys, unless they were never read or are too old to trust.
-    pub(super) fn keys(&self) -> Option<Keys> {
+    pub(super) fn keys(&self) -> Option<PublishedKeys> {
         let set = self.shared.current.load_full()?;
-        (set.confirmed.elapsed() <= self.max_stale).then_some(Keys(set))
+        (set.confirmed.elapsed() <= self.max_stale).then_some(PublishedKeys(set))
     }
 
     /// Whether the keys were ever read.
@@ -135,9 +135,9 @@ impl Drop for KeyCache {
 }
 
 /// The keys at one moment.
-pub(super) struct Keys(Arc<Set>);
+pub(super) struct PublishedKeys(Arc<Set>);
 
-impl Keys {
+impl PublishedKeys {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.0.keys.iter()
     }
@@ -152,7 +152,7 @@ impl Keys {
 /// Reads the keys.
 struct Keeper {
     issuer: String,
-    source: Source,
+    source: JwksSource,
     refresh: Duration,
     shared: Arc<Shared>,
     failures: u32,

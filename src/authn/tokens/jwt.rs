@@ -65,11 +65,16 @@ pub enum TokenError {
         "The token lacks one of the claims iss, sub, aud, exp and those that its type or this gateway requires, or one has the wrong form."
     )]
     Claims,
-    /// The team claim is missing.
+    /// The team claim is missing, or none of its values can name a team.
     #[error(
-        "The token names no team; ask its issuer to add the team claim that the gateway is configured for."
+        "The token names no team; ask its issuer to add the team claim that the gateway is configured for. A team's name has 1 to 128 characters of A-Z, a-z, 0-9 and _+=,.@:-."
     )]
     NoTeam,
+    /// `cnf` names a key or certificate that the connection has not shown.
+    #[error(
+        "The token is bound to a key (its claim cnf). Send it over a connection with the client certificate that its x5t#S256 names; this gateway checks no other binding."
+    )]
+    Bound,
     /// The token or its subject is on the gateway's list of revoked ones.
     #[error("The token or its subject has been revoked; ask the gateway's operators.")]
     Revoked,

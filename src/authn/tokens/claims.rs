@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{jwt::TokenError, pattern};
+use super::jwt::TokenError;
+use crate::authn::team_table;
 use crate::config::{self, Claim};
-use crate::domain::Principal;
+use crate::domain::{Principal, check_team};
 
-/// Longest name of a team, a subject or a tag's value, in bytes.
+/// Longest name of a subject or a tag's value, in bytes.
 const MAX_NAME: usize = 256;
 
 /// The principal that `claims` of the issuer known as `issuer` stand for.
@@ -25,7 +26,7 @@ pub(super) fn principal(
         _ => return Err(TokenError::Claims),
     };
     let mut teams = claimed_teams(settings, &claims);
-    teams.extend(pattern::teams(&settings.subject_teams, &subject));
+    teams.extend(team_table::teams(&settings.subject_teams, &subject));
     teams.sort();
     teams.dedup();
     if teams.is_empty() {
@@ -35,8 +36,8 @@ pub(super) fn principal(
     Ok(Principal { issuer: issuer.to_owned(), subject, teams, tags, claims })
 }
 
-/// The teams of the team claim. Values that cannot name a team are passed over:
-/// a team is a file name in the policy folder and a segment of the caller's ARN.
+/// The teams of the team claim. Values that cannot name a team are passed over: among a
+/// directory's groups there are many that are not meant for the gateway.
 fn claimed_teams(settings: &config::Issuer, claims: &Map<String, Value>) -> Vec<String> {
     let values = match settings.team_claim.of(claims) {
         Some(Value::Array(values)) => values.as_slice(),
@@ -47,7 +48,7 @@ fn claimed_teams(settings: &config::Issuer, claims: &Map<String, Value>) -> Vec<
     values
         .iter()
         .filter_map(|value| value.as_str()?.strip_prefix(prefix))
-        .filter(|team| is_name(team) && !team.contains('/'))
+        .filter(|team| check_team(team).is_ok())
         .map(str::to_owned)
         .collect()
 }
@@ -119,8 +120,9 @@ mod tests {
 
     #[test]
     fn what_cannot_name_a_team_is_none() {
-        let long = "x".repeat(257);
-        for team in ["", "a/b", "/a", "a\u{0}", "a\nb", &long] {
+        let long = "x".repeat(129);
+        for team in ["", "a/b", "/a", "a\u{0}", "a\nb", "a b", "*", &long] {
+            assert_eq!(teams("", json!({"sub": "a", "team": [team, "media"]})), ["media"]);
             let claims = json!({"sub": "a", "team": team});
             assert_eq!(map("", claims), Err(TokenError::NoTeam), "{team:?}");
         }
@@ -175,17 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn names_and_tags_have_at_most_256_bytes() {
+    fn subjects_teams_and_tags_have_a_length_they_may_have() {
         let of = |subject: usize, team: usize, level: usize| {
             let claims = json!({
                 "sub": "s".repeat(subject), "team": "t".repeat(team), "level": "l".repeat(level),
             });
             map("[tags]\nlevel = \"level\"", claims).map(|principal| principal.tags["level"].len())
         };
-        assert_eq!(of(256, 256, 256), Ok(256));
-        assert_eq!(of(257, 256, 256), Err(TokenError::Claims));
-        assert_eq!(of(256, 257, 256), Err(TokenError::NoTeam));
-        assert_eq!(of(256, 256, 257), Err(TokenError::Claims));
+        assert_eq!(of(256, 128, 256), Ok(256));
+        assert_eq!(of(257, 128, 256), Err(TokenError::Claims));
+        assert_eq!(of(256, 129, 256), Err(TokenError::NoTeam));
+        assert_eq!(of(256, 128, 257), Err(TokenError::Claims));
     }
 
     #[test]

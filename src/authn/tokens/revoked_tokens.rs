@@ -8,7 +8,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::certificate;
+use crate::authn::certificate;
 use crate::domain::{CLIENT_CERTIFICATES, Principal};
 use crate::reload::{Reloaded, Unreadable};
 
