@@ -7,12 +7,17 @@ use aws_sdk_glacier::{
     operation::RequestId,
 };
 
+use crate::domain::Operation;
+
 /// A call that Glacier did not answer with success, after the SDK's retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
 pub struct UpstreamError {
     /// What it means to the caller.
     pub kind: UpstreamErrorKind,
+    /// What Glacier was asked for: for a look-up not the operation that the caller
+    /// asked for.
+    pub operation: Operation,
     /// What AWS calls the request, where it answered at all.
     pub request_id: Option<String>,
     /// Glacier's own sentence, where it wrote one for the caller.
@@ -53,23 +58,23 @@ pub enum UpstreamErrorKind {
 
 impl UpstreamError {
     /// A permit used for what it does not permit: a mistake in the gateway's code.
-    pub(super) fn permit_mismatch() -> Self {
+    pub(super) fn permit_mismatch(operation: Operation) -> Self {
         let cause = "the permit is for another operation, resource or region";
-        Self::without_answer(UpstreamErrorKind::Internal, cause)
+        Self::without_answer(UpstreamErrorKind::Internal, operation, cause)
     }
 
     /// An answer that says something else than Glacier would.
-    pub(super) fn invalid_response(cause: &str) -> Self {
-        Self::without_answer(UpstreamErrorKind::InvalidResponse, cause)
+    pub(super) fn invalid_response(operation: Operation, cause: &str) -> Self {
+        Self::without_answer(UpstreamErrorKind::InvalidResponse, operation, cause)
     }
 
-    fn without_answer(kind: UpstreamErrorKind, cause: &str) -> Self {
-        Self { kind, request_id: None, message: None, cause: cause.to_owned() }
+    fn without_answer(kind: UpstreamErrorKind, operation: Operation, cause: &str) -> Self {
+        Self { kind, operation, request_id: None, message: None, cause: cause.to_owned() }
     }
 
     /// Reads the SDK's error. Its enums leave most of Glacier's errors
     /// "unhandled", so the code and the HTTP status decide.
-    pub(super) fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
+    pub(super) fn from_sdk<E>(operation: Operation, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
@@ -89,16 +94,18 @@ impl UpstreamError {
         };
         Self {
             kind,
+            operation,
             request_id: error.request_id().map(str::to_owned),
             message: error.message().map(str::to_owned),
             cause: DisplayErrorContext(&error).to_string(),
         }
     }
 
-    /// Whether the request may have been carried out all the same.
+    /// Whether an abort was sent that may have been carried out all the same.
     pub fn outcome_is_unknown(&self) -> bool {
         use UpstreamErrorKind::{InvalidResponse, Timeout, Unavailable, Unreachable};
-        matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
+        self.operation == Operation::AbortMultipartUpload
+            && matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
     }
 }
 

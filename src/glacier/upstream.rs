@@ -89,7 +89,7 @@ impl Upstream {
         permit: &Permit,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
-        let arn = vault(permit)?;
+        let arn = vault(permit, Operation::AbortMultipartUpload)?;
         let regional = self.regional(permit, Operation::AbortMultipartUpload, &arn.region)?;
         let started = Instant::now();
         let attempt = match &regional.direct_abort {
@@ -111,7 +111,9 @@ impl Upstream {
             _ => call,
         };
         // In a box, since it is large and every request's future holds its place.
-        let output = Box::pin(call.send()).await.map_err(UpstreamError::from_sdk)?;
+        let output = Box::pin(call.send())
+            .await
+            .map_err(|error| UpstreamError::from_sdk(Operation::AbortMultipartUpload, error))?;
         Ok(reply(&output, ()))
     }
 
@@ -142,7 +144,7 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListMultipartUploads, error))?;
         let uploads = output.uploads_list().iter().map(|upload| Upload {
             upload_id: text(upload.multipart_upload_id()),
             vault_arn: text(upload.vault_arn()),
@@ -174,7 +176,7 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListParts, error))?;
         let parts = output.parts().iter().map(|part| Part {
             range_in_bytes: text(part.range_in_bytes()),
             sha256_tree_hash: text(part.sha256_tree_hash()),
@@ -205,7 +207,7 @@ impl Upstream {
             .vault_name(arn.vault.as_str())
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
+            .map_err(|error| UpstreamError::from_sdk(Operation::DescribeVault, error))?;
         let vault = Vault {
             vault_arn: text(output.vault_arn()),
             vault_name: text(output.vault_name()),
@@ -228,7 +230,7 @@ impl Upstream {
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
         let Target::Account { region, account } = permit.resource().target() else {
-            return Err(UpstreamError::permit_mismatch());
+            return Err(UpstreamError::permit_mismatch(Operation::ListVaults));
         };
         let output = self
             .regional(permit, Operation::ListVaults, region)?
@@ -239,7 +241,7 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListVaults, error))?;
         let vaults = output.vault_list().iter().map(|vault| Vault {
             vault_arn: text(vault.vault_arn()),
             vault_name: text(vault.vault_name()),
@@ -258,7 +260,7 @@ impl Upstream {
         permit: &'a Permit,
         operation: Operation,
     ) -> Result<(&'a Client, &'a VaultArn), UpstreamError> {
-        let arn = vault(permit)?;
+        let arn = vault(permit, operation)?;
         Ok((&self.regional(permit, operation, &arn.region)?.client, arn))
     }
 
@@ -269,16 +271,16 @@ impl Upstream {
         region: &Region,
     ) -> Result<&Regional, UpstreamError> {
         if permit.operation() != operation {
-            return Err(UpstreamError::permit_mismatch());
+            return Err(UpstreamError::permit_mismatch(operation));
         }
-        self.regions.get(region).ok_or_else(UpstreamError::permit_mismatch)
+        self.regions.get(region).ok_or_else(|| UpstreamError::permit_mismatch(operation))
     }
 }
 
-fn vault(permit: &Permit) -> Result<&VaultArn, UpstreamError> {
+fn vault(permit: &Permit, operation: Operation) -> Result<&VaultArn, UpstreamError> {
     match permit.resource().target() {
         Target::Vault(arn) => Ok(arn),
-        Target::Account { .. } => Err(UpstreamError::permit_mismatch()),
+        Target::Account { .. } => Err(UpstreamError::permit_mismatch(operation)),
     }
 }
 

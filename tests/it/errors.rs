@@ -83,6 +83,26 @@ async fn an_unanswered_abort_is_reported_as_unknown_not_as_failed() {
 }
 
 #[tokio::test]
+async fn a_look_up_without_an_answer_does_not_say_that_the_abort_may_have_happened() {
+    let gateway = Gateway::start();
+    let policy = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+        "Action": "glacier:AbortMultipartUpload", "Resource": "*", "Condition": {
+            "NumericLessThan": {"gateway:UploadAgeInDays": "7"}}}}"#;
+    std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), policy).unwrap();
+    let gateway = gateway.restarted();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    gateway.simulator.fault(json!({"effect": "hang", "operation": "ListParts"})).await;
+    let path = format!("{}/{id}", uploads("own-a"));
+
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("ListParts, which changes nothing"), "{detail}");
+    assert!(!detail.contains("may or may not"), "{detail}");
+}
+
+#[tokio::test]
 async fn a_truncated_listing_is_an_error_not_an_empty_list() {
     let gateway = Gateway::start();
     gateway.simulator.seed("own-a", &["x"]).await;
