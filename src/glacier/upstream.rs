@@ -9,6 +9,7 @@ use aws_sdk_glacier::{Client, config, operation::RequestId};
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{self, Attempt, DirectAbort, SeenCredentials},
+    response::CheckResponse,
 };
 use crate::{
     config::Aws,
@@ -62,7 +63,8 @@ impl Upstream {
         let tls = (max_attempts > 1).then(direct::tls);
         let regional = |region: &Region| {
             let mut config = config::Builder::from(&shared)
-                .region(config::Region::new(region.as_str().to_owned()));
+                .region(config::Region::new(region.as_str().to_owned()))
+                .interceptor(CheckResponse);
             let direct_abort = tls.clone().map(|tls| {
                 let direct = DirectAbort::new(settings, seen.clone(), tls);
                 config.push_interceptor(direct.learn());
@@ -145,14 +147,18 @@ impl Upstream {
             .send()
             .await
             .map_err(|error| UpstreamError::from_sdk(Operation::ListMultipartUploads, error))?;
-        let uploads = output.uploads_list().iter().map(|upload| Upload {
-            upload_id: text(upload.multipart_upload_id()),
-            vault_arn: text(upload.vault_arn()),
-            archive_description: upload.archive_description().map(str::to_owned),
-            part_size_in_bytes: upload.part_size_in_bytes(),
-            creation_date: text(upload.creation_date()),
+        let sent = Sent(Operation::ListMultipartUploads);
+        let uploads = sent.list(&output.uploads_list)?.iter().map(|upload| {
+            Ok(Upload {
+                upload_id: sent.text(upload.multipart_upload_id())?,
+                vault_arn: sent.text(upload.vault_arn())?,
+                archive_description: upload.archive_description().map(str::to_owned),
+                part_size_in_bytes: upload.part_size_in_bytes(),
+                creation_date: sent.text(upload.creation_date())?,
+            })
         });
-        let page = UploadPage { uploads: uploads.collect(), marker: output.marker.clone() };
+        let uploads = uploads.collect::<Result<_, _>>()?;
+        let page = UploadPage { uploads, marker: output.marker.clone() };
         Ok(reply(&output, page))
     }
 
@@ -177,19 +183,22 @@ impl Upstream {
             .send()
             .await
             .map_err(|error| UpstreamError::from_sdk(Operation::ListParts, error))?;
-        let parts = output.parts().iter().map(|part| Part {
-            range_in_bytes: text(part.range_in_bytes()),
-            sha256_tree_hash: text(part.sha256_tree_hash()),
+        let sent = Sent(Operation::ListParts);
+        let parts = sent.list(&output.parts)?.iter().map(|part| {
+            Ok(Part {
+                range_in_bytes: sent.text(part.range_in_bytes())?,
+                sha256_tree_hash: sent.text(part.sha256_tree_hash())?,
+            })
         });
         let page = PartPage {
+            parts: parts.collect::<Result<_, _>>()?,
             upload: Upload {
-                upload_id: text(output.multipart_upload_id()),
-                vault_arn: text(output.vault_arn()),
+                upload_id: sent.text(output.multipart_upload_id())?,
+                vault_arn: sent.text(output.vault_arn())?,
                 archive_description: output.archive_description().map(str::to_owned),
                 part_size_in_bytes: output.part_size_in_bytes(),
-                creation_date: text(output.creation_date()),
+                creation_date: sent.text(output.creation_date())?,
             },
-            parts: parts.collect(),
             marker: output.marker.clone(),
         };
         Ok(reply(&output, page))
@@ -208,10 +217,11 @@ impl Upstream {
             .send()
             .await
             .map_err(|error| UpstreamError::from_sdk(Operation::DescribeVault, error))?;
+        let sent = Sent(Operation::DescribeVault);
         let vault = Vault {
-            vault_arn: text(output.vault_arn()),
-            vault_name: text(output.vault_name()),
-            creation_date: text(output.creation_date()),
+            vault_arn: sent.text(output.vault_arn())?,
+            vault_name: sent.text(output.vault_name())?,
+            creation_date: sent.text(output.creation_date())?,
             last_inventory_date: output.last_inventory_date().map(str::to_owned),
             number_of_archives: output.number_of_archives(),
             size_in_bytes: output.size_in_bytes(),
@@ -242,15 +252,19 @@ impl Upstream {
             .send()
             .await
             .map_err(|error| UpstreamError::from_sdk(Operation::ListVaults, error))?;
-        let vaults = output.vault_list().iter().map(|vault| Vault {
-            vault_arn: text(vault.vault_arn()),
-            vault_name: text(vault.vault_name()),
-            creation_date: text(vault.creation_date()),
-            last_inventory_date: vault.last_inventory_date().map(str::to_owned),
-            number_of_archives: vault.number_of_archives(),
-            size_in_bytes: vault.size_in_bytes(),
+        let sent = Sent(Operation::ListVaults);
+        let vaults = sent.list(&output.vault_list)?.iter().map(|vault| {
+            Ok(Vault {
+                vault_arn: sent.text(vault.vault_arn())?,
+                vault_name: sent.text(vault.vault_name())?,
+                creation_date: sent.text(vault.creation_date())?,
+                last_inventory_date: vault.last_inventory_date().map(str::to_owned),
+                number_of_archives: vault.number_of_archives(),
+                size_in_bytes: vault.size_in_bytes(),
+            })
         });
-        let page = VaultPage { vaults: vaults.collect(), marker: output.marker.clone() };
+        let vaults = vaults.collect::<Result<_, _>>()?;
+        let page = VaultPage { vaults, marker: output.marker.clone() };
         Ok(reply(&output, page))
     }
 
@@ -288,7 +302,21 @@ fn reply<T>(output: &impl RequestId, value: T) -> Reply<T> {
     Reply { value, request_id: output.request_id().map(str::to_owned) }
 }
 
-/// Glacier always sends these; the SDK's model only does not say so.
-fn text(field: Option<&str>) -> String {
-    field.unwrap_or_default().to_owned()
+/// Reads what Glacier always sends in its answer to an operation. The SDK's model
+/// does not say so, and takes `{}` and no body at all for an answer.
+struct Sent(Operation);
+
+impl Sent {
+    fn text(&self, field: Option<&str>) -> Result<String, UpstreamError> {
+        self.required(field).map(str::to_owned)
+    }
+
+    fn list<'a, T>(&self, list: &'a Option<Vec<T>>) -> Result<&'a [T], UpstreamError> {
+        self.required(list.as_deref())
+    }
+
+    fn required<T>(&self, field: Option<T>) -> Result<T, UpstreamError> {
+        let cause = "the answer lacks what Glacier always sends";
+        field.ok_or_else(|| UpstreamError::invalid_response(self.0, cause))
+    }
 }
