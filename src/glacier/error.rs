@@ -6,6 +6,7 @@ use aws_sdk_glacier::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use serde::Deserialize;
 
 use crate::domain::Operation;
 
@@ -66,6 +67,25 @@ impl UpstreamError {
     /// An answer that says something else than Glacier would.
     pub(super) fn invalid_response(operation: Operation, cause: &str) -> Self {
         Self::without_answer(UpstreamErrorKind::InvalidResponse, operation, cause)
+    }
+
+    /// Reads an error that Glacier answered past the SDK (Glacier Developer Guide,
+    /// "Error Responses").
+    pub(super) fn from_answer(
+        operation: Operation,
+        status: u16,
+        request_id: Option<String>,
+        body: &[u8],
+    ) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Body {
+            code: Option<String>,
+            message: Option<String>,
+        }
+        let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
+        let kind = classify(status, code.as_deref(), message.as_deref());
+        let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
+        Self { kind, operation, request_id, message, cause }
     }
 
     fn without_answer(kind: UpstreamErrorKind, operation: Operation, cause: &str) -> Self {

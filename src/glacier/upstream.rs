@@ -1,6 +1,9 @@
 //! The client of the real Glacier: the five operations, each behind a [`Permit`].
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -8,7 +11,7 @@ use aws_sdk_glacier::{Client, config, operation::RequestId};
 
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
-    direct::{self, Attempt, DirectAbort, SeenCredentials},
+    direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
     response::CheckResponse,
 };
 use crate::{
@@ -22,7 +25,7 @@ pub struct Upstream {
     regions: BTreeMap<Region, Regional>,
     /// Time limits of a call, and of its attempts.
     timeouts: TimeoutConfig,
-    max_attempts: u32,
+    retries: RetryConfig,
 }
 
 /// What asks one region's Glacier.
@@ -35,7 +38,7 @@ impl Upstream {
     /// Builds the clients. Credentials come from AWS's default chain unless given.
     /// Nothing is sent yet.
     pub async fn new(settings: &Aws, credentials: Option<SharedCredentialsProvider>) -> Self {
-        let max_attempts = settings.max_attempts;
+        let retries = RetryConfig::standard().with_max_attempts(settings.max_attempts);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.read_timeout)
@@ -45,7 +48,7 @@ impl Upstream {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(config::Region::new(settings.region.as_str().to_owned()))
             .timeout_config(timeouts.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(max_attempts));
+            .retry_config(retries.clone());
         if let Some(credentials) = credentials {
             loader = loader.credentials_provider(credentials);
         }
@@ -60,7 +63,7 @@ impl Upstream {
         );
         let shared = shared.build();
         // With a single attempt there would be none left for the SDK's verdict.
-        let tls = (max_attempts > 1).then(direct::tls);
+        let tls = (settings.max_attempts > 1).then(direct::tls);
         let regional = |region: &Region| {
             let mut config = config::Builder::from(&shared)
                 .region(config::Region::new(region.as_str().to_owned()))
@@ -73,7 +76,7 @@ impl Upstream {
             (region.clone(), Regional { client: Client::from_conf(config.build()), direct_abort })
         };
         let regions = settings.regions.iter().chain([&settings.region]).map(regional).collect();
-        Self { regions, timeouts, max_attempts }
+        Self { regions, timeouts, retries }
     }
 
     /// The regions that can be asked for.
@@ -98,9 +101,15 @@ impl Upstream {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
-        if let Attempt::Aborted(reply) = attempt {
-            return Ok(reply);
-        }
+        let again = match attempt {
+            Attempt::Aborted(reply) => return Ok(reply),
+            Attempt::Refused(refusal) => {
+                self.back_off(refusal, started).await?;
+                true
+            }
+            Attempt::Failed => true,
+            Attempt::NotMade => false,
+        };
         let call = regional
             .client
             .abort_multipart_upload()
@@ -108,10 +117,7 @@ impl Upstream {
             .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
             .customize();
-        let call = match attempt {
-            Attempt::Failed => call.config_override(self.after(started)),
-            _ => call,
-        };
+        let call = if again { call.config_override(self.after(started)) } else { call };
         // In a box, since it is large and every request's future holds its place.
         let output = Box::pin(call.send())
             .await
@@ -119,13 +125,31 @@ impl Upstream {
         Ok(reply(&output, ()))
     }
 
+    /// Waits before the second attempt. If there is no time for one, the first one's
+    /// answer stands.
+    async fn back_off(&self, refusal: Refusal, started: Instant) -> Result<(), UpstreamError> {
+        let backoff = refusal.backoff(&self.retries, rand::random());
+        if backoff >= self.left(started) {
+            return Err(refusal.error);
+        }
+        tokio::time::sleep(backoff).await;
+        Ok(())
+    }
+
     /// What is left of a call's attempts and time after its first attempt.
     fn after(&self, started: Instant) -> config::Builder {
-        let limit = self.timeouts.operation_timeout().unwrap_or_default();
-        let left = limit.saturating_sub(started.elapsed());
-        let timeouts = self.timeouts.to_builder().operation_timeout(left).build();
-        let retries = RetryConfig::standard().with_max_attempts(self.max_attempts - 1);
+        let timeouts = self.timeouts.to_builder().operation_timeout(self.left(started)).build();
+        let retries = self.retries.clone();
+        // The SDK's backoff doubles with each attempt, and it does not know of one.
+        let retries = retries
+            .with_max_attempts(self.retries.max_attempts() - 1)
+            .with_initial_backoff(2 * self.retries.initial_backoff());
         config::Builder::new().timeout_config(timeouts).retry_config(retries)
+    }
+
+    fn left(&self, started: Instant) -> Duration {
+        let limit = self.timeouts.operation_timeout().unwrap_or_default();
+        limit.saturating_sub(started.elapsed())
     }
 
     /// Glacier's ListMultipartUploads.

@@ -16,7 +16,8 @@ fn error(status: u16, code: &str) -> Value {
 
 #[tokio::test]
 async fn glaciers_errors_become_stable_codes() {
-    let gateway = Gateway::start();
+    // Time enough for every backoff.
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__OPERATION_TIMEOUT", "30s")]);
     gateway.simulator.seed("own-a", &[]).await;
     for (effect, status, code) in [
         (json!("throttle"), 429, "upstream-throttled"),
@@ -95,7 +96,7 @@ async fn a_body_without_end_is_not_read_for_long() {
 
 #[tokio::test]
 async fn a_passing_failure_is_retried_and_the_caller_sees_success() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__OPERATION_TIMEOUT", "30s")]);
     for effect in ["throttle", "unavailable", "reset"] {
         let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
         gateway.simulator.fault(json!({"effect": effect, "times": 2})).await;
