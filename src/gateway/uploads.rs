@@ -6,7 +6,7 @@ use moka::sync::Cache;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
-    domain::{UploadId, VaultArn, action::ListParts},
+    domain::{Operation, UploadId, VaultArn, action::ListParts},
     glacier::{Page, Reply, Upstream, UpstreamError},
     policy::Permit,
 };
@@ -40,7 +40,7 @@ impl UploadLookup {
     /// The facts of an upload.
     ///
     /// # Errors
-    /// As Glacier answers; see [`UpstreamError`].
+    /// As Glacier answers ListParts; see [`UpstreamError`].
     pub async fn facts(
         &self,
         upstream: &Upstream,
@@ -53,8 +53,11 @@ impl UploadLookup {
         }
         let page = Page { marker: None, limit: Some(1) };
         let Reply { value, request_id } = upstream.list_parts(permit, upload, page).await?;
-        let created = OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339)
-            .map_err(|_| UpstreamError::invalid_response("the upload's creation date is none"))?;
+        let created =
+            OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
+                let cause = "the upload's creation date is not a date";
+                UpstreamError::invalid_response(Operation::ListParts, cause)
+            })?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
         self.0.insert(key, facts.clone());
         Ok(Reply { value: facts, request_id })

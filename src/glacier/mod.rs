@@ -5,6 +5,7 @@
 mod direct;
 mod error;
 mod model;
+mod response;
 mod upstream;
 
 pub use error::{UpstreamError, UpstreamErrorKind};

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authn::{CertificateError, TokenError},
+    domain::Operation,
     gateway::Refusal,
     glacier::{UpstreamError, UpstreamErrorKind},
     policy::{Denial, NearMiss, StatementId},
@@ -292,6 +293,18 @@ impl From<&UpstreamError> for Problem {
             Some(message) => format!("{sentence} Glacier says: {message}"),
             None => sentence.to_owned(),
         };
+        // A look-up for a policy's sake may fail before the abort that was asked for.
+        let read = error.operation != Operation::AbortMultipartUpload;
+        let again = |sentence: &str| {
+            if read {
+                format!(
+                    "{sentence} Glacier was asked for {}, which changes nothing.",
+                    error.operation
+                )
+            } else {
+                format!("{sentence} An abort may be repeated without harm.")
+            }
+        };
         let (code, detail) = match error.kind {
             UpstreamErrorKind::VaultNotFound => (
                 Code::VaultNotFound,
@@ -313,7 +326,7 @@ impl From<&UpstreamError> for Problem {
             ),
             UpstreamErrorKind::Unavailable => (
                 Code::GlacierUnavailable,
-                "Glacier failed repeatedly; try again later. An abort may be repeated without harm.".to_owned(),
+                again("Glacier failed repeatedly; try again later."),
             ),
             UpstreamErrorKind::NotAvailableForAccount => (
                 Code::GlacierNotAvailableForAccount,
@@ -325,11 +338,15 @@ impl From<&UpstreamError> for Problem {
             ),
             UpstreamErrorKind::Timeout => (
                 Code::GlacierTimeout,
-                "Glacier may or may not have carried out the request. An abort may be repeated without harm.".to_owned(),
+                again(if read {
+                    "Glacier did not answer in time; try again later."
+                } else {
+                    "Glacier may or may not have carried out the abort."
+                }),
             ),
             UpstreamErrorKind::Unreachable => (
                 Code::GlacierUnreachable,
-                "The connection to Glacier failed; try again later. An abort may be repeated without harm.".to_owned(),
+                again("The connection to Glacier failed; try again later."),
             ),
             UpstreamErrorKind::InvalidResponse => (
                 Code::GlacierInvalidResponse,

@@ -26,7 +26,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
     ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy"]),
     ("tls", &["authn", "config", "reload"]),
     ("http/peer", &[]),
-    ("http/problem", &["authn", "gateway", "glacier", "policy"]),
+    ("http/problem", &["authn", "domain", "gateway", "glacier", "policy"]),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
     ("http/body", &["http/problem"]),
     ("http/observe", &["domain", "gateway", "http/peer", "http/problem", "metrics"]),

@@ -51,6 +51,7 @@ async fn a_look_up_that_times_out_claims_no_abort() {
     let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
 
     assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
+    assert!(!body["detail"].as_str().unwrap().contains("abort"), "{body}");
     let line = gateway.process.event(|event| event["upload_id"] == *id);
     assert_eq!(line["outcome"], "glacier-timeout");
 }
