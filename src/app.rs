@@ -110,7 +110,7 @@ pub async fn start(
     let rest = match &server.tls {
         None => rest.bind(server.listen),
         Some(tls) => {
-            let (tls, verifier) = tls::server_config(tls)?;
+            let (tls, verifier) = tls::server_config(tls, gateway.followed.clone())?;
             rest.on_connect(move |connection, data| {
                 http::note_certificate(connection, data, &verifier);
             })
@@ -185,7 +185,7 @@ impl Running {
 
 async fn follow_revocations(gateway: Data<Gateway>) {
     tokio::join!(
-        gateway.keys.keep_revocations_fresh(),
-        gateway.authenticator.keep_revocations_fresh(),
+        gateway.keys.keep_revocations_fresh(&gateway.followed),
+        gateway.authenticator.keep_revocations_fresh(&gateway.followed),
     );
 }

@@ -13,6 +13,7 @@ use crate::{
     glacier::{UploadLookup, Upstream},
     metrics::Metrics,
     policy::LivePolicies,
+    reload::Followed,
 };
 
 /// What serves a request; one for the process.
@@ -29,6 +30,8 @@ pub struct Gateway {
     pub uploads: UploadLookup,
     /// Counts what it does.
     pub metrics: Arc<Metrics>,
+    /// How well the files that settings name are followed.
+    pub followed: Arc<Followed>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -51,6 +54,7 @@ impl Gateway {
             upstream,
             uploads: UploadLookup::default(),
             metrics: Arc::default(),
+            followed: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }

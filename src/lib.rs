@@ -14,12 +14,13 @@ pub mod config;
 pub mod dev;
 pub mod domain;
 pub mod door;
+mod files;
 pub mod gateway;
 pub mod glacier;
 pub mod http;
 pub mod metrics;
 pub mod policy;
-mod reload;
+pub mod reload;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod spelling;

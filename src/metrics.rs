@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::policy::Status;
+use crate::{policy::Status, reload::Followed};
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,6 +34,8 @@ pub struct Metrics {
     upstream_request_duration: Latencies<Upstream>,
     policies_loaded: Gauge,
     policies_valid: Gauge,
+    policies_empty: Gauge,
+    files_valid: Family<Setting, Gauge>,
     issuer_keys_usable: Family<Issuer, Gauge>,
 }
 
@@ -67,6 +69,11 @@ struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamResult {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Setting {
+    setting: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,8 +123,20 @@ impl Default for Metrics {
         let policies_valid = Gauge::default();
         registry.register(
             "policies_valid",
-            "1 if the policies in use are the folder's, 0 if it has been refused since",
+            "1 if the policies in use are the folder's, 0 if it was refused or cannot be read",
             policies_valid.clone(),
+        );
+        let policies_empty = Gauge::default();
+        registry.register(
+            "policies_empty",
+            "1 if no policy in use allows anything, so that every request is denied",
+            policies_empty.clone(),
+        );
+        let files_valid = Family::default();
+        registry.register(
+            "files_valid",
+            "1 if what the setting's files say is in force, 0 if they cannot be read or used",
+            files_valid.clone(),
         );
         let issuer_keys_usable = Family::default();
         registry.register(
@@ -139,6 +158,8 @@ impl Default for Metrics {
             upstream_request_duration,
             policies_loaded,
             policies_valid,
+            policies_empty,
+            files_valid,
             issuer_keys_usable,
         }
     }
@@ -168,7 +189,15 @@ impl Metrics {
     /// Says how the last reload of the policies went.
     pub fn policies(&self, status: &Status) {
         self.policies_loaded.set(status.loaded_at.unix_timestamp());
-        self.policies_valid.set(status.errors.is_empty().into());
+        self.policies_valid.set((status.errors.is_empty() && status.unread.is_none()).into());
+        self.policies_empty.set(status.allows_nothing.into());
+    }
+
+    /// Says of the settings whose files are followed whether what these say is in force.
+    pub fn followed(&self, followed: &Followed) {
+        for (setting, trouble) in followed.all() {
+            self.files_valid.get_or_create(&Setting { setting }).set(trouble.is_none().into());
+        }
     }
 
     /// Says of each issuer, by its configured name, whether its keys are usable.

@@ -42,6 +42,7 @@ use self::{
 use crate::{
     config::{self, Settings},
     domain::{CLIENT_CERTIFICATES, Principal},
+    reload::Followed,
 };
 
 /// Verifies bearer tokens of the configured issuers.
@@ -123,8 +124,8 @@ impl Authenticator {
     }
 
     /// Follows the revocation file until dropped.
-    pub async fn keep_revocations_fresh(&self) {
-        self.revocations.keep_fresh().await;
+    pub async fn keep_revocations_fresh(&self, followed: &Followed) {
+        self.revocations.keep_fresh(followed).await;
     }
 
     /// Forgets the verified tokens, so that each is checked again.

@@ -7,7 +7,7 @@ use crate::{
     app::{self, StartError},
     authn::{Authenticator, GatewayKeys},
     config::{Mistake, Settings},
-    policy::PolicySet,
+    policy::LivePolicies,
     telemetry, tls,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
         files(tls::check(tls).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("policy.directory") {
-        match PolicySet::load(&settings.policy.directory) {
+        match LivePolicies::open(&settings.policy.directory) {
             Ok((_, warnings)) => warnings.iter().for_each(|warning| eprintln!("{warning}")),
             Err(diagnostics) => files(Err(StartError::Policies(diagnostics))),
         }

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,14 @@ use super::document;
 use super::lint;
 use super::set::{PolicySet, Stored};
 use super::statement::{Effect, Statement};
+use crate::files::{self, Progress};
+
+/// The most that a policy file may hold, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
+/// The code of a file or a folder that cannot be read.
+pub(super) const UNREADABLE: &str = "unreadable";
+/// The code of a folder whose policies allow nothing.
+pub(super) const ALLOWS_NOTHING: &str = "allows-nothing";
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -44,11 +53,27 @@ impl PolicySet {
     /// Every error of every file (and the warnings). One suffices to refuse the
     /// whole set: a Deny that is skipped is an Allow.
     pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::load_with(folder, &Progress::default())
+    }
+
+    /// As [`Self::load`]; counts up `progress`.
+    pub(super) fn load_with(
+        folder: &Path,
+        progress: &Progress,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
-        let sources = read_folder(folder, &mut diagnostics);
-        let placed = compile(&sources, &mut diagnostics);
+        let sources = read_folder(folder, progress, &mut diagnostics);
+        let placed = compile(&sources, progress, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
+        }
+        let allows = |placed: &Placed<'_>| {
+            placed.statement.effect == Effect::Allow && placed.source.layer != Layer::Guardrails
+        };
+        if !placed.iter().any(allows) {
+            let message = "no policy here allows anything: every request is denied";
+            let problem = Problem::warning(ALLOWS_NOTHING, 0..0, message);
+            diagnostics.push(Diagnostic::new(folder, &Arc::from(""), problem));
         }
         let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
         let has_guardrails = sources.iter().any(|source| source.layer == Layer::Guardrails);
@@ -85,15 +110,20 @@ impl Placed<'_> {
 pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
     let source = Source { layer, team: None, path: file.to_owned(), text: text.into() };
     let mut diagnostics = Vec::new();
-    compile(&[source], &mut diagnostics);
+    compile(&[source], &Progress::default(), &mut diagnostics);
     diagnostics
 }
 
 /// Compiles documents; reports the errors and warnings of each and, if there are no
 /// errors, those of all together.
-fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'a>> {
+fn compile<'a>(
+    sources: &'a [Source],
+    progress: &Progress,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Placed<'a>> {
     let mut placed = Vec::new();
     for source in sources {
+        progress.step();
         let mut problems = Vec::new();
         let statements = examine(&source.text, source.layer, &mut problems);
         let diagnose = |problem| Diagnostic::new(&source.path, &source.text, problem);
@@ -102,18 +132,19 @@ fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<
         placed.extend(statements.into_iter().enumerate().map(place));
     }
     if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
-        report_shadowed(&placed, diagnostics);
+        report_shadowed(&placed, progress, diagnostics);
     }
     placed
 }
 
 /// Warns of Allows of which a Deny leaves nothing that applies wherever they do: one
 /// for the same team, or one of a layer for everyone.
-fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
+fn report_shadowed(placed: &[Placed<'_>], progress: &Progress, diagnostics: &mut Vec<Diagnostic>) {
     let actions: Vec<String> = lint::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
     for allow in allows {
+        progress.step();
         let concerns = |deny: &&&Placed<'_>| {
             let (deny, allow) = (deny.source, allow.source);
             deny.layer != Layer::Policies || (deny.layer, &deny.team) == (allow.layer, &allow.team)
@@ -158,8 +189,12 @@ fn examine(
 
 /// Finds the policy files. Names that begin with a dot are passed over: among
 /// them are the versions of a Kubernetes ConfigMap, reached by its symlinks.
-fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> {
-    let mut reader = FolderReader { root: folder, sources: Vec::new(), diagnostics };
+fn read_folder(
+    folder: &Path,
+    progress: &Progress,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Source> {
+    let mut reader = FolderReader { root: folder, sources: Vec::new(), progress, diagnostics };
     for entry in reader.entries(Path::new("")) {
         match (entry.to_str(), folder.join(&entry).is_dir()) {
             (Some("teams"), true) => reader.teams(),
@@ -176,6 +211,7 @@ fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> 
 struct FolderReader<'a> {
     root: &'a Path,
     sources: Vec<Source>,
+    progress: &'a Progress,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -207,9 +243,11 @@ impl FolderReader<'_> {
     }
 
     fn read(&mut self, path: PathBuf, layer: Layer, team: Option<String>) {
-        match fs::read_to_string(self.root.join(&path)) {
+        self.progress.step();
+        let bytes = files::read(&self.root.join(&path), MAX_SIZE);
+        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
             Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
-            Err(error) => self.report(&path, "unreadable", format!("cannot read this: {error}")),
+            Err(error) => self.report(&path, UNREADABLE, format!("cannot read this: {error}")),
         }
     }
 
@@ -225,7 +263,7 @@ impl FolderReader<'_> {
                 names.into_iter().map(|name| folder.join(name)).collect()
             }
             Err(error) => {
-                self.report(folder, "unreadable", format!("cannot read this folder: {error}"));
+                self.report(folder, UNREADABLE, format!("cannot read this folder: {error}"));
                 Vec::new()
             }
         }

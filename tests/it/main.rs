@@ -11,6 +11,7 @@ mod direct;
 mod docs;
 mod door;
 mod errors;
+mod files;
 mod keys;
 mod log;
 mod management;
