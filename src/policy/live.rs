@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::diagnostic::{Diagnostic, Problem, Severity};
-use super::load::{ALLOWS_NOTHING, UNREADABLE};
+use super::load::UNREADABLE;
 use super::set::PolicySet;
 use crate::files::{Progress, Reader};
 
@@ -76,14 +76,15 @@ impl LivePolicies {
             let problem = Problem::error(UNREADABLE, 0..0, cannot_read(&error));
             vec![Diagnostic::new(folder, &Arc::from(""), problem)]
         })?;
-        let (set, warnings) = loaded?;
+        let (set, mut warnings) = loaded?;
+        warnings.extend(set.allows_nothing().then(|| allows_nothing(folder)));
         let status = Status {
             loaded_at: OffsetDateTime::now_utc(),
             reloads: 0,
             refusals: 0,
             errors: Vec::new(),
             unread: None,
-            allows_nothing: allows_nothing(&warnings),
+            allows_nothing: set.allows_nothing(),
         };
         let live = Self {
             folder: folder.to_owned(),
@@ -165,13 +166,14 @@ impl LivePolicies {
         *tried = Some(seen);
         let mut status = Status::clone(&self.status.load());
         let reload = match loaded {
-            Ok((set, warnings)) => {
+            Ok((set, mut warnings)) => {
+                status.allows_nothing = set.allows_nothing();
+                warnings.extend(status.allows_nothing.then(|| allows_nothing(&self.folder)));
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 self.current.store(Arc::new(set));
                 status.loaded_at = OffsetDateTime::now_utc();
                 status.reloads += 1;
                 status.errors.clear();
-                status.allows_nothing = allows_nothing(&warnings);
                 tracing::info!(reloads = status.reloads, "policies replaced");
                 Reload::Replaced
             }
@@ -241,8 +243,11 @@ fn cannot_read(error: &io::Error) -> String {
     format!("cannot read this folder: {error}")
 }
 
-fn allows_nothing(warnings: &[Diagnostic]) -> bool {
-    warnings.iter().any(|warning| warning.code == ALLOWS_NOTHING)
+/// Nothing for a linter to say, since a folder may be a part of what is deployed.
+fn allows_nothing(folder: &Path) -> Diagnostic {
+    let message = "no policy here allows anything: every request is denied";
+    let problem = Problem::warning("allows-nothing", 0..0, message);
+    Diagnostic::new(folder, &Arc::from(""), problem)
 }
 
 /// Everything in a folder, through symlinks, in a stable order. What goes while this

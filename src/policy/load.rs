@@ -26,8 +26,6 @@ use crate::files::{self, Progress};
 const MAX_SIZE: u64 = 4 << 20;
 /// The code of a file or a folder that cannot be read.
 pub(super) const UNREADABLE: &str = "unreadable";
-/// The code of a folder whose policies allow nothing.
-pub(super) const ALLOWS_NOTHING: &str = "allows-nothing";
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -66,14 +64,6 @@ impl PolicySet {
         let placed = compile(&sources, progress, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
-        }
-        let allows = |placed: &Placed<'_>| {
-            placed.statement.effect == Effect::Allow && placed.source.layer != Layer::Guardrails
-        };
-        if !placed.iter().any(allows) {
-            let message = "no policy here allows anything: every request is denied";
-            let problem = Problem::warning(ALLOWS_NOTHING, 0..0, message);
-            diagnostics.push(Diagnostic::new(folder, &Arc::from(""), problem));
         }
         let mut teams: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
         let has_guardrails = sources.iter().any(|source| source.layer == Layer::Guardrails);
