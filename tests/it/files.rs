@@ -87,6 +87,7 @@ fn a_fifo_at_start_is_named_instead_of_waited_for() {
 #[tokio::test]
 async fn policies_that_cannot_be_looked_at_for_want_of_descriptors_have_not_changed() {
     let gateway = Gateway::start();
+    told(&gateway, "readyz", "ok", true).await;
     let limit = |value: &str| {
         let pid = gateway.process.child.id().to_string();
         let limit = format!("--nofile={value}");
@@ -98,7 +99,6 @@ async fn policies_that_cannot_be_looked_at_for_want_of_descriptors_have_not_chan
     limit("1024:1024");
     gateway.process.event(|event| event["message"] == "the policy folder can be read again");
     let lines = gateway.process.all_lines();
-    eprintln!("{lines:#?}");
     assert!(!lines.iter().any(|line| line.contains("new policies refused")), "{lines:?}");
     assert_eq!(lines.iter().filter(|line| line.contains(UNREAD)).count(), 1);
     told(&gateway, "readyz", "policies:", false).await;
@@ -114,6 +114,7 @@ async fn policies_that_allow_nothing_are_told() {
     told(&gateway, "readyz", "policies: they allow nothing", true).await;
     told(&gateway, "metrics", "glacier_gateway_policies_empty 1", true).await;
     gateway.process.event(|event| {
-        event["level"] == "WARN" && event["message"].as_str().unwrap().contains("no policy here allows anything")
+        event["level"] == "WARN"
+            && event["message"].as_str().unwrap().contains("no policy here allows anything")
     });
 }
