@@ -21,6 +21,7 @@ pub mod http;
 pub mod metrics;
 pub mod policy;
 pub mod reload;
+mod signals;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod spelling;

@@ -3,7 +3,7 @@
 //! No label says who called or which vault or upload was meant: those are many,
 //! and in the log.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{policy::Status, reload::Followed};
+use crate::{policy::Status, reload::Followed, telemetry::LogStatus};
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +37,8 @@ pub struct Metrics {
     policies_empty: Gauge,
     files_valid: Family<Setting, Gauge>,
     issuer_keys_usable: Family<Issuer, Gauge>,
+    log_lines_lost: Counter,
+    log_lines_waiting: Gauge,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -144,6 +146,18 @@ impl Default for Metrics {
             "1 if tokens of the issuer can be verified, 0 if its keys are unknown or too old",
             issuer_keys_usable.clone(),
         );
+        let log_lines_lost = Counter::default();
+        registry.register(
+            "log_lines_lost",
+            "Log lines that could not be written, or found too many others waiting",
+            log_lines_lost.clone(),
+        );
+        let log_lines_waiting = Gauge::default();
+        registry.register(
+            "log_lines_waiting",
+            "Log lines that are not yet written",
+            log_lines_waiting.clone(),
+        );
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
@@ -161,6 +175,8 @@ impl Default for Metrics {
             policies_empty,
             files_valid,
             issuer_keys_usable,
+            log_lines_lost,
+            log_lines_waiting,
         }
     }
 }
@@ -206,6 +222,12 @@ impl Metrics {
             let issuer = Issuer { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
+    }
+
+    /// Says how the log is.
+    pub fn log(&self, log: &LogStatus) {
+        self.log_lines_lost.inner().store(log.lost, Ordering::Relaxed);
+        self.log_lines_waiting.set(log.waiting.try_into().unwrap_or(i64::MAX));
     }
 
     /// All of it in the OpenMetrics text format.

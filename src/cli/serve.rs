@@ -8,16 +8,16 @@ use crate::{
     authn::{Authenticator, GatewayKeys},
     config::{Mistake, Settings},
     policy::LivePolicies,
-    telemetry, tls,
+    tls,
 };
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
     let settings = settings(file)?;
-    let _logging = telemetry::init(&settings.log);
-    actix_web::rt::System::new().block_on(async {
-        app::start(settings, None).await?.until_signalled().await?;
-        Ok(())
+    let (log, limit) = (settings.log.clone(), settings.server.shutdown_timeout);
+    super::logged(&log, async {
+        let signalled = app::start(settings, None).await?.until_signalled().await?;
+        Ok(limit.saturating_sub(signalled.elapsed()))
     })
 }
 

@@ -8,7 +8,7 @@ use actix_web::{
     web::{self, Data},
 };
 
-use crate::{gateway::Gateway, metrics::CONTENT_TYPE};
+use crate::{gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
 /// Adds the probes and `/metrics`.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -47,6 +47,13 @@ async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
     for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
         troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
     }
+    let log = telemetry::status();
+    if let Some(trouble) = &log.trouble {
+        troubles += &format!("log: {trouble}; {} lines wait\n", log.waiting);
+    }
+    if log.lost > 0 {
+        troubles += &format!("log: {} lines are lost since the start\n", log.lost);
+    }
     probe(gateway.readiness(), &troubles)
 }
 
@@ -60,6 +67,7 @@ async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
 #[get("/metrics")]
 async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
     gateway.metrics.policies(&gateway.policies.status());
+    gateway.metrics.log(&telemetry::status());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
