@@ -14,6 +14,7 @@ mod errors;
 mod files;
 mod keys;
 mod log;
+mod log_sink;
 mod management;
 mod openapi;
 mod parameters;
