@@ -1,4 +1,4 @@
-//! A log that cannot be written holds nobody up, and does not stay unnoticed.
+//! What a process does when its log cannot be written, or when it runs out of descriptors.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -26,6 +26,9 @@ impl Second {
         let mut child = Command::new("sh")
             .args(["-c", command, BINARY])
             .arg(gateway.directory.path().join("gateway.toml"))
+            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", shutdown_timeout)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -145,6 +148,5 @@ async fn more_connections_than_descriptors_leave_some_for_probes_and_for_glacier
     let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
     second.told("livez", |page| page == "ok\n").await;
     assert_eq!(list().await, 200);
-    second.told("metrics", |page| page.contains("operation=\"ListVaults\",result=\"ok\"")).await;
     drop(idle);
 }
