@@ -36,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
         &["authn", "domain", "gateway", "http/observe", "http/peer", "http/problem", "policy"],
     ),
     ("http/methods", &["http/problem"]),
-    ("http/management", &["gateway", "metrics"]),
+    ("http/management", &["gateway", "metrics", "telemetry"]),
     (
         "http/rest",
         &[
