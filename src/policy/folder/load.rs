@@ -17,6 +17,7 @@ use crate::policy::engine::set::{PolicySet, Stored};
 use crate::policy::engine::statement::Statement;
 use crate::policy::language::document::Effect;
 use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::{actions, reader};
 use crate::policy::review::diagnostic::Diagnostic;
 use crate::policy::review::{errors, warnings};
@@ -124,7 +125,7 @@ fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
         if let Some(deny) = shadow {
             let message =
                 format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
-            let finding = Finding::warning("shadowed-allow", allow.span.clone(), message);
+            let finding = Finding::new(LintCode::ShadowedAllow, allow.span.clone(), message);
             diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, finding));
         }
     }
@@ -210,7 +211,9 @@ impl FolderReader<'_> {
     fn read(&mut self, path: PathBuf, layer: Layer, team: Option<String>) {
         match fs::read_to_string(self.root.join(&path)) {
             Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
-            Err(error) => self.report(&path, "unreadable", format!("cannot read this: {error}")),
+            Err(error) => {
+                self.report(&path, LintCode::Unreadable, format!("cannot read this: {error}"))
+            }
         }
     }
 
@@ -226,7 +229,11 @@ impl FolderReader<'_> {
                 names.into_iter().map(|name| folder.join(name)).collect()
             }
             Err(error) => {
-                self.report(folder, "unreadable", format!("cannot read this folder: {error}"));
+                self.report(
+                    folder,
+                    LintCode::Unreadable,
+                    format!("cannot read this folder: {error}"),
+                );
                 Vec::new()
             }
         }
@@ -238,19 +245,19 @@ impl FolderReader<'_> {
         if path.extension().is_none_or(|extension| extension != "md") {
             let message = "no policy is read from a file of this name: call it NAME.json, or \
                            take it away (only .md files may stand here beside policies)";
-            self.report(path, "misplaced", message.to_owned());
+            self.report(path, LintCode::Misplaced, message.to_owned());
         }
     }
 
     fn misplaced(&mut self, path: &Path) {
         let message = "no policy is read from here: put it under teams/<team>/, guardrails/ or \
                        vaults/";
-        self.report(path, "misplaced", message.to_owned());
+        self.report(path, LintCode::Misplaced, message.to_owned());
     }
 
-    fn report(&mut self, path: &Path, code: &'static str, message: String) {
+    fn report(&mut self, path: &Path, code: LintCode, message: String) {
         let path = if path.as_os_str().is_empty() { self.root } else { path };
-        let finding = Finding::error(code, 0..0, message);
+        let finding = Finding::new(code, 0..0, message);
         self.diagnostics.push(Diagnostic::new(path, &Arc::from(""), finding));
     }
 }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::lint_code::LintCode;
+
 /// Something read from a document, and the bytes it stands at.
 #[derive(Clone, Debug)]
 pub(crate) struct Spanned<T> {
@@ -24,20 +26,15 @@ pub enum Severity {
 /// An error or a warning at a place in one document's text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
-    pub severity: Severity,
-    pub code: &'static str,
+    pub code: LintCode,
     pub span: Range<usize>,
     pub message: String,
     pub help: Option<String>,
 }
 
 impl Finding {
-    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, span, message: message.into(), help: None }
-    }
-
-    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+    pub fn new(code: LintCode, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { code, span, message: message.into(), help: None }
     }
 
     /// A malformed variable in a string of the document. The place is exact
@@ -47,7 +44,7 @@ impl Finding {
         let start = text.span.start + 1;
         let span =
             if escaped { text.span.clone() } else { start + error.at.start..start + error.at.end };
-        Self::error("invalid-variable", span, error.message)
+        Self::new(LintCode::InvalidVariable, span, error.message)
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {

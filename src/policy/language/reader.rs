@@ -12,6 +12,7 @@ use super::document::{
 };
 use super::finding::{Finding, Spanned};
 use super::json;
+use super::lint_code::LintCode;
 use super::operator::Operator;
 use crate::spelling::nearest;
 
@@ -49,14 +50,14 @@ impl Reader {
         }
     }
 
-    fn note(&mut self, code: &'static str, at: &impl Ranged, message: impl Into<String>) {
-        self.findings.push(Finding::error(code, span(at), message));
+    fn note(&mut self, code: LintCode, at: &impl Ranged, message: impl Into<String>) {
+        self.findings.push(Finding::new(code, span(at), message));
     }
 
     /// Reports a wrong type; gives `None` so that callers can `?` on.
     fn wrong_type<T>(&mut self, what: &str, wanted: &str, found: &Value<'_>) -> Option<T> {
         let message = format!("{what} must be {wanted}, not {}", type_name(found));
-        self.note("wrong-type", found, message);
+        self.note(LintCode::WrongType, found, message);
         None
     }
 
@@ -70,8 +71,8 @@ impl Reader {
             && !VERSIONS.contains(&version.value.as_str())
         {
             self.findings.push(
-                Finding::error(
-                    "unknown-version",
+                Finding::new(
+                    LintCode::UnknownVersion,
                     version.span.clone(),
                     format!("there is no policy language version {:?}", version.value),
                 )
@@ -82,7 +83,7 @@ impl Reader {
             self.string("Id", id);
         }
         let Some(statement) = member(object, "Statement") else {
-            self.note("missing-element", object, "the policy has no Statement");
+            self.note(LintCode::MissingElement, object, "the policy has no Statement");
             return None;
         };
         let nodes = self.one_or_more("Statement", statement);
@@ -99,7 +100,7 @@ impl Reader {
             if !sid.value.is_empty() && !seen.insert(&sid.value) {
                 let message =
                     format!("the Sid {:?} is used twice: Sids are unique in a policy", sid.value);
-                self.findings.push(Finding::error("duplicate-sid", sid.span.clone(), message));
+                self.findings.push(Finding::new(LintCode::DuplicateSid, sid.span.clone(), message));
             }
         }
     }
@@ -145,7 +146,7 @@ impl Reader {
 
     fn effect(&mut self, object: &Object<'_>) -> Option<Effect> {
         let Some(value) = member(object, "Effect") else {
-            self.note("missing-element", object, "the statement has no Effect");
+            self.note(LintCode::MissingElement, object, "the statement has no Effect");
             return None;
         };
         let effect = self.string("Effect", value)?;
@@ -154,7 +155,7 @@ impl Reader {
             "Deny" => Some(Effect::Deny),
             other => {
                 let message = format!("Effect is \"Allow\" or \"Deny\", not {other:?}");
-                self.note("wrong-effect", value, message);
+                self.note(LintCode::WrongEffect, value, message);
                 None
             }
         }
@@ -165,7 +166,7 @@ impl Reader {
         let Some((not, value)) = self.one_of(object, ["Principal", "NotPrincipal"]) else {
             if self.kind == DocumentKind::Resource {
                 let message = "a vault policy says who in every statement: add Principal";
-                self.note("missing-element", object, message);
+                self.note(LintCode::MissingElement, object, message);
                 return None;
             }
             return Some(None);
@@ -173,7 +174,7 @@ impl Reader {
         if self.kind == DocumentKind::Identity {
             let message =
                 "no Principal may stand here: the principal is the one the policy belongs to";
-            self.note("principal-not-allowed", value, message);
+            self.note(LintCode::PrincipalNotAllowed, value, message);
             return None;
         }
         let map = match value {
@@ -207,7 +208,7 @@ impl Reader {
             }
         }
         if map.properties.is_empty() {
-            self.note("empty-element", map, "Principal is empty: name who is meant");
+            self.note(LintCode::EmptyElement, map, "Principal is empty: name who is meant");
         }
         Some(Some(Element { not, values }))
     }
@@ -228,7 +229,7 @@ impl Reader {
             }
             Some(_) => return,
         };
-        self.findings.push(Finding::error("invalid-action", action.span.clone(), finding));
+        self.findings.push(Finding::new(LintCode::InvalidAction, action.span.clone(), finding));
     }
 
     fn resource(&mut self, resource: &Spanned<String>) {
@@ -246,7 +247,7 @@ impl Reader {
             }
             _ => format!("{:?} is no resource: write an ARN or \"*\"", resource.value),
         };
-        self.findings.push(Finding::error("invalid-resource", resource.span.clone(), finding));
+        self.findings.push(Finding::new(LintCode::InvalidResource, resource.span.clone(), finding));
     }
 
     fn conditions(&mut self, object: &Object<'_>) -> Vec<ConditionNode> {
@@ -261,7 +262,8 @@ impl Reader {
             let name = property.name.as_str();
             let Some(operator) = Operator::parse(name) else {
                 let message = format!("there is no condition operator {name:?}");
-                let finding = Finding::error("unknown-operator", span(&property.name), message);
+                let finding =
+                    Finding::new(LintCode::UnknownOperator, span(&property.name), message);
                 self.findings.push(finding.help_maybe(nearest_operator(name)));
                 continue;
             };
@@ -312,7 +314,7 @@ impl Reader {
         match names.map(|name| member(object, name)) {
             [Some(_), Some(both)] => {
                 let message = format!("{} and {} exclude each other", names[0], names[1]);
-                self.note("exclusive-elements", both, message);
+                self.note(LintCode::ExclusiveElements, both, message);
                 None
             }
             [Some(value), None] => Some((false, value)),
@@ -326,7 +328,7 @@ impl Reader {
         let Some((not, value)) = self.one_of(object, names) else {
             if self.findings.len() == before {
                 let message = format!("the statement has neither {} nor {}", names[0], names[1]);
-                self.note("missing-element", object, message);
+                self.note(LintCode::MissingElement, object, message);
             }
             return None;
         };
@@ -340,7 +342,7 @@ impl Reader {
         match value {
             Value::Array(array) => {
                 if array.elements.is_empty() {
-                    self.note("empty-element", array, format!("{what} is an empty list"));
+                    self.note(LintCode::EmptyElement, array, format!("{what} is an empty list"));
                 }
                 array.elements.iter().collect()
             }
@@ -362,8 +364,8 @@ impl Reader {
         for property in &object.properties {
             let name = property.name.as_str();
             if !names.contains(&name) {
-                let finding = Finding::error(
-                    "unknown-element",
+                let finding = Finding::new(
+                    LintCode::UnknownElement,
                     span(&property.name),
                     format!("{what} has no element {name:?}"),
                 );
@@ -377,7 +379,7 @@ impl Reader {
             let name = property.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
                 let message = format!("{name:?} stands twice here: only one would count");
-                self.note("duplicate-key", &property.name, message);
+                self.note(LintCode::DuplicateKey, &property.name, message);
             }
         }
     }

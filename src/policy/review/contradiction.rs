@@ -10,6 +10,7 @@ use crate::policy::language::actions;
 use crate::policy::language::document::{ConditionNode, Effect, StatementNode};
 use crate::policy::language::finding::Finding;
 use crate::policy::language::keys::{self, ContextKey, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::{Kind, Operator, Set};
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
@@ -27,7 +28,7 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> 
         {
             let message = format!("no value of {key} fulfils all conditions on it");
             let at = last.key.span.clone();
-            findings.push(Finding::warning("contradicting-conditions", at, message));
+            findings.push(Finding::new(LintCode::ContradictingConditions, at, message));
         }
     }
     let performed: Vec<_> = actions::performed().filter(|a| statement.covers_action(a)).collect();
@@ -41,7 +42,7 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> 
         findings.extend(asking.map(|(node, _)| {
             let message = "this never holds: the statement's actions are not about an upload, as \
                            AbortMultipartUpload and ListParts are";
-            Finding::warning("never-matches", node.key.span.clone(), message)
+            Finding::new(LintCode::NeverMatches, node.key.span.clone(), message)
         }));
     }
     findings

@@ -12,6 +12,7 @@ use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::Kind;
 use crate::spelling::{nearest, within};
 
@@ -34,19 +35,19 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn error<T>(&mut self, code: &'static str, at: &Spanned<T>, message: String) {
+    fn error<T>(&mut self, code: LintCode, at: &Spanned<T>, message: String) {
         self.suggest(code, at, message, None);
     }
 
     /// Reports an error with the right spelling, if there is one near.
     fn suggest<T>(
         &mut self,
-        code: &'static str,
+        code: LintCode,
         at: &Spanned<T>,
         message: String,
         nearest: Option<String>,
     ) {
-        let finding = Finding::error(code, at.span.clone(), message);
+        let finding = Finding::new(code, at.span.clone(), message);
         self.findings.push(finding.help_maybe(nearest));
     }
 
@@ -58,7 +59,7 @@ impl Check<'_> {
             && !sid.value.bytes().all(|b| b.is_ascii_alphanumeric())
         {
             let message = format!("the Sid {:?} may hold only letters and digits", sid.value);
-            self.error("invalid-sid", sid, message);
+            self.error(LintCode::InvalidSid, sid, message);
         }
     }
 
@@ -72,7 +73,7 @@ impl Check<'_> {
                 if let Some(near) = within(2, other, &["glacier", "gateway"]) {
                     let message = format!("there is no service {service:?}");
                     let help = Some(format!("{near}:{name}"));
-                    self.suggest("unknown-service", action, message, help);
+                    self.suggest(LintCode::UnknownService, action, message, help);
                 }
                 return;
             }
@@ -83,11 +84,11 @@ impl Check<'_> {
         }
         if name.contains(['*', '?']) {
             let message = format!("{:?} matches no action of {service}", action.value);
-            self.error("unknown-action", action, message);
+            self.error(LintCode::UnknownAction, action, message);
         } else {
             let message = format!("{service} has no action {name:?}");
             let help = nearest(name, known).map(|near| format!("{service}:{near}"));
-            self.suggest("unknown-action", action, message, help);
+            self.suggest(LintCode::UnknownAction, action, message, help);
         }
     }
 
@@ -110,7 +111,7 @@ impl Check<'_> {
             && !Region::PARTITIONS.iter().any(|(known, _)| *known == partition)
         {
             let message = format!("there is no partition {partition:?}: most often it is \"aws\"");
-            self.error("impossible-arn", resource, message);
+            self.error(LintCode::ImpossibleArn, resource, message);
             return;
         }
         let message = match fields.next() {
@@ -124,7 +125,7 @@ impl Check<'_> {
             Some(Some(service)) => return self.foreign_resource(service, resource),
             _ => return,
         };
-        self.error("impossible-arn", resource, message);
+        self.error(LintCode::ImpossibleArn, resource, message);
     }
 
     /// A statement that was written for several services may name their resources;
@@ -141,7 +142,7 @@ impl Check<'_> {
             && !resources.values.iter().any(ours)
         {
             let message = format!("Glacier's actions have no resources of the service {service:?}");
-            self.error("impossible-arn", resource, message);
+            self.error(LintCode::ImpossibleArn, resource, message);
         }
     }
 
@@ -153,7 +154,7 @@ impl Check<'_> {
         {
             let message =
                 format!("this operator does not fit {}, of type {:?}", key.name, key.kind);
-            self.error("type-mismatch", &node.operator, message);
+            self.error(LintCode::TypeMismatch, &node.operator, message);
         }
         let variables = self.variables && operator.takes_variables();
         for value in &node.values {
@@ -166,7 +167,7 @@ impl Check<'_> {
                 } else {
                     format!("{:?} is not {what}", value.value)
                 };
-                self.error("wrong-value", value, message);
+                self.error(LintCode::WrongValue, value, message);
             }
         }
     }
@@ -184,7 +185,7 @@ impl Check<'_> {
     fn key(&mut self, key: &Spanned<String>, what: &str) {
         if let Known::Misspelt { nearest } = keys::look_up(&key.value) {
             let message = format!("there is {what} {:?}", key.value);
-            self.suggest("unknown-key", key, message, nearest);
+            self.suggest(LintCode::UnknownKey, key, message, nearest);
         }
     }
 
@@ -200,7 +201,7 @@ impl Check<'_> {
                 "this is no principal: write an ARN such as \
                  \"arn:aws:glacier-gateway:::team/TEAM\", or \"*\""
             };
-            self.error("invalid-principal", id, message.to_owned());
+            self.error(LintCode::InvalidPrincipal, id, message.to_owned());
         }
     }
 }

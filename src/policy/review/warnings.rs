@@ -13,6 +13,7 @@ use crate::policy::language::document::{
 };
 use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, KeyType, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::{Kind, Set};
 
 /// AWS's limit on a managed policy, in characters that are no white space.
@@ -37,10 +38,10 @@ pub(crate) fn find(
     slowness(document, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
-            true => ("old-version", "this version of the language has no variables"),
-            false => ("no-version", "without Version this is 2008-10-17, without variables"),
+            true => (LintCode::OldVersion, "this version of the language has no variables"),
+            false => (LintCode::NoVersion, "without Version this is 2008-10-17, without variables"),
         };
-        let finding = Finding::warning(code, 0..text.len().min(1), message);
+        let finding = Finding::new(code, 0..text.len().min(1), message);
         findings.push(finding.help("write \"Version\": \"2012-10-17\""));
     }
     for (node, statement) in document.statements.iter().zip(statements) {
@@ -62,7 +63,7 @@ fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
     };
     if size > limit {
         let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
-        findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
+        findings.push(Finding::new(LintCode::TooBig, 0..text.len().min(1), message));
     }
 }
 
@@ -88,7 +89,7 @@ fn slowness(document: &Document, findings: &mut Vec<Finding>) {
              each character of a value, and the limit is {COMPARISONS_PER_CHARACTER}; the next \
              version refuses this policy"
         );
-        let finding = Finding::warning("slow-patterns", worst.span.clone(), message);
+        let finding = Finding::new(LintCode::SlowPatterns, worst.span.clone(), message);
         findings
             .push(finding.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
     }
@@ -104,13 +105,8 @@ struct Lint<'a> {
 }
 
 impl Lint<'_> {
-    fn warn(
-        &mut self,
-        code: &'static str,
-        at: &std::ops::Range<usize>,
-        message: impl Into<String>,
-    ) {
-        self.findings.push(Finding::warning(code, at.clone(), message));
+    fn warn(&mut self, code: LintCode, at: &std::ops::Range<usize>, message: impl Into<String>) {
+        self.findings.push(Finding::new(code, at.clone(), message));
     }
 
     /// Actions that the gateway never performs or that have no such resources, and
@@ -120,7 +116,7 @@ impl Lint<'_> {
         let performed: Vec<String> = performed().filter(about).collect();
         if performed.is_empty() {
             let message = "this statement never matches: the gateway performs none of its actions";
-            self.warn("never-matches", &self.node.span, message);
+            self.warn(LintCode::NeverMatches, &self.node.span, message);
             return;
         }
         let resources = &self.node.resources;
@@ -137,13 +133,13 @@ impl Lint<'_> {
                 }
                 _ => "this never matches: the statement's actions are not about such resources",
             };
-            self.warn("never-matches", &resources.values[0].span, message);
+            self.warn(LintCode::NeverMatches, &resources.values[0].span, message);
             return;
         }
         for (resource, names) in resources.values.iter().zip(names).filter(|_| !resources.not) {
             if names.any() && !performed.iter().any(|action| names.resource_of(action)) {
                 let message = "none of the statement's actions is about this resource";
-                self.warn("never-matches", &resource.span, message);
+                self.warn(LintCode::NeverMatches, &resource.span, message);
             }
         }
         let mut never_performed: Vec<&Spanned<String>> = Vec::new();
@@ -166,7 +162,7 @@ impl Lint<'_> {
                     action.value
                 ),
             };
-            self.warn("never-matches", &action.span, message);
+            self.warn(LintCode::NeverMatches, &action.span, message);
         }
         self.never_performed(&never_performed);
     }
@@ -183,7 +179,7 @@ impl Lint<'_> {
                 format!("the gateway never performs {count} of these {all} actions: {names}")
             }
         };
-        self.warn("action-never-performed", &first.span, message);
+        self.warn(LintCode::ActionNeverPerformed, &first.span, message);
     }
 
     fn resources(&mut self) {
@@ -191,12 +187,12 @@ impl Lint<'_> {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
             if arn::ends_early(&resource.value) {
                 let message = "this ARN is incomplete: what is missing counts as \"*\"";
-                self.warn("incomplete-arn", &resource.span, message);
+                self.warn(LintCode::IncompleteArn, &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
                 let message = "this ARN has no account and so matches no vault: write the 12 \
                                digits, or \"*\"";
-                self.warn("arn-without-account", &resource.span, message);
+                self.warn(LintCode::ArnWithoutAccount, &resource.span, message);
             }
             let foreign = fields.get(2).is_some_and(|service| {
                 !["glacier", "glacier-gateway"].contains(service)
@@ -204,7 +200,7 @@ impl Lint<'_> {
             });
             if foreign {
                 let message = "the gateway has no resources of this service";
-                self.warn("foreign-resource", &resource.span, message);
+                self.warn(LintCode::ForeignResource, &resource.span, message);
             }
             self.text_variables(resource);
         }
@@ -214,13 +210,13 @@ impl Lint<'_> {
     fn text_variables(&mut self, text: &Spanned<String>) {
         if !self.variables && text.value.contains("${") {
             let message = "this is literal text: only Version 2012-10-17 has policy variables";
-            self.warn("literal-variable", &text.span, message);
+            self.warn(LintCode::LiteralVariable, &text.span, message);
         }
         let syntax = Syntax { wildcards: true, variables: self.variables };
         let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
         for key in pattern.variable_keys().filter(|key| !keys::is_filled(key.lower())) {
             let message = format!("the gateway never fills ${{{key}}}");
-            self.warn("key-never-filled", &text.span, message);
+            self.warn(LintCode::KeyNeverFilled, &text.span, message);
         }
     }
 
@@ -232,11 +228,11 @@ impl Lint<'_> {
         }
         if node.actions.not {
             let message = "Allow with NotAction allows every action that it does not name";
-            self.warn("allow-not-action", &node.actions.values[0].span, message);
+            self.warn(LintCode::AllowNotAction, &node.actions.values[0].span, message);
         }
         if node.resources.not {
             let message = "Allow with NotResource allows every vault that it does not name";
-            self.warn("allow-not-resource", &node.resources.values[0].span, message);
+            self.warn(LintCode::AllowNotResource, &node.resources.values[0].span, message);
         }
         let all = |value: &str| value == "*";
         let all_actions = node.actions.values.iter().any(|a| all(&a.value) || a.value == "*:*");
@@ -245,7 +241,7 @@ impl Lint<'_> {
             && node.resources.values.iter().any(|resource| all(&resource.value))
             && node.conditions.is_empty()
         {
-            self.warn("allow-all", &node.span, "this allows everything on every vault");
+            self.warn(LintCode::AllowAll, &node.span, "this allows everything on every vault");
         }
     }
 
@@ -253,7 +249,7 @@ impl Lint<'_> {
         let Some(principal) = &self.node.principal else { return };
         if principal.not && self.node.effect == Effect::Allow {
             let message = "Allow with NotPrincipal allows everyone whom it does not name";
-            self.warn("allow-not-principal", &principal.values[0].span, message);
+            self.warn(LintCode::AllowNotPrincipal, &principal.values[0].span, message);
         }
         for id in &principal.values {
             match &id.value {
@@ -262,14 +258,14 @@ impl Lint<'_> {
                         && self.node.effect == Effect::Allow
                         && self.node.conditions.is_empty()
                     {
-                        self.warn("allow-everyone", &id.span, "this allows every team");
+                        self.warn(LintCode::AllowEveryone, &id.span, "this allows every team");
                     }
                 }
                 PrincipalId::Aws(arn) if arn.starts_with(TEAM_ARN) => {}
                 _ => {
                     let message = "no caller of the gateway is this principal: teams are \
                                    arn:aws:glacier-gateway:::team/TEAM";
-                    self.warn("foreign-principal", &id.span, message);
+                    self.warn(LintCode::ForeignPrincipal, &id.span, message);
                 }
             }
         }
@@ -283,33 +279,33 @@ impl Lint<'_> {
             condition.values.iter().for_each(|value| self.text_variables(value));
         }
         if condition.values.is_empty() {
-            self.warn("no-values", at, "this condition compares with no value at all");
+            self.warn(LintCode::NoValues, at, "this condition compares with no value at all");
         }
         let multivalued = match keys::look_up(name) {
             Known::Key(key) => {
                 if !key.filled && operator.kind != Kind::Null {
                     let message = format!("the gateway never fills {name}");
-                    self.warn("key-never-filled", at, message);
+                    self.warn(LintCode::KeyNeverFilled, at, message);
                 }
                 if keys::fitness(operator, key.kind) == Fitness::Doubtful {
                     let message = format!(
                         "{name} is of type {:?}, which this operator does not fit",
                         key.kind
                     );
-                    self.warn("doubtful-operator", &condition.operator.span, message);
+                    self.warn(LintCode::DoubtfulOperator, &condition.operator.span, message);
                 }
                 if key.kind == KeyType::Arn
                     && matches!(operator.kind, Kind::String | Kind::StringLike)
                 {
                     for value in condition.values.iter().filter(|value| !may_be_arn(&value.value)) {
                         let message = format!("{name} is always an ARN, which this never is");
-                        self.warn("not-an-arn", &value.span, message);
+                        self.warn(LintCode::NotAnArn, &value.span, message);
                     }
                 }
                 key.multivalued
             }
             Known::Foreign => {
-                self.warn("key-never-filled", at, format!("the gateway never fills {name}"));
+                self.warn(LintCode::KeyNeverFilled, at, format!("the gateway never fills {name}"));
                 None
             }
             Known::Misspelt { .. } => None,
@@ -318,11 +314,11 @@ impl Lint<'_> {
             (Set::Single, Some(true)) if operator.kind != Kind::Null => {
                 let message =
                     format!("{name} may have several values: use ForAllValues or ForAnyValue");
-                self.warn("multivalued-key", at, message);
+                self.warn(LintCode::MultivaluedKey, at, message);
             }
             (Set::ForAllValues | Set::ForAnyValue, Some(false)) => {
                 let message = format!("{name} has one value only and needs no set operator");
-                self.warn("single-valued-key", &condition.operator.span, message);
+                self.warn(LintCode::SingleValuedKey, &condition.operator.span, message);
             }
             _ => {}
         }
@@ -337,7 +333,7 @@ impl Lint<'_> {
                     "ForAllValues also holds when {name} is absent: add \"Null\": {{\"{name}\": \
                      \"false\"}}"
                 );
-                self.warn("unguarded-for-all-values", &condition.operator.span, message);
+                self.warn(LintCode::UnguardedForAllValues, &condition.operator.span, message);
             }
         }
     }
