@@ -123,8 +123,10 @@ fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
         let mut denies = denies.iter().filter(concerns);
         let shadow = denies.find(|deny| deny.statement.shadows(&allow.statement, &actions));
         if let Some(deny) = shadow {
-            let message =
-                format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
+            let message = format!(
+                "a Deny in {} applies to every request that this Allow would allow",
+                deny.source.path.display()
+            );
             let finding = Finding::new(LintCode::ShadowedAllow, allow.span.clone(), message);
             diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, finding));
         }
@@ -212,7 +214,7 @@ impl FolderReader<'_> {
         match fs::read_to_string(self.root.join(&path)) {
             Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
             Err(error) => {
-                self.report(&path, LintCode::Unreadable, format!("cannot read this: {error}"))
+                self.report(&path, LintCode::Unreadable, format!("cannot read this file: {error}"))
             }
         }
     }
@@ -243,15 +245,15 @@ impl FolderReader<'_> {
     /// it with it. Only notes may stand beside policies.
     fn unread(&mut self, path: &Path) {
         if path.extension().is_none_or(|extension| extension != "md") {
-            let message = "no policy is read from a file of this name: call it NAME.json, or \
-                           take it away (only .md files may stand here beside policies)";
+            let message = "the gateway does not read policies from a file of this name: rename it \
+                           to NAME.json or remove it (only .md files may stand beside policies)";
             self.report(path, LintCode::Misplaced, message.to_owned());
         }
     }
 
     fn misplaced(&mut self, path: &Path) {
-        let message = "no policy is read from here: put it under teams/<team>/, guardrails/ or \
-                       vaults/";
+        let message = "the gateway does not read policies from here: move this to teams/<team>/, \
+                       guardrails/ or vaults/";
         self.report(path, LintCode::Misplaced, message.to_owned());
     }
 

@@ -1,4 +1,5 @@
-//! What is wrong with a document, where, and what to write instead.
+//! An error or a warning: what is wrong with a document, at which place, and what to
+//! write instead.
 
 use std::ops::Range;
 
@@ -17,9 +18,9 @@ pub(crate) struct Spanned<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Legal, but surely not meant.
+    /// The policy is legal, but its author hardly meant it.
     Warning,
-    /// The document is refused, and with it the whole set.
+    /// The document is refused, and the whole set with it.
     Error,
 }
 
@@ -52,7 +53,7 @@ impl Finding {
         self
     }
 
-    /// Adds "did you mean …?", when there is something near.
+    /// Adds "did you mean …?", if there is a suggestion.
     pub fn help_maybe(mut self, suggestion: Option<String>) -> Self {
         if let Some(suggestion) = suggestion {
             self.help = Some(format!("did you mean {suggestion:?}?"));

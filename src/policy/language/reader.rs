@@ -74,7 +74,10 @@ impl Reader {
                 Finding::new(
                     LintCode::UnknownVersion,
                     version.span.clone(),
-                    format!("there is no policy language version {:?}", version.value),
+                    format!(
+                        "the version {:?} of the policy language does not exist",
+                        version.value
+                    ),
                 )
                 .help("write \"2012-10-17\", or \"2008-10-17\" for a policy without variables"),
             );
@@ -165,15 +168,14 @@ impl Reader {
     fn principal(&mut self, object: &Object<'_>) -> Option<Option<Element<PrincipalId>>> {
         let Some((not, value)) = self.one_of(object, ["Principal", "NotPrincipal"]) else {
             if self.kind == DocumentKind::Resource {
-                let message = "a vault policy says who in every statement: add Principal";
+                let message = "every statement of a vault policy names a principal: add Principal";
                 self.note(LintCode::MissingElement, object, message);
                 return None;
             }
             return Some(None);
         };
         if self.kind == DocumentKind::Identity {
-            let message =
-                "no Principal may stand here: the principal is the one the policy belongs to";
+            let message = "only vault policies may have a principal: this policy is about its own team, or about all teams";
             self.note(LintCode::PrincipalNotAllowed, value, message);
             return None;
         }
@@ -208,7 +210,11 @@ impl Reader {
             }
         }
         if map.properties.is_empty() {
-            self.note(LintCode::EmptyElement, map, "Principal is empty: name who is meant");
+            self.note(
+                LintCode::EmptyElement,
+                map,
+                "Principal is empty: name a principal, or write \"*\"",
+            );
         }
         Some(Some(Element { not, values }))
     }
@@ -222,10 +228,10 @@ impl Reader {
             ),
             Some(("*", "*")) => return,
             Some((service, _)) if service.contains(['*', '?']) => {
-                format!("the service prefix {service:?} holds a wildcard: name one service")
+                format!("the service prefix {service:?} has a wildcard: name one service")
             }
             Some((service, name)) if service.is_empty() || name.is_empty() => {
-                format!("{:?} is no action: write \"service:Action\"", action.value)
+                format!("{:?} is not an action: write \"service:Action\"", action.value)
             }
             Some(_) => return,
         };
@@ -240,12 +246,12 @@ impl Reader {
                 let service = rest.split(':').next().unwrap_or(rest);
                 // "arn:aws:*" ends in its only wildcard and is a short ARN.
                 if service.contains(['*', '?']) && service.len() < rest.len() {
-                    format!("the ARN's service {service:?} holds a wildcard: name one service")
+                    format!("the ARN's service {service:?} has a wildcard: name one service")
                 } else {
                     return;
                 }
             }
-            _ => format!("{:?} is no resource: write an ARN or \"*\"", resource.value),
+            _ => format!("{:?} is not a resource: write an ARN or \"*\"", resource.value),
         };
         self.findings.push(Finding::new(LintCode::InvalidResource, resource.span.clone(), finding));
     }
@@ -261,7 +267,7 @@ impl Reader {
         for property in &map.properties {
             let name = property.name.as_str();
             let Some(operator) = Operator::parse(name) else {
-                let message = format!("there is no condition operator {name:?}");
+                let message = format!("the condition operator {name:?} does not exist");
                 let finding =
                     Finding::new(LintCode::UnknownOperator, span(&property.name), message);
                 self.findings.push(finding.help_maybe(nearest_operator(name)));
@@ -313,7 +319,8 @@ impl Reader {
     ) -> Option<(bool, &'v Value<'a>)> {
         match names.map(|name| member(object, name)) {
             [Some(_), Some(both)] => {
-                let message = format!("{} and {} exclude each other", names[0], names[1]);
+                let message =
+                    format!("a statement may not have both {} and {}", names[0], names[1]);
                 self.note(LintCode::ExclusiveElements, both, message);
                 None
             }
@@ -378,7 +385,8 @@ impl Reader {
         for (index, property) in object.properties.iter().enumerate() {
             let name = property.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
-                let message = format!("{name:?} stands twice here: only one would count");
+                let message =
+                    format!("the key {name:?} is here twice: IAM would read only one of them");
                 self.note(LintCode::DuplicateKey, &property.name, message);
             }
         }

@@ -1,4 +1,4 @@
-//! Diagnostics as text with the line shown, as JSON, and as SARIF.
+//! Prints diagnostics: as text that shows the line, as JSON, and as SARIF.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -108,8 +108,8 @@ fn sarif_result(diagnostic: &Diagnostic) -> Value {
     })
 }
 
-/// A file's URI: relative to the working directory where it is below it, so that a
-/// code host finds it in the repository (SARIF 2.1.0, 3.4.4).
+/// A file's URI. If the file is below the working directory, the URI is relative to it,
+/// so that a code host finds the file in the repository (SARIF 2.1.0, 3.4.4).
 fn uri(file: &Path) -> String {
     // RFC 3986, 2.3: the characters that need no encoding.
     const RESERVED: &AsciiSet =

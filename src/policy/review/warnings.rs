@@ -1,4 +1,4 @@
-//! Warnings: what is legal in a policy but surely not meant.
+//! Warnings of parts of a policy that are legal, but that the author hardly meant.
 
 use super::arn;
 use super::contradiction;
@@ -16,7 +16,7 @@ use crate::policy::language::keys::{self, Fitness, KeyType, Known};
 use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::{Kind, Set};
 
-/// AWS's limit on a managed policy, in characters that are no white space.
+/// AWS's limit on a managed policy, in characters that are not white space.
 const MANAGED_POLICY_SIZE: usize = 6144;
 /// Glacier's limit on a vault access policy, in bytes.
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
@@ -38,8 +38,11 @@ pub(crate) fn find(
     slowness(document, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
-            true => (LintCode::OldVersion, "this version of the language has no variables"),
-            false => (LintCode::NoVersion, "without Version this is 2008-10-17, without variables"),
+            true => (LintCode::OldVersion, "this version of the language has no policy variables"),
+            false => (
+                LintCode::NoVersion,
+                "a policy without Version is of version 2008-10-17, which has no variables",
+            ),
         };
         let finding = Finding::new(code, 0..text.len().min(1), message);
         findings.push(finding.help("write \"Version\": \"2012-10-17\""));
@@ -62,7 +65,7 @@ fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
         _ => (text.chars().filter(|c| !c.is_whitespace()).count(), MANAGED_POLICY_SIZE),
     };
     if size > limit {
-        let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
+        let message = format!("this policy has {size} characters: AWS accepts at most {limit}");
         findings.push(Finding::new(LintCode::TooBig, 0..text.len().min(1), message));
     }
 }
@@ -109,13 +112,14 @@ impl Lint<'_> {
         self.findings.push(Finding::new(code, at.clone(), message));
     }
 
-    /// Actions that the gateway never performs or that have no such resources, and
-    /// statements without any other.
+    /// Actions that the gateway never performs, or that are not about the statement's
+    /// resources; and statements that have only such actions.
     fn actions(&mut self) {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
         if performed.is_empty() {
-            let message = "this statement never matches: the gateway performs none of its actions";
+            let message =
+                "this statement never matches: the gateway does not perform any of its actions";
             self.warn(LintCode::NeverMatches, &self.node.span, message);
             return;
         }
@@ -129,16 +133,19 @@ impl Lint<'_> {
         if reached.is_empty() {
             let message = match missed[..] {
                 [only] if *only == list_vaults => {
-                    "this never matches: ListVaults takes no resource, so write \"*\""
+                    "this never matches: ListVaults is not about a vault, so write \"*\""
                 }
-                _ => "this never matches: the statement's actions are not about such resources",
+                _ => {
+                    "this never matches: the statement's actions are not about resources of this kind"
+                }
             };
             self.warn(LintCode::NeverMatches, &resources.values[0].span, message);
             return;
         }
         for (resource, names) in resources.values.iter().zip(names).filter(|_| !resources.not) {
             if names.any() && !performed.iter().any(|action| names.resource_of(action)) {
-                let message = "none of the statement's actions is about this resource";
+                let message =
+                    "this never matches: none of the statement's actions is about such a resource";
                 self.warn(LintCode::NeverMatches, &resource.span, message);
             }
         }
@@ -155,10 +162,10 @@ impl Lint<'_> {
                     continue;
                 }
                 Some(missed) if **missed == list_vaults => {
-                    "ListVaults takes no resource: give it a statement on \"*\"".to_owned()
+                    "ListVaults is not about a vault: allow it in a statement with the resource \"*\"".to_owned()
                 }
                 Some(_) => format!(
-                    "{} is about none of the statement's resources: give it its own statement",
+                    "{} is not about any of the statement's resources: write a statement of its own",
                     action.value
                 ),
             };
@@ -186,11 +193,11 @@ impl Lint<'_> {
         for resource in &self.node.resources.values {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
             if arn::ends_early(&resource.value) {
-                let message = "this ARN is incomplete: what is missing counts as \"*\"";
+                let message = "this ARN is incomplete: each missing field counts as \"*\"";
                 self.warn(LintCode::IncompleteArn, &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
-                let message = "this ARN has no account and so matches no vault: write the 12 \
+                let message = "this ARN has no account, so it matches no vault: write the 12 \
                                digits, or \"*\"";
                 self.warn(LintCode::ArnWithoutAccount, &resource.span, message);
             }
@@ -199,28 +206,28 @@ impl Lint<'_> {
                     && !Names::new(&resource.value).any()
             });
             if foreign {
-                let message = "the gateway has no resources of this service";
+                let message = "this never matches: the resource belongs to another service";
                 self.warn(LintCode::ForeignResource, &resource.span, message);
             }
             self.text_variables(resource);
         }
     }
 
-    /// Variables that stay text, and those that never have a value.
+    /// Variables that are plain text, and variables that never have a value.
     fn text_variables(&mut self, text: &Spanned<String>) {
         if !self.variables && text.value.contains("${") {
-            let message = "this is literal text: only Version 2012-10-17 has policy variables";
+            let message = "this is plain text: only Version 2012-10-17 has policy variables";
             self.warn(LintCode::LiteralVariable, &text.span, message);
         }
         let syntax = Syntax { wildcards: true, variables: self.variables };
         let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
         for key in pattern.variable_keys().filter(|key| !keys::is_filled(key.lower())) {
-            let message = format!("the gateway never fills ${{{key}}}");
+            let message = never_present(key);
             self.warn(LintCode::KeyNeverFilled, &text.span, message);
         }
     }
 
-    /// Allows that give more than their author is likely to see.
+    /// Allows that allow more than their author is likely to see.
     fn breadth(&mut self) {
         let node = self.node;
         if node.effect != Effect::Allow || self.layer == Layer::Guardrails {
@@ -248,7 +255,7 @@ impl Lint<'_> {
     fn principals(&mut self) {
         let Some(principal) = &self.node.principal else { return };
         if principal.not && self.node.effect == Effect::Allow {
-            let message = "Allow with NotPrincipal allows everyone whom it does not name";
+            let message = "Allow with NotPrincipal allows every caller that it does not name";
             self.warn(LintCode::AllowNotPrincipal, &principal.values[0].span, message);
         }
         for id in &principal.values {
@@ -263,8 +270,8 @@ impl Lint<'_> {
                 }
                 PrincipalId::Aws(arn) if arn.starts_with(TEAM_ARN) => {}
                 _ => {
-                    let message = "no caller of the gateway is this principal: teams are \
-                                   arn:aws:glacier-gateway:::team/TEAM";
+                    let message = "no caller of the gateway is this principal: name a team as \
+                                   \"arn:aws:glacier-gateway:::team/TEAM\"";
                     self.warn(LintCode::ForeignPrincipal, &id.span, message);
                 }
             }
@@ -279,17 +286,17 @@ impl Lint<'_> {
             condition.values.iter().for_each(|value| self.text_variables(value));
         }
         if condition.values.is_empty() {
-            self.warn(LintCode::NoValues, at, "this condition compares with no value at all");
+            self.warn(LintCode::NoValues, at, "this condition has no values to compare with");
         }
         let multivalued = match keys::look_up(name) {
             Known::Key(key) => {
                 if !key.filled && operator.kind != Kind::Null {
-                    let message = format!("the gateway never fills {name}");
+                    let message = never_present(name);
                     self.warn(LintCode::KeyNeverFilled, at, message);
                 }
                 if keys::fitness(operator, key.kind) == Fitness::Doubtful {
                     let message = format!(
-                        "{name} is of type {:?}, which this operator does not fit",
+                        "{name} is of the type {:?}, which this operator hardly fits",
                         key.kind
                     );
                     self.warn(LintCode::DoubtfulOperator, &condition.operator.span, message);
@@ -298,14 +305,14 @@ impl Lint<'_> {
                     && matches!(operator.kind, Kind::String | Kind::StringLike)
                 {
                     for value in condition.values.iter().filter(|value| !may_be_arn(&value.value)) {
-                        let message = format!("{name} is always an ARN, which this never is");
+                        let message = format!("{name} is always an ARN, and this text is not");
                         self.warn(LintCode::NotAnArn, &value.span, message);
                     }
                 }
                 key.multivalued
             }
             Known::Foreign => {
-                self.warn(LintCode::KeyNeverFilled, at, format!("the gateway never fills {name}"));
+                self.warn(LintCode::KeyNeverFilled, at, never_present(name));
                 None
             }
             Known::Misspelt { .. } => None,
@@ -317,7 +324,8 @@ impl Lint<'_> {
                 self.warn(LintCode::MultivaluedKey, at, message);
             }
             (Set::ForAllValues | Set::ForAnyValue, Some(false)) => {
-                let message = format!("{name} has one value only and needs no set operator");
+                let message =
+                    format!("{name} has only one value: leave ForAllValues or ForAnyValue out");
                 self.warn(LintCode::SingleValuedKey, &condition.operator.span, message);
             }
             _ => {}
@@ -330,7 +338,7 @@ impl Lint<'_> {
             });
             if !guarded {
                 let message = format!(
-                    "ForAllValues also holds when {name} is absent: add \"Null\": {{\"{name}\": \
+                    "ForAllValues also holds if the request does not have {name}: add \"Null\": {{\"{name}\": \
                      \"false\"}}"
                 );
                 self.warn(LintCode::UnguardedForAllValues, &condition.operator.span, message);
@@ -339,12 +347,16 @@ impl Lint<'_> {
     }
 }
 
+fn never_present(key: impl std::fmt::Display) -> String {
+    format!("{key} is never present in a request to the gateway")
+}
+
 /// Whether a text, which may begin with a wildcard or a variable, can be an ARN.
 fn may_be_arn(text: &str) -> bool {
     ["arn:", "*", "?", "${"].iter().any(|start| text.starts_with(start))
 }
 
-/// What a `Resource` may name.
+/// The kinds of resources that a `Resource` may name.
 struct Names {
     everything: bool,
     vaults: bool,
@@ -360,7 +372,7 @@ impl Names {
         }
     }
 
-    /// Whether it may name anything that the gateway has.
+    /// Whether it may name a resource of the gateway.
     fn any(&self) -> bool {
         self.vaults || self.teams
     }
