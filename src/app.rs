@@ -112,7 +112,7 @@ pub async fn start(
         Some(tls) => {
             let (tls, verifier) = tls::server_config(tls)?;
             rest.on_connect(move |connection, data| {
-                http::note_certificate(connection, data, &verifier);
+                tls::note_certificate(connection, data, &verifier);
             })
             .bind_rustls_0_23(server.listen, tls)
         }

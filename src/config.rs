@@ -249,7 +249,7 @@ impl Settings {
             wrong(key, "is the name that policies know certificates by; choose another");
         }
         if let Some(tls) = &self.server.tls {
-            tls.check(&mut wrong);
+            tls.check(!self.issuers.is_empty(), &mut wrong);
         }
         if let Some(swagger_ui) = &self.swagger_ui {
             swagger_ui.check(&mut wrong);

@@ -1,7 +1,7 @@
 //! Glacier Gateway: lets a company's teams abort Amazon Glacier multipart uploads
 //! under IAM-like policies, without AWS credentials of their own.
 //!
-//! A request goes one way: a door ([`http`] or [`door`]) reads it; [`authn`] says who is
+//! A request goes one way: a door ([`http::rest`] or [`http::aws`]) reads it; [`authn`] says who is
 //! calling; [`policy`] decides and, if it allows, hands out a
 //! [`policy::Permit`]; [`glacier`] forwards, and takes nothing but a permit.
 //! [`app`] builds all of it from [`config::Settings`].
@@ -13,7 +13,6 @@ pub mod config;
 #[cfg(feature = "simulator")]
 pub mod dev;
 pub mod domain;
-pub mod door;
 pub mod gateway;
 pub mod glacier;
 pub mod http;

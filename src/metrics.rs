@@ -34,7 +34,7 @@ pub struct Metrics {
     upstream_request_duration: Latencies<Upstream>,
     policies_loaded: Gauge,
     policies_valid: Gauge,
-    issuer_keys_usable: Family<Issuer, Gauge>,
+    issuer_keys_usable: Family<IssuerLabel, Gauge>,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -70,7 +70,7 @@ struct UpstreamResult {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Issuer {
+struct IssuerLabel {
     issuer: String,
 }
 
@@ -174,7 +174,7 @@ impl Metrics {
     /// Says of each issuer, by its configured name, whether its keys are usable.
     pub fn issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, bool)>) {
         for (issuer, usable) in issuers {
-            let issuer = Issuer { issuer: issuer.to_owned() };
+            let issuer = IssuerLabel { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
     }

@@ -2,11 +2,14 @@
 //! read again when their files change.
 
 use std::{
+    any::Any,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::{dev::Extensions, rt::net::TcpStream};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -20,6 +23,7 @@ use rustls::{
 };
 
 use crate::{
+    authn::ClientCertificate,
     config,
     reload::{Reloaded, Unreadable},
 };
@@ -193,5 +197,18 @@ impl ClientCertVerifier for Current {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.load().clients.supported_verify_schemes()
+    }
+}
+/// Notes the certificate that a new connection's client showed to `verifier`.
+pub fn note_certificate(
+    connection: &dyn Any,
+    data: &mut Extensions,
+    verifier: &Arc<dyn ClientCertVerifier>,
+) {
+    let stream = connection.downcast_ref::<TlsStream<TcpStream>>();
+    let chain = stream.and_then(|stream| stream.get_ref().1.peer_certificates());
+    let certificate = chain.and_then(|chain| ClientCertificate::new(chain, verifier.clone()));
+    if let Some(certificate) = certificate {
+        data.insert(certificate);
     }
 }

@@ -12,6 +12,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use glacier_gateway::{
     authn::verify,
     config::{Issuer, Settings},
+    domain::check_team,
 };
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign, jwk::Jwk};
 use libfuzzer_sys::fuzz_target;
@@ -55,6 +56,7 @@ fuzz_target!(|text: &str| {
         assert_eq!(header["alg"], "ES256");
         assert!(["crit", "jku", "jwk", "x5c", "x5u"].iter().all(|name| header.get(name).is_none()));
         assert_eq!(claims["iss"], "https://a.example");
+        assert!(claims.get("cnf").is_none());
         assert!(match &claims["aud"] {
             Value::Array(all) => all.contains(&json!("g")),
             one => one == "g",
@@ -62,7 +64,7 @@ fuzz_target!(|text: &str| {
         assert!(claims["exp"].as_f64().unwrap() >= (now - 32) as f64);
         assert_eq!(claims["sub"], principal.subject.as_str());
         assert!(!principal.subject.is_empty() && !principal.teams.is_empty());
-        assert!(principal.teams.iter().all(|team| !team.is_empty() && !team.contains('/')));
+        assert!(principal.teams.iter().all(|team| check_team(team).is_ok()));
         // Any other text of the token is another token.
         assert!(verify(&format!("{token}A"), jwks, "a", settings).is_err());
         assert!(verify(&token[..token.len() - 1], jwks, "a", settings).is_err());

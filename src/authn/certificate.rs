@@ -8,18 +8,23 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls::{
     pki_types::{CertificateDer, UnixTime},
     server::danger::ClientCertVerifier,
 };
 use x509_parser::{extensions::GeneralName, prelude::parse_x509_certificate};
 
-use super::pattern;
+use super::team_table;
 use crate::domain::{CLIENT_CERTIFICATES, Principal};
 
 /// For how long a certificate counts as good once it was looked at. A connection may
 /// last longer than the certificate that it began with, and than the trust in its CA.
 const LOOKED_AT: Duration = Duration::from_secs(5);
+
+/// The SHA-256 of a certificate in DER form, as a token may name the one that it is bound
+/// to (RFC 8705, section 3.1).
+pub(super) type Thumbprint = [u8; 32];
 
 /// The certificate of a connection's client.
 pub struct ClientCertificate {
@@ -55,6 +60,11 @@ impl ClientCertificate {
             self.verified.set(Instant::now());
         }
         Ok(&self.names)
+    }
+
+    /// The certificate's thumbprint.
+    pub(super) fn thumbprint(&self) -> Option<Thumbprint> {
+        digest(&SHA256, self.chain.first()?).as_ref().try_into().ok()
     }
 }
 
@@ -131,7 +141,7 @@ impl CertificateNames {
         let mut subject = None;
         for name in &self.0 {
             let before = teams.len();
-            teams.extend(pattern::teams(table, name));
+            teams.extend(team_table::teams(table, name));
             if teams.len() > before {
                 subject.get_or_insert(name);
             }

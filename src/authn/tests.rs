@@ -1,94 +1,28 @@
-//! The authenticator as a whole, without a server.
-
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-
-use serde_json::json;
-use tempfile::TempDir;
-
-use super::{
-    test_tokens::{ISSUER, Signer, claims, claims_with, jwk_set, settings},
-    *,
-};
-
-/// An authenticator of one issuer, known as "corporate", whose keys and revocations
-/// are in `directory`.
-async fn authenticator(directory: &Path) -> Authenticator {
-    let mut settings = settings("");
-    settings.jwks_file = Some(directory.join("jwks.json"));
-    let issuer = Arc::new(Issuer::start("corporate", &settings));
-    let names = ["corporate", CLIENT_CERTIFICATES].map(str::to_owned).into();
-    let authenticator = Authenticator {
-        issuers: BTreeMap::from([(ISSUER.to_owned(), issuer)]),
-        remembered: TokenCache::new(10),
-        revocations: RevokedTokens::read(Some(directory.join("revoked.json")), names).unwrap(),
-        certificates: BTreeMap::new(),
-    };
-    authenticator.first_reading().await;
-    authenticator
-}
-
-fn directory(published: &[&Signer], revoked: &str) -> TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("jwks.json"), jwk_set(published)).unwrap();
-    std::fs::write(directory.path().join("revoked.json"), revoked).unwrap();
-    directory
-}
-
-#[tokio::test]
-async fn a_token_of_a_known_issuer_proves_its_caller() {
-    let signer = Signer::es256("a");
-    let directory = directory(&[&signer], "{}");
-    let authenticator = authenticator(directory.path()).await;
-    assert!(authenticator.has_begun());
-    assert_eq!(authenticator.issuers().collect::<Vec<_>>(), [("corporate", true)]);
-    let token = signer.token(&claims());
-    let caller = authenticator.authenticate(&token).await.unwrap();
-    assert_eq!((caller.issuer.as_str(), caller.subject.as_str()), ("corporate", "encoder"));
-    assert_eq!(caller.teams, ["media"]);
-    assert!(Arc::ptr_eq(&caller, &authenticator.authenticate(&token).await.unwrap()));
-    authenticator.forget_tokens();
-    assert!(authenticator.remembered.get(&token).is_none());
-    for (claims, error) in [
-        (claims_with("iss", json!("https://evil.example")), TokenError::UnknownIssuer),
-        (claims_with("iss", json!("corporate")), TokenError::UnknownIssuer),
-        (claims_with("iss", json!("")), TokenError::UnknownIssuer),
-        (claims_with("iss", json!([ISSUER])), TokenError::Claims),
-        (claims_with("exp", json!(0)), TokenError::Expired),
-        (claims_with("team", json!([])), TokenError::NoTeam),
-    ] {
-        let token = signer.token(&claims);
-        for _ in 0..2 {
-            assert_eq!(authenticator.authenticate(&token).await, Err(error), "{claims}");
-        }
-    }
-    for text in ["", "x", "..", &format!("{token}A")] {
-        assert!(authenticator.authenticate(text).await.is_err(), "{text}");
-    }
-}
-
-#[tokio::test]
-async fn a_revoked_token_proves_nobody_though_it_is_remembered() {
-    let signer = Signer::es256("a");
-    let revoked = r#"{"tokens": [{"issuer": "corporate", "jti": "7f0c"}]}"#;
-    let directory = directory(&[&signer], revoked);
-    let authenticator = authenticator(directory.path()).await;
-    let token = signer.token(&claims_with("jti", json!("7f0c")));
-    for _ in 0..2 {
-        assert_eq!(authenticator.authenticate(&token).await, Err(TokenError::Revoked));
-    }
-    let other = signer.token(&claims_with("jti", json!("7f0d")));
-    assert!(authenticator.authenticate(&other).await.is_ok());
-}
+use super::*;
 
 #[tokio::test]
 async fn a_revoked_certificate_proves_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("revoked.json");
     let revoked = r#"{"subjects": [{"issuer": "client-certificates", "subject": "b.example"}]}"#;
-    let directory = directory(&[], revoked);
-    let mut authenticator = authenticator(directory.path()).await;
-    authenticator.certificates =
-        BTreeMap::from([("*.example".to_owned(), vec!["media".to_owned()])]);
+    std::fs::write(&file, revoked).unwrap();
+    let settings = format!(
+        r#"
+        [aws]
+        region = "eu-central-1"
+        account_id = "111122223333"
+        [tokens]
+        revocation_file = {file:?}
+        [server.tls]
+        certificate_file = "tls.crt"
+        private_key_file = "tls.key"
+        client_ca_file = "ca.crt"
+        client_teams = {{ "*.example" = ["media"] }}
+        "#
+    );
+    let authenticator = Authenticator::start(&Settings::from_toml(&settings).unwrap()).unwrap();
     let caller = |name: &str| {
         let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();
@@ -100,28 +34,4 @@ async fn a_revoked_certificate_proves_nobody() {
     assert_eq!(caller("b.example"), Err(CertificateError::Revoked));
     assert!(matches!(caller("a.elsewhere"), Err(CertificateError::NotMapped(_))));
     assert!(authenticator.has_begun());
-}
-
-#[tokio::test]
-async fn an_issuer_without_keys_is_noticed() {
-    let directory = directory(&[], "{}");
-    std::fs::remove_file(directory.path().join("jwks.json")).unwrap();
-    let authenticator = authenticator(directory.path()).await;
-    assert!(!authenticator.has_begun());
-    assert_eq!(authenticator.issuers().collect::<Vec<_>>(), [("corporate", false)]);
-    let token = Signer::es256("a").token(&claims());
-    assert_eq!(authenticator.authenticate(&token).await, Err(TokenError::KeysUnavailable));
-}
-
-#[test]
-fn a_token_is_verified_by_a_set_of_keys_alone() {
-    let signer = Signer::es256("a");
-    let of = |token: &str, set: &[u8]| {
-        verify(token, set, "corporate", &settings("")).map(|principal| principal.subject)
-    };
-    let token = signer.token(&claims());
-    assert_eq!(of(&token, &jwk_set(&[&signer])).as_deref(), Ok("encoder"));
-    assert_eq!(of(&token, &jwk_set(&[])), Err(TokenError::UnknownKey));
-    assert_eq!(of(&token, b"{}"), Err(TokenError::KeysUnavailable));
-    assert_eq!(of(&token, &jwk_set(&[&Signer::es256("a")])), Err(TokenError::Signature));
 }

@@ -11,8 +11,7 @@ use time::OffsetDateTime;
 
 use super::Failure;
 use crate::{
-    domain::Operation,
-    domain::Principal,
+    domain::{InvalidTeam, Operation, Principal, check_team},
     policy::{self, Context, Decision, Format, Layer, PolicySet, Resource, Severity, Simulation},
 };
 
@@ -56,7 +55,7 @@ pub struct SimulateArgs {
     #[arg(value_name = "DIR", required_unless_present = "jsonl")]
     folder: Option<PathBuf>,
     /// A team of the caller; repeat it for several.
-    #[arg(long, required_unless_present = "jsonl")]
+    #[arg(long, required_unless_present = "jsonl", value_parser = team)]
     team: Vec<String>,
     /// The caller's name.
     #[arg(long, default_value = "someone")]
@@ -180,6 +179,10 @@ fn print(simulation: &Simulation) {
         let keys: Vec<&str> = missing_context_keys.iter().map(String::as_str).collect();
         println!("             the request has no value for: {}", keys.join(", "));
     }
+}
+
+fn team(text: &str) -> Result<String, InvalidTeam> {
+    check_team(text).map(|()| text.to_owned())
 }
 
 /// Reads an action of Glacier's, with or without its prefix.

@@ -11,6 +11,8 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 use url::Url;
 
+use crate::domain::check_team;
+
 /// More tolerance than this would keep dead tokens alive.
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
@@ -195,10 +197,8 @@ impl Issuer {
                 wrong("tags", "tag keys are not case-sensitive; two are the same");
             }
         }
-        for (pattern, teams) in &self.subject_teams {
-            if pattern.is_empty() || teams.is_empty() || teams.iter().any(String::is_empty) {
-                wrong("subject_teams", "give each subject pattern at least one team");
-            }
+        if let Err(message) = check_teams(&self.subject_teams) {
+            wrong("subject_teams", &message);
         }
     }
 
@@ -228,6 +228,19 @@ impl Issuer {
             wrong("keys_max_stale", "write at least keys_refresh, such as \"24h\"");
         }
     }
+}
+
+/// Checks a table of teams by patterns over callers' names.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn check_teams(table: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
+    if table.iter().any(|(pattern, teams)| pattern.is_empty() || teams.is_empty()) {
+        return Err("give each pattern at least one team".to_owned());
+    }
+    table.values().flatten().try_for_each(|team| {
+        check_team(team).map_err(|why| format!("{team:?} is not a team: {why}"))
+    })
 }
 
 /// Whether keys fetched from `url` can be trusted to be the issuer's.

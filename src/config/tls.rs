@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::issuers::check_teams;
+
 /// `[server.tls]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,10 +25,11 @@ pub struct Tls {
 
 impl Tls {
     /// What the types cannot say.
-    pub(super) fn check(&self, mut wrong: impl FnMut(String, &str)) {
+    /// `accepts_tokens`: certificates may then be there only to confirm them.
+    pub(super) fn check(&self, accepts_tokens: bool, mut wrong: impl FnMut(String, &str)) {
         let key = || "server.tls.client_teams".to_owned();
         match (&self.client_ca_file, self.client_teams.is_empty()) {
-            (Some(_), true) => wrong(
+            (Some(_), true) if !accepts_tokens => wrong(
                 key(),
                 "map callers' certificates to teams, such as \"spiffe://example.org/ns/media/sa/*\" = [\"media\"]",
             ),
@@ -36,10 +39,8 @@ impl Tls {
             ),
             _ => {}
         }
-        if self.client_teams.iter().any(|(name, teams)| {
-            name.is_empty() || teams.is_empty() || teams.iter().any(String::is_empty)
-        }) {
-            wrong(key(), "give each pattern at least one team");
+        if let Err(message) = check_teams(&self.client_teams) {
+            wrong(key(), &message);
         }
     }
 }

@@ -21,7 +21,7 @@ use jsonwebtoken::{
 use serde_json::json;
 
 /// Mints tokens and serves the key that verifies them.
-pub(super) struct Issuer {
+pub(super) struct DevIssuer {
     /// The issuer's URL, the `iss` of its tokens.
     pub(super) url: String,
     key: EncodingKey,
@@ -29,7 +29,7 @@ pub(super) struct Issuer {
     server: ServerHandle,
 }
 
-impl Issuer {
+impl DevIssuer {
     /// Makes a key and serves it at `bind`.
     pub(super) fn start(bind: SocketAddr) -> io::Result<Self> {
         let pair =

@@ -15,13 +15,13 @@ use serde::Serialize;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use self::issuer::Issuer;
+use self::issuer::DevIssuer;
 use crate::{
     app::{self, Running, StartError},
     authn::GatewayKeys,
     config::Settings,
     domain::{AccountId, Region},
-    door,
+    http::aws,
     simulator::{self, SeedUpload, SeedVault, Simulator},
 };
 
@@ -59,7 +59,7 @@ pub struct Dev {
     pub facts: Facts,
     gateway: Running,
     simulator: simulator::Running,
-    issuer: Issuer,
+    issuer: DevIssuer,
     _directory: TempDir,
 }
 
@@ -178,7 +178,7 @@ impl Dev {
             vaults.push(VaultFacts { name, uploads: uploads.collect() });
         }
 
-        let issuer = Issuer::start(bind(4))?;
+        let issuer = DevIssuer::start(bind(4))?;
         let directory = TempDir::with_prefix("glacier-gateway-dev-")?;
         let policies = directory.path().join("policies");
         std::fs::create_dir_all(policies.join("teams"))?;
@@ -232,7 +232,7 @@ impl Dev {
         let facts = Facts {
             docs: format!("{rest}/docs/"),
             openapi: format!("{rest}/openapi.json"),
-            door: format!("{rest}{}", door::PATH),
+            door: format!("{rest}{}", aws::PATH),
             rest,
             management: format!("http://{}", gateway.management),
             issuer: issuer.url.clone(),

@@ -189,6 +189,15 @@ impl fmt::Display for VaultArn {
     }
 }
 
+/// An account in one region: what ListVaults lists the vaults of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionalAccount {
+    /// The region whose vaults are listed.
+    pub region: Region,
+    /// The account whose vaults are listed.
+    pub account: AccountId,
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

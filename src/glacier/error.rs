@@ -6,6 +6,9 @@ use aws_sdk_glacier::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use serde::Deserialize;
+
+use crate::domain::Operation;
 
 /// A call that Glacier did not answer with success, after the SDK's retries.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +16,9 @@ use aws_sdk_glacier::{
 pub struct UpstreamError {
     /// What it means to the caller.
     pub kind: UpstreamErrorKind,
+    /// What Glacier was asked for: for a look-up not the operation that the caller
+    /// asked for.
+    pub operation: Operation,
     /// What AWS calls the request, where it answered at all.
     pub request_id: Option<String>,
     /// Glacier's own sentence, where it wrote one for the caller.
@@ -51,25 +57,64 @@ pub enum UpstreamErrorKind {
     Internal,
 }
 
+impl UpstreamErrorKind {
+    /// The stable code, as it stands in problem documents and metrics.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::VaultNotFound => "vault-not-found",
+            Self::UploadNotFound => "upload-not-found",
+            Self::InvalidParameter => "invalid-parameter",
+            Self::MissingParameter => "missing-parameter",
+            Self::Throttled => "upstream-throttled",
+            Self::Unavailable => "glacier-unavailable",
+            Self::NotAvailableForAccount => "glacier-not-available-for-account",
+            Self::NotAuthorized => "gateway-not-authorized-upstream",
+            Self::Timeout => "glacier-timeout",
+            Self::Unreachable => "glacier-unreachable",
+            Self::InvalidResponse => "glacier-invalid-response",
+            Self::Internal => "internal-error",
+        }
+    }
+}
+
 impl UpstreamError {
-    /// A permit used for what it does not permit: a mistake in the gateway's code.
-    pub(super) fn permit_mismatch() -> Self {
-        let cause = "the permit is for another operation, resource or region";
-        Self::without_answer(UpstreamErrorKind::Internal, cause)
+    /// A permit for a region that has no client: a mistake in the gateway's code.
+    pub(super) fn region_not_served(operation: Operation) -> Self {
+        let cause = "the permit is for a region that the gateway does not serve";
+        Self::without_answer(UpstreamErrorKind::Internal, operation, cause)
     }
 
     /// An answer that says something else than Glacier would.
-    pub(super) fn invalid_response(cause: &str) -> Self {
-        Self::without_answer(UpstreamErrorKind::InvalidResponse, cause)
+    pub(crate) fn invalid_response(operation: Operation, cause: &str) -> Self {
+        Self::without_answer(UpstreamErrorKind::InvalidResponse, operation, cause)
     }
 
-    fn without_answer(kind: UpstreamErrorKind, cause: &str) -> Self {
-        Self { kind, request_id: None, message: None, cause: cause.to_owned() }
+    /// Reads an error that Glacier answered past the SDK (Glacier Developer Guide,
+    /// "Error Responses").
+    pub(super) fn from_answer(
+        operation: Operation,
+        status: u16,
+        request_id: Option<String>,
+        body: &[u8],
+    ) -> Self {
+        #[derive(Default, Deserialize)]
+        struct Body {
+            code: Option<String>,
+            message: Option<String>,
+        }
+        let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
+        let kind = classify(status, code.as_deref(), message.as_deref());
+        let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
+        Self { kind, operation, request_id, message, cause }
+    }
+
+    fn without_answer(kind: UpstreamErrorKind, operation: Operation, cause: &str) -> Self {
+        Self { kind, operation, request_id: None, message: None, cause: cause.to_owned() }
     }
 
     /// Reads the SDK's error. Its enums leave most of Glacier's errors
     /// "unhandled", so the code and the HTTP status decide.
-    pub(super) fn from_sdk<E>(error: SdkError<E, HttpResponse>) -> Self
+    pub(super) fn from_sdk<E>(operation: Operation, error: SdkError<E, HttpResponse>) -> Self
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
@@ -89,16 +134,18 @@ impl UpstreamError {
         };
         Self {
             kind,
+            operation,
             request_id: error.request_id().map(str::to_owned),
             message: error.message().map(str::to_owned),
             cause: DisplayErrorContext(&error).to_string(),
         }
     }
 
-    /// Whether the request may have been carried out all the same.
+    /// Whether an abort was sent that may have been carried out all the same.
     pub fn outcome_is_unknown(&self) -> bool {
         use UpstreamErrorKind::{InvalidResponse, Timeout, Unavailable, Unreachable};
-        matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
+        self.operation == Operation::AbortMultipartUpload
+            && matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
     }
 }
 

@@ -5,10 +5,9 @@
 mod direct;
 mod error;
 mod model;
-mod uploads;
+mod response;
 mod upstream;
 
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
-pub use uploads::{UploadFacts, UploadLookup};
 pub use upstream::Upstream;

@@ -1,6 +1,9 @@
 //! The client of the real Glacier: the five operations, each behind a [`Permit`].
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -8,12 +11,19 @@ use aws_sdk_glacier::{Client, config, operation::RequestId};
 
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
-    direct::{self, Attempt, DirectAbort, SeenCredentials},
+    direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
+    response::CheckResponse,
 };
 use crate::{
     config::Aws,
-    domain::{Operation, Region, UploadId, VaultArn},
-    policy::{Permit, Target},
+    domain::{
+        Operation, Region, RegionalAccount, UploadId,
+        action::{
+            AbortMultipartUpload, Action, DescribeVault, ListMultipartUploads, ListParts,
+            ListVaults,
+        },
+    },
+    policy::Permit,
 };
 
 /// Clients of Glacier, one for each region that the gateway serves.
@@ -21,7 +31,7 @@ pub struct Upstream {
     regions: BTreeMap<Region, Regional>,
     /// Time limits of a call, and of its attempts.
     timeouts: TimeoutConfig,
-    max_attempts: u32,
+    retries: RetryConfig,
 }
 
 /// What asks one region's Glacier.
@@ -34,7 +44,7 @@ impl Upstream {
     /// Builds the clients. Credentials come from AWS's default chain unless given.
     /// Nothing is sent yet.
     pub async fn new(settings: &Aws, credentials: Option<SharedCredentialsProvider>) -> Self {
-        let max_attempts = settings.max_attempts;
+        let retries = RetryConfig::standard().with_max_attempts(settings.max_attempts);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.read_timeout)
@@ -44,7 +54,7 @@ impl Upstream {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(config::Region::new(settings.region.as_str().to_owned()))
             .timeout_config(timeouts.clone())
-            .retry_config(RetryConfig::standard().with_max_attempts(max_attempts));
+            .retry_config(retries.clone());
         if let Some(credentials) = credentials {
             loader = loader.credentials_provider(credentials);
         }
@@ -59,10 +69,11 @@ impl Upstream {
         );
         let shared = shared.build();
         // With a single attempt there would be none left for the SDK's verdict.
-        let tls = (max_attempts > 1).then(direct::tls);
+        let tls = (settings.max_attempts > 1).then(direct::tls);
         let regional = |region: &Region| {
             let mut config = config::Builder::from(&shared)
-                .region(config::Region::new(region.as_str().to_owned()));
+                .region(config::Region::new(region.as_str().to_owned()))
+                .interceptor(CheckResponse);
             let direct_abort = tls.clone().map(|tls| {
                 let direct = DirectAbort::new(settings, seen.clone(), tls);
                 config.push_interceptor(direct.learn());
@@ -71,7 +82,7 @@ impl Upstream {
             (region.clone(), Regional { client: Client::from_conf(config.build()), direct_abort })
         };
         let regions = settings.regions.iter().chain([&settings.region]).map(regional).collect();
-        Self { regions, timeouts, max_attempts }
+        Self { regions, timeouts, retries }
     }
 
     /// The regions that can be asked for.
@@ -86,19 +97,25 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn abort_multipart_upload(
         &self,
-        permit: &Permit,
+        permit: &Permit<AbortMultipartUpload>,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
-        let arn = vault(permit)?;
-        let regional = self.regional(permit, Operation::AbortMultipartUpload, &arn.region)?;
+        let arn = permit.resource();
+        let regional = self.regional(permit, &arn.region)?;
         let started = Instant::now();
         let attempt = match &regional.direct_abort {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
-        if let Attempt::Aborted(reply) = attempt {
-            return Ok(reply);
-        }
+        let again = match attempt {
+            Attempt::Aborted(reply) => return Ok(reply),
+            Attempt::Refused(refusal) => {
+                self.back_off(refusal, started).await?;
+                true
+            }
+            Attempt::Failed => true,
+            Attempt::NotMade => false,
+        };
         let call = regional
             .client
             .abort_multipart_upload()
@@ -106,22 +123,39 @@ impl Upstream {
             .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
             .customize();
-        let call = match attempt {
-            Attempt::Failed => call.config_override(self.after(started)),
-            _ => call,
-        };
+        let call = if again { call.config_override(self.after(started)) } else { call };
         // In a box, since it is large and every request's future holds its place.
-        let output = Box::pin(call.send()).await.map_err(UpstreamError::from_sdk)?;
+        let output = Box::pin(call.send())
+            .await
+            .map_err(|error| UpstreamError::from_sdk(Operation::AbortMultipartUpload, error))?;
         Ok(reply(&output, ()))
+    }
+
+    /// Waits before the second attempt. If there is no time for one, the first one's
+    /// answer stands.
+    async fn back_off(&self, refusal: Refusal, started: Instant) -> Result<(), UpstreamError> {
+        let backoff = refusal.backoff(&self.retries, rand::random());
+        if backoff >= self.left(started) {
+            return Err(refusal.error);
+        }
+        tokio::time::sleep(backoff).await;
+        Ok(())
     }
 
     /// What is left of a call's attempts and time after its first attempt.
     fn after(&self, started: Instant) -> config::Builder {
-        let limit = self.timeouts.operation_timeout().unwrap_or_default();
-        let left = limit.saturating_sub(started.elapsed());
-        let timeouts = self.timeouts.to_builder().operation_timeout(left).build();
-        let retries = RetryConfig::standard().with_max_attempts(self.max_attempts - 1);
+        let timeouts = self.timeouts.to_builder().operation_timeout(self.left(started)).build();
+        let retries = self.retries.clone();
+        // The SDK's backoff doubles with each attempt, and it does not know of one.
+        let retries = retries
+            .with_max_attempts(self.retries.max_attempts() - 1)
+            .with_initial_backoff(2 * self.retries.initial_backoff());
         config::Builder::new().timeout_config(timeouts).retry_config(retries)
+    }
+
+    fn left(&self, started: Instant) -> Duration {
+        let limit = self.timeouts.operation_timeout().unwrap_or_default();
+        limit.saturating_sub(started.elapsed())
     }
 
     /// Glacier's ListMultipartUploads.
@@ -130,10 +164,11 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_multipart_uploads(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListMultipartUploads>,
         page: Page,
     ) -> Result<Reply<UploadPage>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::ListMultipartUploads)?;
+        let arn = permit.resource();
+        let client = &self.regional(permit, &arn.region)?.client;
         let output = client
             .list_multipart_uploads()
             .account_id(arn.account.as_str())
@@ -142,15 +177,19 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
-        let uploads = output.uploads_list().iter().map(|upload| Upload {
-            upload_id: text(upload.multipart_upload_id()),
-            vault_arn: text(upload.vault_arn()),
-            archive_description: upload.archive_description().map(str::to_owned),
-            part_size_in_bytes: upload.part_size_in_bytes(),
-            creation_date: text(upload.creation_date()),
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListMultipartUploads, error))?;
+        let sent = Sent(Operation::ListMultipartUploads);
+        let uploads = sent.list(&output.uploads_list)?.iter().map(|upload| {
+            Ok(Upload {
+                upload_id: sent.text(upload.multipart_upload_id())?,
+                vault_arn: sent.text(upload.vault_arn())?,
+                archive_description: upload.archive_description().map(str::to_owned),
+                part_size_in_bytes: upload.part_size_in_bytes(),
+                creation_date: sent.text(upload.creation_date())?,
+            })
         });
-        let page = UploadPage { uploads: uploads.collect(), marker: output.marker.clone() };
+        let uploads = uploads.collect::<Result<_, _>>()?;
+        let page = UploadPage { uploads, marker: output.marker.clone() };
         Ok(reply(&output, page))
     }
 
@@ -160,11 +199,12 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_parts(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListParts>,
         upload: &UploadId,
         page: Page,
     ) -> Result<Reply<PartPage>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::ListParts)?;
+        let arn = permit.resource();
+        let client = &self.regional(permit, &arn.region)?.client;
         let output = client
             .list_parts()
             .account_id(arn.account.as_str())
@@ -174,20 +214,23 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
-        let parts = output.parts().iter().map(|part| Part {
-            range_in_bytes: text(part.range_in_bytes()),
-            sha256_tree_hash: text(part.sha256_tree_hash()),
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListParts, error))?;
+        let sent = Sent(Operation::ListParts);
+        let parts = sent.list(&output.parts)?.iter().map(|part| {
+            Ok(Part {
+                range_in_bytes: sent.text(part.range_in_bytes())?,
+                sha256_tree_hash: sent.text(part.sha256_tree_hash())?,
+            })
         });
         let page = PartPage {
+            parts: parts.collect::<Result<_, _>>()?,
             upload: Upload {
-                upload_id: text(output.multipart_upload_id()),
-                vault_arn: text(output.vault_arn()),
+                upload_id: sent.text(output.multipart_upload_id())?,
+                vault_arn: sent.text(output.vault_arn())?,
                 archive_description: output.archive_description().map(str::to_owned),
                 part_size_in_bytes: output.part_size_in_bytes(),
-                creation_date: text(output.creation_date()),
+                creation_date: sent.text(output.creation_date())?,
             },
-            parts: parts.collect(),
             marker: output.marker.clone(),
         };
         Ok(reply(&output, page))
@@ -197,19 +240,24 @@ impl Upstream {
     ///
     /// # Errors
     /// As Glacier answers; see [`UpstreamError`].
-    pub async fn describe_vault(&self, permit: &Permit) -> Result<Reply<Vault>, UpstreamError> {
-        let (client, arn) = self.vault(permit, Operation::DescribeVault)?;
+    pub async fn describe_vault(
+        &self,
+        permit: &Permit<DescribeVault>,
+    ) -> Result<Reply<Vault>, UpstreamError> {
+        let arn = permit.resource();
+        let client = &self.regional(permit, &arn.region)?.client;
         let output = client
             .describe_vault()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
+            .map_err(|error| UpstreamError::from_sdk(Operation::DescribeVault, error))?;
+        let sent = Sent(Operation::DescribeVault);
         let vault = Vault {
-            vault_arn: text(output.vault_arn()),
-            vault_name: text(output.vault_name()),
-            creation_date: text(output.creation_date()),
+            vault_arn: sent.text(output.vault_arn())?,
+            vault_name: sent.text(output.vault_name())?,
+            creation_date: sent.text(output.creation_date())?,
             last_inventory_date: output.last_inventory_date().map(str::to_owned),
             number_of_archives: output.number_of_archives(),
             size_in_bytes: output.size_in_bytes(),
@@ -224,14 +272,12 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_vaults(
         &self,
-        permit: &Permit,
+        permit: &Permit<ListVaults>,
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
-        let Target::Account { region, account } = permit.resource().target() else {
-            return Err(UpstreamError::permit_mismatch());
-        };
+        let RegionalAccount { region, account } = permit.resource();
         let output = self
-            .regional(permit, Operation::ListVaults, region)?
+            .regional(permit, region)?
             .client
             .list_vaults()
             .account_id(account.as_str())
@@ -239,46 +285,30 @@ impl Upstream {
             .set_limit(page.limit)
             .send()
             .await
-            .map_err(UpstreamError::from_sdk)?;
-        let vaults = output.vault_list().iter().map(|vault| Vault {
-            vault_arn: text(vault.vault_arn()),
-            vault_name: text(vault.vault_name()),
-            creation_date: text(vault.creation_date()),
-            last_inventory_date: vault.last_inventory_date().map(str::to_owned),
-            number_of_archives: vault.number_of_archives(),
-            size_in_bytes: vault.size_in_bytes(),
+            .map_err(|error| UpstreamError::from_sdk(Operation::ListVaults, error))?;
+        let sent = Sent(Operation::ListVaults);
+        let vaults = sent.list(&output.vault_list)?.iter().map(|vault| {
+            Ok(Vault {
+                vault_arn: sent.text(vault.vault_arn())?,
+                vault_name: sent.text(vault.vault_name())?,
+                creation_date: sent.text(vault.creation_date())?,
+                last_inventory_date: vault.last_inventory_date().map(str::to_owned),
+                number_of_archives: vault.number_of_archives(),
+                size_in_bytes: vault.size_in_bytes(),
+            })
         });
-        let page = VaultPage { vaults: vaults.collect(), marker: output.marker.clone() };
+        let vaults = vaults.collect::<Result<_, _>>()?;
+        let page = VaultPage { vaults, marker: output.marker.clone() };
         Ok(reply(&output, page))
     }
 
-    /// The client and the vault that `permit` speaks of.
-    fn vault<'a>(
-        &'a self,
-        permit: &'a Permit,
-        operation: Operation,
-    ) -> Result<(&'a Client, &'a VaultArn), UpstreamError> {
-        let arn = vault(permit)?;
-        Ok((&self.regional(permit, operation, &arn.region)?.client, arn))
-    }
-
-    fn regional(
+    fn regional<A: Action>(
         &self,
-        permit: &Permit,
-        operation: Operation,
+        _permit: &Permit<A>,
         region: &Region,
     ) -> Result<&Regional, UpstreamError> {
-        if permit.operation() != operation {
-            return Err(UpstreamError::permit_mismatch());
-        }
-        self.regions.get(region).ok_or_else(UpstreamError::permit_mismatch)
-    }
-}
-
-fn vault(permit: &Permit) -> Result<&VaultArn, UpstreamError> {
-    match permit.resource().target() {
-        Target::Vault(arn) => Ok(arn),
-        Target::Account { .. } => Err(UpstreamError::permit_mismatch()),
+        let unknown = || UpstreamError::region_not_served(A::OPERATION);
+        self.regions.get(region).ok_or_else(unknown)
     }
 }
 
@@ -286,7 +316,21 @@ fn reply<T>(output: &impl RequestId, value: T) -> Reply<T> {
     Reply { value, request_id: output.request_id().map(str::to_owned) }
 }
 
-/// Glacier always sends these; the SDK's model only does not say so.
-fn text(field: Option<&str>) -> String {
-    field.unwrap_or_default().to_owned()
+/// Reads what Glacier always sends in its answer to an operation. The SDK's model
+/// does not say so, and takes `{}` and no body at all for an answer.
+struct Sent(Operation);
+
+impl Sent {
+    fn text(&self, field: Option<&str>) -> Result<String, UpstreamError> {
+        self.required(field).map(str::to_owned)
+    }
+
+    fn list<'a, T>(&self, list: &'a Option<Vec<T>>) -> Result<&'a [T], UpstreamError> {
+        self.required(list.as_deref())
+    }
+
+    fn required<T>(&self, field: Option<T>) -> Result<T, UpstreamError> {
+        let cause = "the answer lacks what Glacier always sends";
+        field.ok_or_else(|| UpstreamError::invalid_response(self.0, cause))
+    }
 }

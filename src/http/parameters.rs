@@ -11,7 +11,7 @@ use url::form_urlencoded;
 
 use super::problem::{Code, Problem};
 use crate::{
-    domain::{AccountId, InvalidId, Region, UploadId, VaultArn, VaultName},
+    domain::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName},
     gateway::Gateway,
     glacier::Page,
 };
@@ -88,12 +88,12 @@ impl Parameters {
     /// The vault that the path and `region` name.
     pub fn vault(&self, gateway: &Gateway) -> Result<VaultArn, Problem> {
         let vault = self.in_path::<VaultName>("vaultName")?;
-        let (region, account) = self.account(gateway)?;
+        let RegionalAccount { region, account } = self.account(gateway)?;
         Ok(VaultArn { region, account, vault })
     }
 
     /// The account and region that the request names.
-    pub fn account(&self, gateway: &Gateway) -> Result<(Region, AccountId), Problem> {
+    pub fn account(&self, gateway: &Gateway) -> Result<RegionalAccount, Problem> {
         let requested = self.named("accountId").unwrap_or("-");
         if requested != "-" {
             self.in_path::<AccountId>("accountId")?;
@@ -116,7 +116,7 @@ impl Parameters {
                 format!("This gateway serves the regions {}.", served.join(", ")),
             )
         })?;
-        Ok((region.clone(), account.clone()))
+        Ok(RegionalAccount { region: region.clone(), account: account.clone() })
     }
 
     /// The upload that the path names.

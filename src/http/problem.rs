@@ -13,6 +13,8 @@ use utoipa::ToSchema;
 
 use crate::{
     authn::{CertificateError, TokenError},
+    domain::Operation,
+    gateway::Refusal,
     glacier::{UpstreamError, UpstreamErrorKind},
     policy::{Denial, NearMiss, StatementId},
 };
@@ -72,6 +74,8 @@ codes! {
     TokenNotYetValid = "token-not-yet-valid", UNAUTHORIZED, "The bearer token is not valid yet";
     /// The operators withdrew the token or its subject.
     TokenRevoked = "token-revoked", UNAUTHORIZED, "The bearer token is revoked";
+    /// The token is bound to a key or certificate that did not come with it.
+    TokenBound = "token-bound", UNAUTHORIZED, "The bearer token is bound to a key";
     /// The token is valid but names no team.
     TokenWithoutTeam = "token-without-team", UNAUTHORIZED, "The bearer token names no team";
     /// The client certificate is good and belongs to no team, and there is no token.
@@ -95,6 +99,8 @@ codes! {
     UploadNotFound = "upload-not-found", NOT_FOUND, "The multipart upload does not exist";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
+    /// The request's body did not arrive in time.
+    RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// The gateway's own fault.
@@ -243,6 +249,7 @@ impl From<TokenError> for Problem {
         let code = match error {
             TokenError::Expired | TokenError::TooOld => Code::TokenExpired,
             TokenError::Revoked => Code::TokenRevoked,
+            TokenError::Bound => Code::TokenBound,
             TokenError::NotYetValid => Code::TokenNotYetValid,
             TokenError::NoTeam => Code::TokenWithoutTeam,
             TokenError::KeysUnavailable => Code::IssuerUnavailable,
@@ -263,11 +270,40 @@ impl From<CertificateError> for Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotAuthorized { action, denial } => {
+                let detail = match &denial {
+                    Some(denial) => format!("{action} is not authorized: {denial}."),
+                    None => format!(
+                        "{action} is not authorized; ask the gateway's operators for leave."
+                    ),
+                };
+                Self { denial, ..Self::new(Code::NotAuthorized, detail) }
+            }
+            Refusal::Upstream(error) => Self::from(&error),
+        }
+    }
+}
+
 impl From<&UpstreamError> for Problem {
     fn from(error: &UpstreamError) -> Self {
         let own = |sentence: &str| match &error.message {
             Some(message) => format!("{sentence} Glacier says: {message}"),
             None => sentence.to_owned(),
+        };
+        // A look-up for a policy's sake may fail before the abort that was asked for.
+        let read = error.operation != Operation::AbortMultipartUpload;
+        let again = |sentence: &str| {
+            if read {
+                format!(
+                    "{sentence} Glacier was asked for {}, which changes nothing.",
+                    error.operation
+                )
+            } else {
+                format!("{sentence} An abort may be repeated without harm.")
+            }
         };
         let (code, detail) = match error.kind {
             UpstreamErrorKind::VaultNotFound => (
@@ -290,7 +326,7 @@ impl From<&UpstreamError> for Problem {
             ),
             UpstreamErrorKind::Unavailable => (
                 Code::GlacierUnavailable,
-                "Glacier failed repeatedly; try again later. An abort may be repeated without harm.".to_owned(),
+                again("Glacier failed repeatedly; try again later."),
             ),
             UpstreamErrorKind::NotAvailableForAccount => (
                 Code::GlacierNotAvailableForAccount,
@@ -302,11 +338,15 @@ impl From<&UpstreamError> for Problem {
             ),
             UpstreamErrorKind::Timeout => (
                 Code::GlacierTimeout,
-                "Glacier may or may not have carried out the request. An abort may be repeated without harm.".to_owned(),
+                again(if read {
+                    "Glacier did not answer in time; try again later."
+                } else {
+                    "Glacier may or may not have carried out the abort."
+                }),
             ),
             UpstreamErrorKind::Unreachable => (
                 Code::GlacierUnreachable,
-                "The connection to Glacier failed; try again later. An abort may be repeated without harm.".to_owned(),
+                again("The connection to Glacier failed; try again later."),
             ),
             UpstreamErrorKind::InvalidResponse => (
                 Code::GlacierInvalidResponse,

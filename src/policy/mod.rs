@@ -1,7 +1,7 @@
 //! Authorization: IAM JSON policies with IAM's own semantics.
 //!
 //! [`PolicySet::load`] reads a policy folder and compiles it;
-//! [`PolicySet::decide`] decides a request and gives a [`Permit`], or a
+//! [`PolicySet::authorize`] decides a request and gives a [`Permit`], or a
 //! [`Denial`] that says why; [`LivePolicies`] replaces the set when the folder
 //! changes. This module knows nothing of HTTP.
 //!
@@ -20,7 +20,8 @@ mod review;
 
 pub use engine::batch::simulate_line;
 pub use engine::context::{Context, InvalidContext, MAX_GIVEN_VALUE};
-pub use engine::decision::{Denial, Layer, Missed, NearMiss, Permit, StatementId};
+pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
+pub use engine::permit::Permit;
 pub use engine::resource::{NoVault, Resource, Target};
 pub use engine::set::PolicySet;
 pub use engine::simulate::{Access, Decision, Simulation};

@@ -76,6 +76,13 @@ pub enum Effect {
         /// The HTTP status.
         status: u16,
     },
+    /// A body of JSON that has nothing of the genuine one: `{}`.
+    Bare,
+    /// A body that never ends, with this status.
+    Endless {
+        /// The HTTP status.
+        status: u16,
+    },
 }
 
 /// The faults in force.

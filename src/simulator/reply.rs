@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    Error, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodySize, MessageBody},
     http::{
         StatusCode,
@@ -16,6 +16,7 @@ use actix_web::{
     },
     web::Bytes,
 };
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::{Connection, Simulator, error::GlacierError, faults::Effect, uploads::random_id};
@@ -107,11 +108,19 @@ pub(super) async fn spoil(
         }
         Effect::Truncate => genuine().respond_truncated(simulator),
         Effect::NotJson { status } => {
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
             let page = format!("<html><body><h1>{status}</h1></body></html>");
-            HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html")).body(page)
+            of_status(status).insert_header((CONTENT_TYPE, "text/html")).body(page)
+        }
+        Effect::Bare => Reply::json(json!({})).respond(simulator),
+        Effect::Endless { status } => {
+            let blanks = Bytes::from(vec![b' '; 1 << 20]);
+            of_status(status).streaming(stream::repeat_with(move || Ok::<_, Error>(blanks.clone())))
         }
     }
+}
+
+fn of_status(status: u16) -> HttpResponseBuilder {
+    HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY))
 }
 
 /// A body that ends with an error, upon which the server drops the connection.

@@ -58,6 +58,34 @@ fn every_mistake_is_reported_at_once_with_exit_code_64() {
 }
 
 #[test]
+fn a_name_that_no_team_can_have_is_refused_wherever_it_is_configured() {
+    let tls = r#"
+        [server.tls]
+        certificate_file = "tls.crt"
+        private_key_file = "tls.key"
+        client_ca_file = "ca.crt"
+    "#;
+    for name in ["media/eu", "a b", "*", ".media", ""] {
+        for (section, setting) in [
+            (
+                format!("[issuers.corporate.subject_teams]\n\"bob\" = [\"media\", {name:?}]"),
+                "issuers.corporate.subject_teams: ",
+            ),
+            (
+                format!("{tls}\n[server.tls.client_teams]\n\"a.example\" = [{name:?}]"),
+                "server.tls.client_teams: ",
+            ),
+        ] {
+            let output = check_config(&format!("{GOOD}\n{section}"), OWNER_POLICY);
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{section}: {said}");
+            let told = format!("{setting}{name:?} is not a team: a team's name has 1 to 128");
+            assert!(said.contains(&told), "{said}");
+        }
+    }
+}
+
+#[test]
 fn settings_policies_and_files_are_checked_in_one_run() {
     let files = r#"
         [tokens]

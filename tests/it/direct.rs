@@ -37,6 +37,7 @@ const ABORTED: &str = "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n
 struct Wire {
     /// The connection's number.
     connection: usize,
+    at: Instant,
     method: String,
     target: String,
     headers: Vec<(String, String)>,
@@ -51,7 +52,7 @@ impl Wire {
             (name.to_lowercase(), value.to_owned())
         });
         let (method, target) = (request.next().unwrap(), request.next().unwrap());
-        Self { connection, method, target, headers: headers.collect() }
+        Self { connection, at: Instant::now(), method, target, headers: headers.collect() }
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -254,8 +255,49 @@ async fn over_tls_a_server_must_show_a_certificate_of_the_systems() {
 }
 
 #[tokio::test]
+async fn after_a_refused_attempt_the_sdk_waits_for_as_long_as_it_is_asked_to() {
+    const BUSY: &str = "HTTP/1.1 503 Busy\r\nx-amz-retry-after: 300\r\ncontent-length: 0\r\n\r\n";
+    let glacier = Recording::answering(BUSY, false, None).await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+        ("GATEWAY__AWS__MAX_ATTEMPTS", "2"),
+    ]);
+    for direct in [false, true] {
+        let path = format!("{}/an-upload", uploads("own-a"));
+        let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+        assert_eq!((status, &body["code"]), (503, &json!("glacier-unavailable")));
+        let [first, second] = &glacier.take()[..] else { panic!("two attempts") };
+        assert_eq!(first.header(FROM_SDK).is_none(), direct);
+        assert!(second.header(FROM_SDK).is_some());
+        assert!(second.at - first.at >= Duration::from_millis(300));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_attempt_is_not_repeated_if_the_time_would_not_do() {
+    const THROTTLED: &str = "HTTP/1.1 400 Bad Request\r\nx-amz-retry-after: 20000\r\n\
+        Content-Length: 55\r\nConnection: close\r\n\r\n\
+        {\"code\": \"ThrottlingException\", \"message\": \"Slow down\"}";
+    let glacier = Recording::answering(THROTTLED, true, None).await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "1s"),
+    ]);
+    let path = format!("{}/an-upload", uploads("own-a"));
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 504);
+    glacier.take();
+
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")));
+    let [only] = &glacier.take()[..] else { panic!("one attempt") };
+    assert!(only.header(FROM_SDK).is_none());
+}
+
+#[tokio::test]
 async fn what_glacier_does_not_answer_with_204_is_left_to_the_sdk() {
-    let gateway = Gateway::start();
+    // Time enough for every backoff.
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__OPERATION_TIMEOUT", "30s")]);
     let first = &gateway.simulator.seed("own-a", &["x"]).await[0];
     let path = format!("{}/{first}", uploads("own-a"));
     assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);

@@ -16,7 +16,8 @@ fn error(status: u16, code: &str) -> Value {
 
 #[tokio::test]
 async fn glaciers_errors_become_stable_codes() {
-    let gateway = Gateway::start();
+    // Time enough for every backoff.
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__OPERATION_TIMEOUT", "30s")]);
     gateway.simulator.seed("own-a", &[]).await;
     for (effect, status, code) in [
         (json!("throttle"), 429, "upstream-throttled"),
@@ -45,8 +46,57 @@ async fn glaciers_errors_become_stable_codes() {
 }
 
 #[tokio::test]
-async fn a_passing_failure_is_retried_and_the_caller_sees_success() {
+async fn only_the_success_that_glacier_answers_is_a_success() {
     let gateway = Gateway::start();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let upload = format!("{}/{id}", uploads("own-a"));
+    let reads =
+        [&uploads("own-a"), &upload, "/v1/accounts/-/vaults/own-a", "/v1/accounts/-/vaults"];
+    // A gateway's first abort is the SDK's, all others begin with a direct one.
+    let aborts = [&format!("{}/first", uploads("own-a")), &upload];
+    let requests = reads.map(|path| (Method::GET, path)).into_iter();
+    for (method, path) in requests.chain(aborts.map(|path| (Method::DELETE, path.as_str()))) {
+        let genuine = if method == Method::DELETE { 204 } else { 200 };
+        let mut statuses = vec![200, 201, 202, 204, 206, 301, 302, 304];
+        statuses.retain(|status| (*status, genuine) != (204, 204));
+        let pages = statuses.iter().map(|status| json!({"notJson": {"status": status}}));
+        for effect in pages.chain([json!("bare")]) {
+            gateway.simulator.fault(json!({"effect": effect})).await;
+            let (status, body) = problem(gateway.call("owner", method.clone(), path).await).await;
+            let expected = (502, &json!("glacier-invalid-response"));
+            assert_eq!((status, &body["code"]), expected, "{method} {path} {effect}");
+            gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+        }
+        if !path.ends_with("first") {
+            assert_eq!(gateway.call("owner", method, path).await.status(), genuine, "{path}");
+        }
+    }
+    gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_for_long() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-a", &[]).await;
+    // Time enough to read on and on.
+    let gateway = gateway.with_environment(&[
+        ("GATEWAY__AWS__MAX_ATTEMPTS", "1"),
+        ("GATEWAY__AWS__ATTEMPT_TIMEOUT", "10s"),
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "10s"),
+    ]);
+    for status in [200, 403] {
+        gateway.simulator.fault(json!({"effect": {"endless": {"status": status}}})).await;
+        let reply = gateway.call("owner", Method::GET, &uploads("own-a")).await;
+        let (got, body) = problem(reply).await;
+        let expected = (502, &json!("glacier-invalid-response"));
+        assert_eq!((got, &body["code"]), expected, "{status}");
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    }
+}
+
+#[tokio::test]
+async fn a_passing_failure_is_retried_and_the_caller_sees_success() {
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__OPERATION_TIMEOUT", "30s")]);
     for effect in ["throttle", "unavailable", "reset"] {
         let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
         gateway.simulator.fault(json!({"effect": effect, "times": 2})).await;
@@ -80,6 +130,26 @@ async fn an_unanswered_abort_is_reported_as_unknown_not_as_failed() {
     assert!(body["detail"].as_str().unwrap().contains("may or may not"));
     assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
     gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
+}
+
+#[tokio::test]
+async fn a_look_up_without_an_answer_does_not_say_that_the_abort_may_have_happened() {
+    let gateway = Gateway::start();
+    let policy = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+        "Action": "glacier:AbortMultipartUpload", "Resource": "*", "Condition": {
+            "NumericLessThan": {"gateway:UploadAgeInDays": "7"}}}}"#;
+    std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), policy).unwrap();
+    let gateway = gateway.restarted();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    gateway.simulator.fault(json!({"effect": "hang", "operation": "ListParts"})).await;
+    let path = format!("{}/{id}", uploads("own-a"));
+
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
+    let detail = body["detail"].as_str().unwrap();
+    assert!(detail.contains("ListParts, which changes nothing"), "{detail}");
+    assert!(!detail.contains("may or may not"), "{detail}");
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ async fn a_key_says_whose_it_is_and_how_long_it_is_valid() {
     for wrong in ["AKIAIOSFODNN7EXAMPLE", &key.id.to_lowercase(), &key.id[1..]] {
         assert!(!gateway.command(&["key", "inspect", wrong], false).status.success(), "{wrong}");
     }
-    for wrong in [["--team", "a b"], ["--team", ""], ["--team", &"t".repeat(63)]] {
+    for wrong in [["--team", "a b"], ["--team", "a/b"], ["--team", ""], ["--team", &"t".repeat(63)]]
+    {
         let output = gateway.command(&[&["key", "create"], &wrong[..]].concat(), true);
         assert_eq!(output.status.code(), Some(64), "{wrong:?}");
     }

@@ -15,6 +15,7 @@ mod keys;
 mod log;
 mod management;
 mod openapi;
+mod outcomes;
 mod parameters;
 mod policy;
 mod reload;

@@ -111,6 +111,7 @@ async fn questions_that_cannot_be_answered_are_refused() {
         (json!({}), "malformed-request"),
         (json!({ "resources": [OWN], "x": 1 }), "malformed-request"),
         (json!({ "resources": [] }), "invalid-parameter"),
+        (json!({ "resources": [OWN], "team": "owner/eve" }), "invalid-parameter"),
         (json!({ "resources": ["arn:aws:s3:::a"] }), "invalid-parameter"),
         (json!({ "resources": [OWN], "actions": ["glacier:DeleteVault"] }), "invalid-parameter"),
         (json!({ "resources": vec![OWN; 41] }), "invalid-parameter"),

@@ -3,6 +3,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use reqwest::{Certificate, Client, Identity};
 use rustls::{
@@ -66,8 +68,15 @@ impl Ca {
     }
 
     fn caller(&self, names: &[SanType]) -> Identity {
+        self.caller_and_thumbprint(names).0
+    }
+
+    /// A caller's certificate, and how a token names it (RFC 8705, section 3.1).
+    fn caller_and_thumbprint(&self, names: &[SanType]) -> (Identity, String) {
         let (certificate, key) = self.certify(|params| params.subject_alt_names = names.to_vec());
-        Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap()
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        let thumbprint = BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, &der));
+        (Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap(), thumbprint)
     }
 }
 
@@ -200,6 +209,86 @@ async fn a_token_counts_more_than_a_certificate() {
     let stranger = served.gateway.key.token("stranger");
     let reply = named.get(served.url()).bearer_auth(stranger).send().await.unwrap();
     assert_eq!(reply.status(), 403);
+}
+
+/// What a list of vaults over TLS is answered at either door: the statuses, and what the
+/// log calls a refusal.
+async fn at_both_doors(served: &Served, client: &Client, token: &str) -> [(u16, String); 2] {
+    let rest = client.get(served.url()).bearer_auth(token).send().await.unwrap();
+    let rest = match rest.status().as_u16() {
+        200 => (200, String::new()),
+        _ => {
+            let (status, body) = problem(rest).await;
+            (status, body["code"].as_str().unwrap().to_owned())
+        }
+    };
+    let url = served.url().replace("/v1/accounts", "/glacier");
+    let glacier = client.get(url).header("x-amz-glacier-version", "2012-06-01");
+    let glacier = glacier.bearer_auth(token).send().await.unwrap();
+    let status = glacier.status().as_u16();
+    let body: Value = glacier.json().await.unwrap();
+    [rest, (status, body["code"].as_str().unwrap_or_default().to_owned())]
+}
+
+#[tokio::test]
+async fn a_bound_token_counts_only_over_a_connection_with_its_certificate() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    let list = served.files.path().join("revoked.json");
+    let revoked = json!({"subjects": [
+        {"issuer": "client-certificates", "subject": "revoked.example.org"}
+    ]});
+    std::fs::write(&list, revoked.to_string()).unwrap();
+    let list = list.to_str().unwrap().to_owned();
+    let Served { gateway, files } = served;
+    let gateway = gateway.with_environment(&[("GATEWAY__TOKENS__REVOCATION_FILE", &list)]);
+    let served = Served { gateway, files };
+    let bound_to = |confirmation: Value| {
+        let mut claims = claims("owner");
+        claims["cnf"] = confirmation;
+        served.gateway.key.sign(&claims)
+    };
+    let good = [(200, String::new()), (200, String::new())];
+    let refused =
+        [(401, "token-bound".to_owned()), (400, "UnrecognizedClientException".to_owned())];
+    // With a team or without: here the certificate only confirms the token.
+    let (own, thumbprint) = ca.caller_and_thumbprint(&[dns("a.own.example.org")]);
+    let (unmapped, other_thumbprint) = ca.caller_and_thumbprint(&[dns("x.example.org")]);
+    let (own, unmapped, bare) =
+        (client(&ca, Some(own)), client(&ca, Some(unmapped)), client(&ca, None));
+    for (owner, thief, thumbprint) in
+        [(&own, &unmapped, &thumbprint), (&unmapped, &own, &other_thumbprint)]
+    {
+        let token = bound_to(json!({"x5t#S256": thumbprint}));
+        for thief in [thief, &bare] {
+            assert_eq!(at_both_doors(&served, thief, &token).await, refused);
+        }
+        assert_eq!(at_both_doors(&served, owner, &token).await, good);
+        // Now it is remembered.
+        for thief in [thief, &bare] {
+            assert_eq!(at_both_doors(&served, thief, &token).await, refused);
+        }
+        assert_eq!(at_both_doors(&served, owner, &token).await, good);
+    }
+    for confirmation in [
+        json!(null),
+        json!({}),
+        json!({"jkt": thumbprint}),
+        json!({"x5t#S256": thumbprint, "jkt": thumbprint}),
+        json!({"x5t#S256": format!("{thumbprint}=")}),
+    ] {
+        let token = bound_to(confirmation.clone());
+        assert_eq!(at_both_doors(&served, &own, &token).await, refused, "{confirmation}");
+    }
+    // Its key is in other hands by now.
+    let (revoked, thumbprint) = ca.caller_and_thumbprint(&[dns("revoked.example.org")]);
+    let token = bound_to(json!({"x5t#S256": thumbprint}));
+    assert_eq!(at_both_doors(&served, &client(&ca, Some(revoked)), &token).await, refused);
+    // What is not bound needs no certificate.
+    let plain = served.gateway.key.token("owner");
+    assert_eq!(at_both_doors(&served, &bare, &plain).await, good);
+    let event = served.gateway.process.event(|event| event["outcome"] == "token-bound");
+    assert_eq!(event["status"], 401);
 }
 
 #[tokio::test]

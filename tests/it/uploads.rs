@@ -40,7 +40,7 @@ async fn aborting_again_succeeds_as_glacier_does_and_then_is_not_found() {
     let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
 
     assert_eq!((status, &body["code"]), (404, &json!("upload-not-found")));
-    let line = gateway.process.event(|e| e["outcome"] == "already-gone");
+    let line = gateway.process.event(|e| e["outcome"] == "gone");
     assert_eq!(line["upload_id"], ids[0]);
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use glacier_gateway::domain::Principal;
 use glacier_gateway::domain::{Operation, VaultArn};
 use glacier_gateway::policy::{
-    Context, Denial, Diagnostic, Missed, Permit, PolicySet, Resource, Severity,
+    Context, Denial, Diagnostic, Grant, Missed, PolicySet, Resource, Severity,
 };
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -83,7 +83,7 @@ pub fn load(folder: &Path) -> PolicySet {
     PolicySet::load(folder).unwrap().0
 }
 
-fn abort(set: &PolicySet, teams: &[&str], name: &str) -> Result<Permit, Denial> {
+fn abort(set: &PolicySet, teams: &[&str], name: &str) -> Result<Grant, Denial> {
     set.decide(&member(teams), Operation::AbortMultipartUpload, vault(name), &context())
 }
 
@@ -378,9 +378,15 @@ fn an_error_refuses_the_whole_folder_and_says_where() {
 #[test]
 fn policies_where_none_are_read_are_errors() {
     let good = policy(&allow("glacier:Abort*", "photos"));
-    for misplaced in
-        ["a.json", "team/a.json", "teams/a/b/c.json", "guardrails/a/b.json", "vault/a.json"]
-    {
+    for misplaced in [
+        "a.json",
+        "team/a.json",
+        "teams/a/b/c.json",
+        "guardrails/a/b.json",
+        "vault/a.json",
+        "teams/a b.json",
+        "teams/a*/b.json",
+    ] {
         let errors = errors(&[("teams/a.json", &good), (misplaced, &good)]);
         assert!(errors.iter().any(|error| error.code == "misplaced"), "{misplaced} {errors:?}");
     }

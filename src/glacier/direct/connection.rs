@@ -53,8 +53,15 @@ pub(super) struct Pool(VecDeque<Connection>);
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) request_id: Option<String>,
-    /// Where the next reply would begin; `None` if there can be none.
+    /// `x-amz-retry-after`: how long the service asks to wait.
+    pub(super) retry_after: Option<Duration>,
+    /// The body; nothing if its length is not known beforehand.
+    pub(super) body: Vec<u8>,
+    head: usize,
+    /// Where the body ends, if that is known.
     end: Option<usize>,
+    /// Whether another reply can follow on the connection.
+    persistent: bool,
 }
 
 /// What to trust: the system's root certificates, as the SDK does. `None` where
@@ -137,7 +144,7 @@ impl Connection {
         self.stream.write_all(head).await?;
         self.stream.flush().await?;
         let mut reply = Vec::with_capacity(USUAL_LENGTH);
-        let answer = loop {
+        let mut answer = loop {
             self.read(&mut reply).await?;
             if let Some(answer) = Answer::read(&reply)? {
                 break answer;
@@ -147,8 +154,10 @@ impl Connection {
         while reply.len() < end {
             self.read(&mut reply).await?;
         }
+        answer.body.extend_from_slice(&reply[answer.head..end]);
         self.used = Instant::now();
-        Ok((answer, (reply.len() == end).then_some(self)))
+        let reusable = answer.persistent && reply.len() == end;
+        Ok((answer, reusable.then_some(self)))
     }
 
     async fn read(&mut self, reply: &mut Vec<u8>) -> Result<(), Error> {
@@ -175,10 +184,19 @@ impl Answer {
         };
         let status = response.code.unwrap_or_default();
         let persistent = response.version == Some(1) && !closes(response.headers);
-        let body = if status == NO_CONTENT { Some(0) } else { body_length(response.headers) };
+        let length = if status == NO_CONTENT { Some(0) } else { body_length(response.headers) };
         let request_id = field(response.headers, "x-amzn-requestid");
-        let end = body.filter(|_| persistent).map(|length| head + length);
-        Ok(Some(Self { status, request_id: request_id.map(str::to_owned), end }))
+        let retry_after =
+            field(response.headers, "x-amz-retry-after").and_then(|millis| millis.parse().ok());
+        Ok(Some(Self {
+            status,
+            request_id: request_id.map(str::to_owned),
+            retry_after: retry_after.map(Duration::from_millis),
+            body: Vec::new(),
+            head,
+            end: length.map(|length| head + length),
+            persistent,
+        }))
     }
 }
 
@@ -213,8 +231,10 @@ mod tests {
         Answer::read(reply.as_bytes()).unwrap()
     }
 
-    fn end(reply: &str) -> Option<usize> {
-        read(reply).unwrap().end
+    /// Where the next reply would begin.
+    fn next(reply: &str) -> Option<usize> {
+        let answer = read(reply).unwrap();
+        answer.end.filter(|_| answer.persistent)
     }
 
     #[test]
@@ -223,8 +243,9 @@ mod tests {
         for length in 0..reply.len() {
             assert_eq!(read(&reply[..length]), None);
         }
-        let request_id = Some("AAAb-_1".to_owned());
-        assert_eq!(read(reply), Some(Answer { status: 204, request_id, end: Some(reply.len()) }));
+        let answer = read(reply).unwrap();
+        assert_eq!((answer.status, answer.request_id.as_deref()), (204, Some("AAAb-_1")));
+        assert_eq!((answer.head, answer.end), (reply.len(), Some(reply.len())));
         for odd in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 2O4 \r\n\r\n", "HTTP/1.1 204\r\nx\r\n\r\n"]
         {
             assert!(Answer::read(odd.as_bytes()).is_err(), "{odd}");
@@ -242,7 +263,7 @@ mod tests {
             ("503 Busy", "connection: keep-alive\r\ncontent-length: 0\r\n", 0),
         ] {
             let head = head(status, fields);
-            assert_eq!(end(&head), Some(head.len() + body), "{head}");
+            assert_eq!(next(&head), Some(head.len() + body), "{head}");
         }
         for (status, fields) in [
             ("100 Continue", ""),
@@ -254,8 +275,8 @@ mod tests {
             ("404 Not Found", "Content-Length: -1\r\n"),
             ("404 Not Found", "Content-Length: 65536\r\n"),
         ] {
-            assert_eq!(end(&head(status, fields)), None, "{status} {fields}");
+            assert_eq!(next(&head(status, fields)), None, "{status} {fields}");
         }
-        assert_eq!(end("HTTP/1.0 204 No Content\r\n\r\n"), None);
+        assert_eq!(next("HTTP/1.0 204 No Content\r\n\r\n"), None);
     }
 }

@@ -7,7 +7,8 @@
 //! gets from the credential chain is seen on the way (`credentials`). From then on
 //! an abort is signed (`signer`) and sent here first. Only Glacier's 204 counts;
 //! anything else is no answer, and the call goes to the SDK, whose verdict stands.
-//! Glacier lets an abort be repeated, so nothing is lost by that.
+//! Glacier lets an abort be repeated, so nothing is lost by that. If Glacier throttles
+//! or fails, the SDK's turn comes after the time that the SDK itself would wait.
 
 mod connection;
 mod credentials;
@@ -20,7 +21,10 @@ use std::{
     time::Duration,
 };
 
-use aws_sdk_glacier::{config::SharedInterceptor, error::BoxError};
+use aws_sdk_glacier::{
+    config::{SharedInterceptor, retry::RetryConfig},
+    error::BoxError,
+};
 use thread_local::ThreadLocal;
 use time::OffsetDateTime;
 use tokio_rustls::TlsConnector;
@@ -31,9 +35,9 @@ use self::{
     signer::Signer,
     template::{Learn, Template},
 };
-use super::Reply;
+use super::{Reply, UpstreamError, UpstreamErrorKind};
 use crate::config::Aws;
-use crate::domain::{UploadId, VaultArn};
+use crate::domain::{Operation, UploadId, VaultArn};
 
 /// The first attempts of one region's aborts.
 pub(super) struct DirectAbort {
@@ -60,8 +64,29 @@ pub(super) enum Attempt {
     NotMade,
     /// The upload is aborted.
     Aborted(Reply<()>),
-    /// No verdict.
+    /// Glacier answered something else.
+    Refused(Refusal),
+    /// No answer.
     Failed,
+}
+
+/// An answer that is not success.
+pub(super) struct Refusal {
+    pub(super) error: UpstreamError,
+    retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// How long the SDK would wait before it repeats a first attempt that ended like
+    /// this (retry mode "standard"); `jitter` is between 0 and 1.
+    pub(super) fn backoff(&self, retries: &RetryConfig, jitter: f64) -> Duration {
+        match (self.error.kind, self.retry_after) {
+            (UpstreamErrorKind::Throttled | UpstreamErrorKind::Unavailable, asked) => asked
+                .unwrap_or(retries.initial_backoff().mul_f64(jitter))
+                .min(retries.max_backoff()),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 impl DirectAbort {
@@ -99,9 +124,11 @@ impl DirectAbort {
             Ok(Answer { status: NO_CONTENT, request_id, .. }) => {
                 Attempt::Aborted(Reply { value: (), request_id })
             }
-            Ok(Answer { status, .. }) => {
+            Ok(Answer { status, request_id, retry_after, body, .. }) => {
                 tracing::debug!(status, "the SDK repeats an abort");
-                Attempt::Failed
+                let operation = Operation::AbortMultipartUpload;
+                let error = UpstreamError::from_answer(operation, status, request_id, &body);
+                Attempt::Refused(Refusal { error, retry_after })
             }
             Err(reason) => {
                 tracing::debug!(reason, "the SDK repeats an abort");
@@ -160,5 +187,30 @@ impl DirectAbort {
             thread.idle.borrow_mut().put(connection);
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_backoff_is_that_of_the_sdks_first_attempt() {
+        let retries = RetryConfig::standard();
+        let backoff = |status, body: &str, retry_after: Option<u64>| {
+            let operation = Operation::AbortMultipartUpload;
+            let error = UpstreamError::from_answer(operation, status, None, body.as_bytes());
+            let retry_after = retry_after.map(Duration::from_millis);
+            Refusal { error, retry_after }.backoff(&retries, 0.5).as_millis()
+        };
+        let throttled = r#"{"code": "ThrottlingException", "message": "Rate exceeded"}"#;
+        assert_eq!(backoff(400, throttled, None), 500);
+        assert_eq!(backoff(429, "", None), 500);
+        assert_eq!(backoff(503, "<html>", None), 500);
+        assert_eq!(backoff(503, "", Some(70)), 70);
+        assert_eq!(backoff(503, "", Some(60_000)), 20_000);
+        // There is nothing to wait for.
+        assert_eq!(backoff(400, r#"{"code": "InvalidParameterValueException"}"#, Some(70)), 0);
+        assert_eq!(backoff(403, "", None), 0);
     }
 }

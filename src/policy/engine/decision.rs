@@ -1,4 +1,4 @@
-//! What a decision says: a [`Permit`], or a [`Denial`] with its reason.
+//! What a decision says: a [`Grant`], or a [`Denial`] with its reason.
 
 use std::fmt;
 use std::sync::Arc;
@@ -54,19 +54,17 @@ impl fmt::Display for StatementId {
     }
 }
 
-/// A permit to perform one operation on one resource.
-///
-/// Only [`PolicySet::decide`](crate::policy::PolicySet::decide) makes one, and the
-/// upstream client asks for it, so nothing is forwarded undecided.
+/// What an allowed request is allowed, and by which statement. It forwards nothing:
+/// that takes a [`Permit`](crate::policy::Permit).
 #[derive(Debug)]
-pub struct Permit {
+pub struct Grant {
     operation: Operation,
     resource: Resource,
     team: usize,
     statement: Arc<StatementId>,
 }
 
-impl Permit {
+impl Grant {
     pub(super) fn new(
         operation: Operation,
         resource: Resource,

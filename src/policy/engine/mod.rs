@@ -6,6 +6,7 @@ pub mod context;
 pub mod decision;
 pub mod instant;
 pub mod pattern;
+pub mod permit;
 pub mod resource;
 mod rule;
 pub mod set;

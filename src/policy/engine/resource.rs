@@ -69,6 +69,11 @@ impl Resource {
         }
     }
 
+    /// The same as [`Self::as_str`], to keep.
+    pub fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
     /// The text that policies match: the vault's ARN, or `*`.
     pub fn as_str(&self) -> &str {
         &self.text

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::context::{Context, Facts, Request};
-use super::decision::{Denial, Missed, NearMiss, Permit, StatementId};
+use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::Statement;
@@ -174,7 +174,7 @@ impl PolicySet {
         operation: Operation,
         resource: Resource,
         context: &Context,
-    ) -> Result<Permit, Denial> {
+    ) -> Result<Grant, Denial> {
         if !context.knows_upload()
             && self.reads_upload(principal, operation, &resource, context).is_some()
         {
@@ -199,7 +199,7 @@ impl PolicySet {
             }
         }
         match permit {
-            Some((team, id)) => Ok(Permit::new(operation, resource, team, Arc::clone(id))),
+            Some((team, id)) => Ok(Grant::new(operation, resource, team, Arc::clone(id))),
             None => Err(self.implicit_denial(principal, operation, &resource, context)),
         }
     }
@@ -216,9 +216,9 @@ impl PolicySet {
         action: &str,
         resource: &str,
         context: &Context,
-    ) -> Result<(), Denial> {
+    ) -> Result<Arc<StatementId>, Denial> {
         let action = format!("gateway:{}", action.to_ascii_lowercase());
-        let (mut allowed, mut limited_by_guardrails) = (false, false);
+        let (mut allowed, mut limited_by_guardrails) = (None, false);
         for team in &principal.teams {
             let facts = Request::new(principal, team, None, context);
             let find = |layer: &'s Statements| layer.find_action(&action, resource, &facts);
@@ -228,13 +228,13 @@ impl PolicySet {
                     let statement = Arc::clone(&stored.id);
                     return Err(Denial::ExplicitDeny { team: team.clone(), statement });
                 }
-                Verdict::Allow(_) => allowed = true,
+                Verdict::Allow(stored) => allowed = Some(Arc::clone(&stored.id)),
                 Verdict::Limited => limited_by_guardrails = true,
                 Verdict::Nothing => {}
             }
         }
-        let denial = Denial::ImplicitDeny { limited_by_guardrails, near_misses: Vec::new() };
-        if allowed { Ok(()) } else { Err(denial) }
+        let near_misses = Vec::new();
+        allowed.ok_or(Denial::ImplicitDeny { limited_by_guardrails, near_misses })
     }
 
     /// A permit to look up the upload's facts (with ListParts), if a policy that
@@ -247,10 +247,10 @@ impl PolicySet {
         operation: Operation,
         resource: &Resource,
         context: &Context,
-    ) -> Option<Permit> {
+    ) -> Option<Grant> {
         let (team, asking) = self.reads_upload(principal, operation, resource, context)?;
         let id = Arc::clone(&asking.id);
-        Some(Permit::new(Operation::ListParts, resource.clone(), team, id))
+        Some(Grant::new(Operation::ListParts, resource.clone(), team, id))
     }
 
     /// A statement that could apply and reads the upload's facts, and the index

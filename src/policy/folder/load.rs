@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::domain::check_team;
 use crate::policy::engine::decision::{Layer, StatementId};
 use crate::policy::engine::set::{PolicySet, Stored};
 use crate::policy::engine::statement::Statement;
@@ -186,14 +187,23 @@ struct FolderReader<'a> {
 impl FolderReader<'_> {
     fn teams(&mut self) {
         for entry in self.entries(Path::new("teams")) {
-            let team = entry.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
-            if self.root.join(&entry).is_dir() {
-                let team = entry.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-                self.files(&entry, Layer::Policies, team);
-            } else if is_json(&entry) {
-                self.read(entry, Layer::Policies, team);
-            } else {
+            let is_dir = self.root.join(&entry).is_dir();
+            if !is_dir && !is_json(&entry) {
                 self.unread(&entry);
+                continue;
+            }
+            let name = if is_dir { entry.file_name() } else { entry.file_stem() };
+            let team = name.and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            if let Err(why) = check_team(&team) {
+                self.report(
+                    &entry,
+                    LintCode::Misplaced,
+                    format!("a team cannot have this name: {why}"),
+                );
+            } else if is_dir {
+                self.files(&entry, Layer::Policies, Some(team));
+            } else {
+                self.read(entry, Layer::Policies, Some(team));
             }
         }
     }

@@ -56,7 +56,7 @@ codes! {
     UnknownKey = "unknown-key", Error, "A context key does not exist.";
     TypeMismatch = "type-mismatch", Error, "A condition operator cannot compare values of the key's type.";
     WrongValue = "wrong-value", Error, "A condition operator cannot read a value, such as a number that is not one.";
-    Misplaced = "misplaced", Error, "A file or folder stands where the gateway reads no policies.";
+    Misplaced = "misplaced", Error, "A file or folder stands where the gateway reads no policies, or has a name that no team can have.";
     Unreadable = "unreadable", Error, "A file or folder cannot be read.";
     NeverMatches = "never-matches", Warning, "A statement never applies; or one of its actions, resources or conditions does not go with the others.";
     ActionNeverPerformed = "action-never-performed", Warning, "The gateway does not perform some of a statement's actions.";

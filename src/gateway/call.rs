@@ -1,0 +1,290 @@
+//! An authenticated call on its way through the core. Whatever asks for it, a door or
+//! a job, only a [`Call`] leads to a permit and to Glacier.
+
+use std::{future::Future, sync::Arc, time::Instant};
+
+use time::OffsetDateTime;
+
+use super::{
+    Gateway,
+    record::{Forwarded, Recorder},
+    refusal::Refusal,
+    uploads::UploadFacts,
+};
+use crate::{
+    config::DenialDetail,
+    domain::{
+        Operation, Principal, RegionalAccount, TEAM_ARN, UploadId, VaultArn,
+        action::{
+            AbortMultipartUpload, Action, DescribeVault, ListMultipartUploads, ListParts,
+            ListVaults,
+        },
+    },
+    glacier::{
+        Page, PartPage, Reply, UploadPage, UpstreamError, UpstreamErrorKind, Vault, VaultPage,
+    },
+    policy::{
+        Access, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation,
+        StatementId,
+    },
+};
+
+/// The gateway's own action of asking what others may do.
+const SIMULATE_ACCESS: &str = "gateway:SimulateAccess";
+
+/// A call whose caller is known.
+pub struct Call {
+    /// The gateway that serves it.
+    pub gateway: Arc<Gateway>,
+    principal: Arc<Principal>,
+    recorder: Recorder,
+    context: Context,
+    /// The policies that decide all of the call, even if others replace them meanwhile.
+    policies: Arc<PolicySet>,
+}
+
+impl Call {
+    /// A call of `principal`'s. `context` holds what policies may ask about it, and
+    /// `recorder` takes what is decided and what becomes of it.
+    pub fn new(
+        gateway: Arc<Gateway>,
+        principal: Arc<Principal>,
+        context: Context,
+        recorder: Recorder,
+    ) -> Self {
+        recorder.edit().principal = Some(principal.clone());
+        let policies = Arc::clone(&gateway.policies.current());
+        Self { gateway, principal, recorder, context, policies }
+    }
+
+    /// Aborts an upload.
+    pub async fn abort_multipart_upload(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<(), Refusal> {
+        let permit: Permit<AbortMultipartUpload> = self.authorize_upload(vault, upload).await?;
+        // Whatever ends the wait for Glacier's answer, the abort may have happened.
+        self.recorder.edit().outcome = Some("unknown");
+        let result = self
+            .forward(&permit, self.gateway.upstream.abort_multipart_upload(&permit, upload))
+            .await;
+        self.recorder.edit().outcome = match &result {
+            Ok(()) => Some("aborted"),
+            Err(error) if error.kind == UpstreamErrorKind::UploadNotFound => Some("gone"),
+            Err(error) if error.outcome_is_unknown() => Some("unknown"),
+            Err(_) => None,
+        };
+        Ok(result?)
+    }
+
+    /// Lists a vault's uploads.
+    pub async fn list_multipart_uploads(
+        &self,
+        vault: VaultArn,
+        page: Page,
+    ) -> Result<UploadPage, Refusal> {
+        let permit: Permit<ListMultipartUploads> = self.authorize(vault)?;
+        Ok(self
+            .forward(&permit, self.gateway.upstream.list_multipart_uploads(&permit, page))
+            .await?)
+    }
+
+    /// Lists an upload's parts.
+    pub async fn list_parts(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+        page: Page,
+    ) -> Result<PartPage, Refusal> {
+        let permit: Permit<ListParts> = self.authorize_upload(vault, upload).await?;
+        Ok(self.forward(&permit, self.gateway.upstream.list_parts(&permit, upload, page)).await?)
+    }
+
+    /// Describes a vault.
+    pub async fn describe_vault(&self, vault: VaultArn) -> Result<Vault, Refusal> {
+        let permit: Permit<DescribeVault> = self.authorize(vault)?;
+        Ok(self.forward(&permit, self.gateway.upstream.describe_vault(&permit)).await?)
+    }
+
+    /// Lists an account's vaults, leaving out those that the caller may not describe.
+    pub async fn list_vaults(
+        &self,
+        account: RegionalAccount,
+        page: Page,
+    ) -> Result<VaultPage, Refusal> {
+        let permit: Permit<ListVaults> = self.authorize(account)?;
+        let RegionalAccount { region, account } = permit.resource();
+        let mut page =
+            self.forward(&permit, self.gateway.upstream.list_vaults(&permit, page)).await?;
+        page.vaults.retain(|listed| {
+            listed.vault_name.parse().is_ok_and(|vault| {
+                let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
+                let (resource, operation) = (Resource::vault(arn), Operation::DescribeVault);
+                self.policies.decide(&self.principal, operation, resource, &self.context).is_ok()
+            })
+        });
+        Ok(page)
+    }
+
+    /// Who is calling.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The statements that concern the caller.
+    pub fn access(&self) -> Vec<Access> {
+        if !self.tells_reasons() {
+            return Vec::new();
+        }
+        self.policies.access(&self.principal, &self.context)
+    }
+
+    /// Whether the caller may simulate a team's access.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn may_simulate(&self, team: &str) -> Result<(), Refusal> {
+        let resource = format!("{TEAM_ARN}{team}");
+        let decision =
+            self.policies.decide_own(&self.principal, "SimulateAccess", &resource, &self.context);
+        self.asks(SIMULATE_ACCESS, resource.into());
+        self.note(SIMULATE_ACCESS, decision.as_ref());
+        decision.map(drop).map_err(|denial| self.not_authorized(SIMULATE_ACCESS, denial))
+    }
+
+    /// What would be decided for `principal`.
+    ///
+    /// # Errors
+    /// Context keys that cannot be taken.
+    pub fn simulate(
+        &self,
+        principal: &Principal,
+        questions: Vec<(Operation, Resource)>,
+        keys: impl IntoIterator<Item = (String, serde_json::Value)>,
+    ) -> Result<Vec<Simulation>, InvalidContext> {
+        self.recorder.edit().action.get_or_insert(SIMULATE_ACCESS);
+        let context = self.context.clone().simulate(keys)?;
+        let tells_reasons = self.tells_reasons();
+        let simulate = |(operation, resource)| {
+            let simulation = self.policies.simulate(principal, operation, resource, &context);
+            if tells_reasons { simulation } else { simulation.without_reasons() }
+        };
+        Ok(questions.into_iter().map(simulate).collect())
+    }
+
+    /// Decides whether the caller may perform `A` on `resource`.
+    fn authorize<A>(&self, resource: A::ResourceType) -> Result<Permit<A>, Refusal>
+    where
+        A: Action<ResourceType: Into<Resource>>,
+    {
+        self.asks(A::OPERATION.action(), resource.clone().into().text());
+        self.decided(self.policies.authorize(&self.principal, resource, &self.context))
+    }
+
+    /// The same for an upload, whose age and description policies may ask for.
+    async fn authorize_upload<A>(
+        &self,
+        vault: VaultArn,
+        upload: &UploadId,
+    ) -> Result<Permit<A>, Refusal>
+    where
+        A: Action<ResourceType = VaultArn>,
+    {
+        self.recorder.edit().upload_id = Some(upload.clone());
+        let Self { gateway, principal, context, policies, .. } = self;
+        self.asks(A::OPERATION.action(), Resource::vault(vault.clone()).text());
+        let lookup = policies.authorize_lookup(principal, A::OPERATION, &vault, context);
+        let Some(lookup) = lookup else {
+            return self.decided(policies.authorize(principal, vault, context));
+        };
+        // In a box, since it is large and few requests need it.
+        let facts = Box::pin(gateway.uploads.facts(&gateway.upstream, &lookup, upload));
+        let UploadFacts { created, description } = self.look_up(facts).await?;
+        let age = OffsetDateTime::now_utc() - created;
+        let context = context.clone().upload(age, description.as_deref());
+        self.decided(policies.authorize(principal, vault, &context))
+    }
+
+    /// Notes what is asked for.
+    fn asks(&self, action: &'static str, resource: Arc<str>) {
+        let mut record = self.recorder.edit();
+        record.action = Some(action);
+        record.resource = Some(resource);
+    }
+
+    /// Notes the decision about an operation of Glacier's; a denial becomes a refusal.
+    fn decided<A>(&self, decision: Result<Permit<A>, Denial>) -> Result<Permit<A>, Refusal>
+    where
+        A: Action,
+    {
+        self.note(A::OPERATION.action(), decision.as_ref().map(Permit::statement));
+        decision.map_err(|denial| self.not_authorized(A::OPERATION.name(), denial))
+    }
+
+    /// Notes a decision, and counts it.
+    fn note(&self, action: &'static str, decision: Result<&Arc<StatementId>, &Denial>) {
+        let (outcome, statement) = match decision {
+            Ok(statement) => ("allowed", Some(statement)),
+            Err(denial) => (denial.reason(), denial.statement()),
+        };
+        let mut record = self.recorder.edit();
+        record.decision = Some(outcome);
+        record.statement = statement.cloned();
+        drop(record);
+        self.gateway.metrics.decision(action, outcome);
+    }
+
+    /// Whether callers are told of policies, or only what is decided.
+    fn tells_reasons(&self) -> bool {
+        self.gateway.settings.policy.denial_detail == DenialDetail::Full
+    }
+
+    /// Tells the caller as much of the reason as is configured.
+    fn not_authorized(&self, action: &'static str, denial: Denial) -> Refusal {
+        let denial = self.tells_reasons().then(|| Box::new(denial));
+        Refusal::NotAuthorized { action, denial }
+    }
+
+    /// Waits for Glacier's answer to what `permit` permits, and notes it.
+    async fn forward<A: Action, T>(
+        &self,
+        _permit: &Permit<A>,
+        answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let (result, forwarded) = self.ask(A::OPERATION, answer).await;
+        self.recorder.edit().upstream = Some(forwarded);
+        result
+    }
+
+    /// The same for a look-up, which is not what the caller asked for.
+    async fn look_up<T>(
+        &self,
+        answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
+    ) -> Result<T, UpstreamError> {
+        let (result, forwarded) = self.ask(Operation::ListParts, answer).await;
+        self.recorder.edit().lookup = Some(forwarded);
+        result
+    }
+
+    async fn ask<T>(
+        &self,
+        operation: Operation,
+        answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
+    ) -> (Result<T, UpstreamError>, Forwarded) {
+        let started = Instant::now();
+        let result = answer.await;
+        let time = started.elapsed();
+        let (label, forwarded) = match &result {
+            Ok(reply) => {
+                ("ok", Forwarded { request_id: reply.request_id.clone(), error: None, time })
+            }
+            Err(error) => {
+                let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
+                (error.kind.code(), Forwarded { request_id, error: Some(cause), time })
+            }
+        };
+        self.gateway.metrics.upstream(operation.name(), label, time);
+        (result.map(|reply| reply.value), forwarded)
+    }
+}

@@ -1,0 +1,109 @@
+//! The core that every door shares: who is calling, may they, and the Glacier
+//! behind. It knows nothing of HTTP: doors read requests and print answers, and only a
+//! [`Call`] leads to a permit and to Glacier.
+
+mod call;
+mod record;
+mod refusal;
+mod uploads;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use self::uploads::UploadLookup;
+pub use self::{
+    call::Call,
+    record::{Forwarded, Record, Recorder},
+    refusal::Refusal,
+};
+use crate::{
+    authn::{Authenticator, GatewayKeys},
+    config::Settings,
+    domain::{AccountId, Region},
+    glacier::Upstream,
+    metrics::Metrics,
+    policy::LivePolicies,
+};
+
+/// What serves a request; one for the process.
+pub struct Gateway {
+    /// Verifies callers that bring a token.
+    pub authenticator: Authenticator,
+    /// Verifies callers that sign.
+    pub keys: GatewayKeys,
+    /// Decides; replaced as a whole when policies change.
+    pub policies: Arc<LivePolicies>,
+    /// Forwards.
+    pub upstream: Upstream,
+    /// Tells policies about uploads.
+    uploads: UploadLookup,
+    /// Counts what it does.
+    pub metrics: Arc<Metrics>,
+    /// The settings it was built from.
+    pub settings: Settings,
+    /// Set when shutdown begins.
+    draining: AtomicBool,
+}
+
+impl Gateway {
+    /// Puts the parts together.
+    pub fn new(
+        settings: Settings,
+        authenticator: Authenticator,
+        keys: GatewayKeys,
+        policies: LivePolicies,
+        upstream: Upstream,
+    ) -> Self {
+        Self {
+            authenticator,
+            keys,
+            policies: Arc::new(policies),
+            upstream,
+            uploads: UploadLookup::default(),
+            metrics: Arc::default(),
+            settings,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The account that a path's `accountId` stands for, if this gateway serves it.
+    pub fn account(&self, requested: &str) -> Option<&AccountId> {
+        let own = &self.settings.aws.account_id;
+        (requested == "-" || requested == own.as_str()).then_some(own)
+    }
+
+    /// The region that a request asks for, if this gateway serves it.
+    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
+        match requested {
+            None => Some(&self.settings.aws.region),
+            Some(name) => self.upstream.regions().find(|region| *region == name),
+        }
+    }
+
+    /// Stop taking new work: readiness turns red, requests in flight go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the gateway can answer callers: it has started and is not shutting
+    /// down. Never asks Glacier, whose failure no restart mends.
+    pub fn readiness(&self) -> Result<(), &'static str> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err("shutting down");
+        }
+        self.startup()
+    }
+
+    /// Whether some caller can be known: by a gateway key, a certificate, or a token
+    /// of an issuer whose keys have been read. One broken issuer of many does not keep
+    /// the callers of the others out.
+    pub fn startup(&self) -> Result<(), &'static str> {
+        if self.keys.are_in_use() || self.authenticator.has_begun() {
+            Ok(())
+        } else {
+            Err("nobody can call yet: no issuer's keys are known")
+        }
+    }
+}

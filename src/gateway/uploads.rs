@@ -1,0 +1,65 @@
+//! What policies may ask of an upload: its age and description.
+
+use std::time::Duration;
+
+use moka::sync::Cache;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    domain::{Operation, UploadId, VaultArn, action::ListParts},
+    glacier::{Page, Reply, Upstream, UpstreamError},
+    policy::Permit,
+};
+
+/// How long an upload's facts are remembered. They never change; this only bounds
+/// for how long one that is gone still counts as there.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many uploads' facts are remembered.
+const MOST: u64 = 10_000;
+
+/// The facts of one upload.
+#[derive(Clone, Debug)]
+pub struct UploadFacts {
+    /// When it was initiated.
+    pub created: OffsetDateTime,
+    /// What its uploader wrote about the archive.
+    pub description: Option<String>,
+}
+
+/// Looks uploads up and remembers what it found for a minute.
+#[derive(Debug)]
+pub struct UploadLookup(Cache<(VaultArn, UploadId), UploadFacts>);
+
+impl Default for UploadLookup {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(MOST).time_to_live(REMEMBERED).build())
+    }
+}
+
+impl UploadLookup {
+    /// The facts of an upload.
+    ///
+    /// # Errors
+    /// As Glacier answers ListParts; see [`UpstreamError`].
+    pub async fn facts(
+        &self,
+        upstream: &Upstream,
+        permit: &Permit<ListParts>,
+        upload: &UploadId,
+    ) -> Result<Reply<UploadFacts>, UpstreamError> {
+        let key = (permit.resource().clone(), upload.clone());
+        if let Some(value) = self.0.get(&key) {
+            return Ok(Reply { value, request_id: None });
+        }
+        let page = Page { marker: None, limit: Some(1) };
+        let Reply { value, request_id } = upstream.list_parts(permit, upload, page).await?;
+        let created =
+            OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
+                let cause = "the upload's creation date is not a date";
+                UpstreamError::invalid_response(Operation::ListParts, cause)
+            })?;
+        let facts = UploadFacts { created, description: value.upload.archive_description };
+        self.0.insert(key, facts.clone());
+        Ok(Reply { value: facts, request_id })
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is calling over HTTP, and what policies may ask about their request.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{AUTHORIZATION, USER_AGENT},
+    web::Data,
+};
+use time::OffsetDateTime;
+
+use super::{
+    observe::Arrival,
+    peer::Peer,
+    problem::{Code, Problem},
+};
+use crate::{
+    authn::{CertificateError, ClientCertificate},
+    domain::Principal,
+    gateway::{Call, Gateway},
+    policy::{Context, MAX_GIVEN_VALUE},
+};
+
+/// A handler that takes a call first serves no stranger.
+impl FromRequest for Call {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let (Some(gateway), Some(arrival)) =
+                (request.app_data::<Data<Gateway>>(), Arrival::of(&request))
+            else {
+                return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
+            };
+            let principal = match certified(&request, gateway)? {
+                Some(principal) => principal,
+                None => {
+                    let certificate = request.conn_data::<ClientCertificate>();
+                    gateway.authenticator.authenticate(bearer(&request)?, certificate).await?
+                }
+            };
+            let context = context(&request, arrival.peer)?;
+            Ok(Call::new(Arc::clone(gateway), principal, context, arrival.recorder))
+        })
+    }
+}
+
+/// What policies can ask about the request itself.
+///
+/// # Errors
+/// A `User-Agent` that is too long for policies to be asked about it.
+pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
+    let secure = peer.is_some_and(|peer| peer.secure);
+    let mut context = Context::new(OffsetDateTime::now_utc(), secure);
+    if let Some(address) = peer.and_then(|peer| peer.address) {
+        context = context.source_ip(address);
+    }
+    let user_agent = request.headers().get(USER_AGENT);
+    if user_agent.is_some_and(|value| value.len() > MAX_GIVEN_VALUE) {
+        let detail =
+            format!("The User-Agent header is longer than {MAX_GIVEN_VALUE} bytes: shorten it.");
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
+    Ok(match user_agent.and_then(|value| value.to_str().ok()) {
+        Some(user_agent) => context.user_agent(user_agent),
+        None => context,
+    })
+}
+
+/// The caller by its certificate, where it has one and no token says who is calling.
+fn certified(
+    request: &HttpRequest,
+    gateway: &Gateway,
+) -> Result<Option<Arc<Principal>>, CertificateError> {
+    match request.conn_data::<ClientCertificate>() {
+        Some(certificate) if !request.headers().contains_key(AUTHORIZATION) => {
+            gateway.authenticator.identify(certificate.names()?).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, section 2.1).
+pub fn bearer(request: &HttpRequest) -> Result<&str, Problem> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let missing = || {
+        Problem::new(
+            Code::TokenMissing,
+            "Send your token in the header \"Authorization: Bearer TOKEN\".",
+        )
+    };
+    let header = headers.next().ok_or_else(missing)?;
+    if headers.next().is_some() {
+        return Err(Problem::new(Code::TokenInvalid, "The request has two Authorization headers."));
+    }
+    let text = std::str::from_utf8(header.as_bytes()).ok().filter(|text| text.is_ascii());
+    let text = text.ok_or_else(|| {
+        Problem::new(Code::TokenInvalid, "The Authorization header is not plain ASCII.")
+    })?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(missing()),
+    }
+}

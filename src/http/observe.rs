@@ -1,0 +1,204 @@
+//! What surrounds every request: its IDs, its record and log line, and the headers of
+//! its reply.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{
+    Error, HttpMessage, HttpRequest, ResponseError,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    },
+    middleware::Next,
+    rt::spawn,
+    web::Data,
+};
+
+use super::{
+    peer::Peer,
+    problem::{Code, Problem},
+};
+use crate::{
+    domain::UploadId,
+    gateway::{Gateway, Record, Recorder},
+    metrics::Route,
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Under which AWS returns a request's ID.
+pub const AWS_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// The status that is counted if the client closed the connection before there was an
+/// answer; nginx's.
+const CLIENT_LEFT: u16 = 499;
+
+/// A request as it arrived, for whoever makes a call of it.
+#[derive(Clone)]
+pub struct Arrival {
+    /// The caller's side of the connection.
+    pub peer: Option<Peer>,
+    /// The record that this request began.
+    pub recorder: Recorder,
+}
+
+impl Arrival {
+    /// The arrival that [`observe`] noted, if it did.
+    pub fn of(request: &HttpRequest) -> Option<Self> {
+        request.extensions().get::<Arrival>().cloned()
+    }
+}
+
+/// Gives every request an ID and a log line, and every failure a problem document.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut observed = Observed::begin(&request);
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    observed.route = response.request().match_pattern().unwrap_or_default();
+    let mut record = observed.recorder.edit();
+    if let Some(error) = response.response().error() {
+        let problem = match error.as_error::<Problem>() {
+            Some(problem) => problem,
+            None => &foreign(error.as_response_error()),
+        };
+        record.outcome.get_or_insert(problem.code.as_str());
+        let body = problem.response(&record.request_id, response.request().path());
+        response = response.into_response(body);
+    }
+    observed.answer = Some((response.status().as_u16(), observed.started.elapsed()));
+    let api = response.request().path().starts_with("/v1/");
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(Ok(value)) = aws_request_id(&record).map(HeaderValue::try_from) {
+        headers.insert(AWS_REQUEST_ID, value);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if api {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    drop(record);
+    // The line is written when the reply is on its way: callers need not wait for it.
+    spawn(async move { drop(observed) });
+    Ok(response)
+}
+
+/// AWS's ID of the last call that the request led to.
+fn aws_request_id(record: &Record) -> Option<&str> {
+    let last = record.upstream.as_ref().or(record.lookup.as_ref())?;
+    last.request_id.as_deref()
+}
+
+/// A request under way. Its line is written when this is dropped, so that a request
+/// whose client went away leaves its line as well.
+struct Observed {
+    recorder: Recorder,
+    method: Method,
+    /// The route's pattern; never the raw path, which may hold anything.
+    route: String,
+    gateway: Option<Data<Gateway>>,
+    started: Instant,
+    /// The reply's status, and how long it took to make.
+    answer: Option<(u16, Duration)>,
+}
+
+impl Observed {
+    fn begin(request: &ServiceRequest) -> Self {
+        let started = Instant::now();
+        let gateway = request.app_data::<Data<Gateway>>().cloned();
+        let peer = request.peer_addr().map(|connected| {
+            let proxies = gateway.as_ref().map_or(&[][..], |g| &g.settings.server.trusted_proxies);
+            let tls = request.app_config().secure();
+            Peer::new(connected.ip(), tls, request.headers(), proxies)
+        });
+        let event_id = uuid::Uuid::now_v7().to_string();
+        let recorder = Recorder::new(Record {
+            request_id: given_id(request).unwrap_or(&event_id).to_owned(),
+            event_id,
+            door: "rest",
+            source_ip: peer.and_then(|peer| peer.address),
+            ..Record::default()
+        });
+        request.extensions_mut().insert(Arrival { peer, recorder: recorder.clone() });
+        let method = request.method().clone();
+        Self { recorder, method, route: String::new(), gateway, started, answer: None }
+    }
+}
+
+/// The caller's `X-Request-Id`, if it is harmless.
+fn given_id(request: &ServiceRequest) -> Option<&str> {
+    let given = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let harmless = (1..=128).contains(&given.len())
+        && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b));
+    harmless.then_some(given)
+}
+
+/// A failure that the framework found.
+fn foreign(error: &dyn ResponseError) -> Problem {
+    if error.status_code().is_client_error() {
+        Problem::new(Code::MalformedRequest, format!("The request cannot be read: {error}."))
+    } else {
+        tracing::error!(%error, "a request failed inside the gateway");
+        Problem::new(Code::InternalError, "Tell the gateway's operators the request ID.")
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let (status, duration) = match self.answer {
+            Some((status, duration)) => (Some(status), duration),
+            None => (None, self.started.elapsed()),
+        };
+        let record = self.recorder.edit();
+        let caller = record.principal.as_deref();
+        let (lookup, upstream) = (record.lookup.as_ref(), record.upstream.as_ref());
+        tracing::info!(
+            target: "glacier_gateway::request",
+            event_id = record.event_id,
+            request_id = record.request_id,
+            method = self.method.as_str(),
+            route = self.route,
+            source_ip = record.source_ip.map(tracing::field::display),
+            issuer = caller.map(|caller| caller.issuer.as_str()),
+            subject = caller.map(|caller| caller.subject.as_str()),
+            teams = caller.map(|caller| caller.teams.join(",")),
+            access_key_id = record.access_key_id,
+            action = record.action,
+            resource = record.resource.as_deref(),
+            upload_id = record.upload_id.as_ref().map(UploadId::as_str),
+            decision = record.decision,
+            statement = record.statement.as_deref().map(tracing::field::display),
+            outcome = record.outcome.unwrap_or(match status {
+                Some(_) => "ok",
+                None => "client-left",
+            }),
+            lookup_request_id = lookup.and_then(|lookup| lookup.request_id.as_deref()),
+            lookup_error = lookup.and_then(|lookup| lookup.error.as_deref()),
+            lookup_ms = lookup.map(|lookup| milliseconds(lookup.time)),
+            upstream_request_id = upstream.and_then(|upstream| upstream.request_id.as_deref()),
+            upstream_error = upstream.and_then(|upstream| upstream.error.as_deref()),
+            upstream_ms = upstream.map(|upstream| milliseconds(upstream.time)),
+            status,
+            duration_ms = milliseconds(duration),
+            "request"
+        );
+        if let Some(gateway) = &self.gateway {
+            let (door, method) = (record.door, known(self.method.as_str()));
+            let route = Route { door, method, route: std::mem::take(&mut self.route) };
+            gateway.metrics.request(route, status.unwrap_or(CLIENT_LEFT), duration);
+        }
+    }
+}
+
+/// `method` if it is one of HTTP's own: callers can invent others without end.
+fn known(method: &str) -> &'static str {
+    const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,6 @@
+//! The REST door, `/v1`: a file for each kind of resource, and the OpenAPI document.
+
+pub(super) mod access;
+pub(super) mod openapi;
+pub(super) mod uploads;
+pub(super) mod vaults;

@@ -1,0 +1,119 @@
+//! Which request goes where. The routes whose handlers take no `Call` are the public
+//! ones: the OpenAPI document and Swagger UI.
+
+use actix_web::{
+    App, Error,
+    body::BoxBody,
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::from_fn,
+    web::{self, Data},
+};
+use utoipa::OpenApi as _;
+use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
+use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
+
+use super::{
+    aws,
+    methods::{Methods, unmatched},
+    observe::observe,
+    rest::{
+        access,
+        openapi::{self, Document, Rendered},
+        uploads, vaults,
+    },
+};
+use crate::gateway::Gateway;
+
+/// The API's operations. A new one is added here and nowhere else.
+fn operations(config: &mut ServiceConfig<'_>) {
+    // Routes are tried in this order: first what is asked for most. They share no scope,
+    // through which each request would have to go as well.
+    config
+        .service(uploads::abort)
+        .service(uploads::list)
+        .service(uploads::parts)
+        .service(vaults::describe)
+        .service(vaults::list)
+        .service(access::show)
+        .service(access::simulate);
+}
+
+/// The OpenAPI document of all operations.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let (_, document) = App::new()
+        .into_utoipa_app()
+        .openapi(Document::openapi())
+        .configure(operations)
+        .split_for_parts();
+    document
+}
+
+/// What the REST listener's workers share.
+#[derive(Clone)]
+pub struct Shared {
+    gateway: Data<Gateway>,
+    rendered: Data<Rendered>,
+    methods: Data<Methods>,
+}
+
+impl Shared {
+    /// Prepares what is the same for all workers.
+    ///
+    /// # Errors
+    /// When the OpenAPI document cannot be written out.
+    pub fn new(gateway: Data<Gateway>) -> Result<Self, Box<dyn std::error::Error>> {
+        let mut document = document();
+        if let Some(sign_in) = &gateway.settings.swagger_ui {
+            openapi::add_sign_in(&mut document, sign_in);
+        }
+        let rendered = Data::new(Rendered::new(&document)?);
+        Ok(Self { gateway, rendered, methods: Data::new(Methods::of(&document)) })
+    }
+}
+
+/// One worker's application.
+pub fn app(
+    shared: &Shared,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = Error,
+        InitError = (),
+    > + use<>,
+> {
+    let (app, _) = App::new()
+        .app_data(shared.gateway.clone())
+        .app_data(shared.rendered.clone())
+        .app_data(shared.methods.clone())
+        .into_utoipa_app()
+        .configure(operations)
+        .split_for_parts();
+    app.configure(aws::routes)
+        .service(openapi::json)
+        .service(openapi::yaml)
+        .service(web::redirect("/docs", "/docs/"))
+        .service(swagger_ui(&shared.gateway))
+        .default_service(web::to(unmatched))
+        .wrap(from_fn(observe))
+}
+
+fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
+    let page = SwaggerUi::new("/docs/{_:.*}").config(
+        Config::from("/openapi.json")
+            .persist_authorization(true)
+            .display_request_duration(true)
+            .try_it_out_enabled(true),
+    );
+    match &gateway.settings.swagger_ui {
+        Some(sign_in) => page.oauth(
+            oauth::Config::new()
+                .client_id(&sign_in.client_id)
+                .scopes(sign_in.scopes.clone())
+                .additional_query_string_params(sign_in.parameters.clone())
+                .use_pkce_with_authorization_code_grant(true),
+        ),
+        None => page,
+    }
+}

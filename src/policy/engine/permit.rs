@@ -1,0 +1,121 @@
+//! Permits: what the client of Glacier asks for before it sends anything.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::decision::{Denial, Grant, StatementId};
+use super::resource::Resource;
+use super::set::PolicySet;
+use crate::domain::action::{Action, ListParts};
+use crate::domain::{Operation, Principal, RegionalAccount, VaultArn};
+
+/// Leave to perform one operation on one resource.
+///
+/// Only a decision makes one, and every method of the upstream client takes the permit
+/// of its own operation. So code that forwards without a decision, or after a decision
+/// about something else, does not compile. This does:
+///
+/// ```
+/// use glacier_gateway::{domain::{UploadId, action::AbortMultipartUpload}, glacier::Upstream, policy::Permit};
+///
+/// async fn forward(upstream: &Upstream, permit: &Permit<AbortMultipartUpload>, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(permit, upload).await;
+/// }
+/// ```
+///
+/// The permit of another operation does not abort:
+///
+/// ```compile_fail,E0308
+/// use glacier_gateway::{domain::{UploadId, action::ListParts}, glacier::Upstream, policy::Permit};
+///
+/// async fn forward(upstream: &Upstream, permit: &Permit<ListParts>, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(permit, upload).await;
+/// }
+/// ```
+///
+/// Nor does anything without a permit:
+///
+/// ```compile_fail,E0061
+/// use glacier_gateway::{domain::UploadId, glacier::Upstream};
+///
+/// async fn forward(upstream: &Upstream, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(upload).await;
+/// }
+/// ```
+///
+/// And nobody else makes a permit:
+///
+/// ```compile_fail,E0451
+/// use glacier_gateway::{domain::{VaultArn, action::AbortMultipartUpload}, policy::{Grant, Permit}};
+///
+/// fn forge(resource: VaultArn, grant: Grant) -> Permit<AbortMultipartUpload> {
+///     Permit { resource, grant }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Permit<A: Action> {
+    resource: A::ResourceType,
+    grant: Grant,
+}
+
+impl<A: Action> Permit<A> {
+    /// The resource that the operation may be performed on.
+    pub fn resource(&self) -> &A::ResourceType {
+        &self.resource
+    }
+
+    /// The team that may: its index in the principal's teams.
+    pub fn team(&self) -> usize {
+        self.grant.team()
+    }
+
+    /// A statement that allowed it.
+    pub fn statement(&self) -> &Arc<StatementId> {
+        self.grant.statement()
+    }
+}
+
+impl PolicySet {
+    /// Decides whether the caller may perform the operation `A` on the resource.
+    ///
+    /// # Errors
+    /// A [`Denial`], which says why.
+    pub fn authorize<A>(
+        &self,
+        principal: &Principal,
+        resource: A::ResourceType,
+        context: &Context,
+    ) -> Result<Permit<A>, Denial>
+    where
+        A: Action<ResourceType: Into<Resource>>,
+    {
+        let grant = self.decide(principal, A::OPERATION, resource.clone().into(), context)?;
+        Ok(Permit { resource, grant })
+    }
+
+    /// A permit to look up the upload's facts, if a policy that could apply to
+    /// `operation` reads them; see [`Self::upload_lookup`].
+    pub fn authorize_lookup(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+        vault: &VaultArn,
+        context: &Context,
+    ) -> Option<Permit<ListParts>> {
+        let resource = vault.clone().into();
+        let grant = self.upload_lookup(principal, operation, &resource, context)?;
+        Some(Permit { resource: vault.clone(), grant })
+    }
+}
+
+impl From<VaultArn> for Resource {
+    fn from(vault: VaultArn) -> Self {
+        Self::vault(vault)
+    }
+}
+
+impl From<RegionalAccount> for Resource {
+    fn from(RegionalAccount { region, account }: RegionalAccount) -> Self {
+        Self::account(region, account)
+    }
+}
