@@ -29,7 +29,7 @@ const LINT_STATUS: &str = "\
 Exit status:
    0  the policies have no errors (with --deny-warnings: no warnings either)
    1  they have
-  64  there is no such folder or file, or it cannot be read";
+  64  the folder or file does not exist or cannot be read";
 
 /// The arguments of `policy lint`.
 #[derive(clap::Args)]
@@ -177,7 +177,7 @@ fn print(simulation: &Simulation) {
     }
     if !missing_context_keys.is_empty() {
         let keys: Vec<&str> = missing_context_keys.iter().map(String::as_str).collect();
-        println!("             without a value: {}", keys.join(", "));
+        println!("             the request has no value for: {}", keys.join(", "));
     }
 }
 

@@ -29,5 +29,6 @@ pub use folder::live::{LivePolicies, Reload, Status};
 pub use folder::load::lint_document;
 pub use language::actions::GATEWAY_ACTIONS;
 pub use language::finding::Severity;
+pub use language::lint_code::LintCode;
 pub use review::diagnostic::Diagnostic;
 pub use review::render::{Format, render};

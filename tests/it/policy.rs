@@ -150,9 +150,12 @@ async fn a_context_that_cannot_be_is_refused_with_the_key_and_the_nearest() {
         (json!({ "jwt:roles": [["a"]] }), vec!["\"jwt:roles\" must be a string"]),
         (
             json!({ "gateway:UploadAgeInDay": 9 }),
-            vec!["no context key \"gateway:UploadAgeInDay\"", "\"gateway:UploadAgeInDays\""],
+            vec![
+                "context key \"gateway:UploadAgeInDay\" does not exist",
+                "\"gateway:UploadAgeInDays\"",
+            ],
         ),
-        (json!({ "SourceIp": "10.0.0.1" }), vec!["no context key \"SourceIp\""]),
+        (json!({ "SourceIp": "10.0.0.1" }), vec!["context key \"SourceIp\" does not exist"]),
         (json!({ "aws:SourceIp": "10.0.0.1", "aws:sourceip": "10.0.0.2" }), vec!["given twice"]),
     ] {
         let question = json!({ "resources": [OWN], "context": context });

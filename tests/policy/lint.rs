@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use glacier_gateway::policy::{
-    Diagnostic, Format, Layer, PolicySet, Severity, lint_document, render,
+    Diagnostic, Format, Layer, LintCode, PolicySet, Severity, lint_document, render,
 };
 use serde_json::{Value, json};
 
@@ -473,6 +473,21 @@ fn the_examples_of_the_documentation_are_without_errors() {
             if block.contains("Principal\"") { "vaults/a.json" } else { "guardrails/a.json" };
         let found = lint(file, &document.to_string());
         assert!(found.is_empty(), "{block} {found:?}");
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_code_with_its_meaning() {
+    let text = include_str!("../../docs/policy-reference.md");
+    let (_, section) = text.split_once("## What the linter says").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    for (severity, head) in [(Severity::Error, "error"), (Severity::Warning, "warning")] {
+        let head = format!("| {head} | meaning |\n| --- | --- |\n");
+        let (_, table) = section.split_once(&head).unwrap();
+        let documented: Vec<&str> = table.lines().take_while(|l| l.starts_with('|')).collect();
+        let codes = LintCode::ALL.iter().filter(|code| code.severity() == severity);
+        let row = |code: &LintCode| format!("| `{}` | {} |", code.as_str(), code.meaning());
+        assert_eq!(documented, codes.map(row).collect::<Vec<_>>());
     }
 }
 

@@ -1,5 +1,5 @@
-//! What the linter says of resources: which ARNs are impossible, and which are no
-//! resource of the statement's actions.
+//! What the linter says of resources: which ARNs are impossible, and which do not go
+//! with the statement's actions.
 
 use std::path::Path;
 
@@ -41,13 +41,13 @@ fn an_arn_that_no_vault_can_have_is_an_error() {
         ("us-east-1:123456789012:vaults/..", "path segments"),
         ("us-east-1:123456789012:*vault/a", "vaults/NAME"),
         ("us-east-1:123456789012:policies/*", "vaults/NAME"),
-        ("us-east-1:1234567890123*", "no account"),
-        ("us-east-1:1234567890123*:vaults/a", "no account"),
-        ("us-east-1:12345678901?2:vaults/a", "no account"),
-        ("*:1234:vaults/a", "no account"),
-        ("useast1:123456789012:vaults/a", "no region"),
-        ("us--east-1:*", "no region"),
-        ("EU-*:123456789012:vaults/a", "no region"),
+        ("us-east-1:1234567890123*", "not an account"),
+        ("us-east-1:1234567890123*:vaults/a", "not an account"),
+        ("us-east-1:12345678901?2:vaults/a", "not an account"),
+        ("*:1234:vaults/a", "not an account"),
+        ("useast1:123456789012:vaults/a", "not a region"),
+        ("us--east-1:*", "not a region"),
+        ("EU-*:123456789012:vaults/a", "not a region"),
         ("cn-north-1:123456789012:vaults/a", "not in the partition \"aws\""),
         ("cn-*:123456789012:vaults/a", "not in the partition \"aws\""),
     ] {
@@ -227,5 +227,5 @@ fn all_of_awss_partitions_are_known() {
         let found = of("s3:GetObject", &format!("arn:{partition}:s3:::bucket/*"));
         assert_eq!(found, ["never-matches", "foreign-resource"], "{partition}");
     }
-    assert!(said("arn:aws-isoe:glacier:*:*:vaults/a").contains("no partition"));
+    assert!(said("arn:aws-isoe:glacier:*:*:vaults/a").contains("does not exist"));
 }

@@ -298,15 +298,15 @@ impl GivenKeys {
 /// Why the context of a simulation cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidContext {
-    /// A key that there is not.
-    #[error("there is no context key {key:?}{}", did_you_mean(.nearest.as_deref()))]
+    /// A key that does not exist.
+    #[error("the context key {key:?} does not exist{}", did_you_mean(.nearest.as_deref()))]
     UnknownKey {
         /// The key.
         key: String,
         /// The key that is probably meant.
         nearest: Option<String>,
     },
-    /// A value that no context key has.
+    /// A value of a type that no context key has.
     #[error("the value of {key:?} must be a string, a number, a boolean or a list of those")]
     Value {
         /// The key.
@@ -319,7 +319,7 @@ pub enum InvalidContext {
         key: String,
     },
     /// A key that is given twice, perhaps in another case.
-    #[error("{key:?} is given twice: give several values as a list")]
+    #[error("{key:?} is given twice: write several values as a list")]
     Twice {
         /// The key.
         key: String,

@@ -84,7 +84,7 @@ impl Grant {
         &self.resource
     }
 
-    /// The team that may: its index in the principal's teams.
+    /// The index of the permitted team in the principal's teams.
     pub fn team(&self) -> usize {
         self.team
     }
@@ -99,39 +99,39 @@ impl Grant {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Denial {
-    /// A statement denies it, whatever others allow.
+    /// A statement denies the request, whatever other statements allow.
     ExplicitDeny {
-        /// The team for which it does.
+        /// The team for which the statement denies it.
         team: String,
         /// The statement.
         statement: Arc<StatementId>,
     },
-    /// No statement allows it.
+    /// No statement allows the request.
     ImplicitDeny {
-        /// A policy allows it, but no guardrail does.
+        /// Whether a policy allows the request, but no guardrail does.
         limited_by_guardrails: bool,
-        /// Statements that would have allowed it but for one thing.
+        /// Statements that almost allowed the request.
         near_misses: Vec<NearMiss>,
     },
 }
 
-/// An Allow that is about the operation but did not apply.
+/// An `Allow` that is about the operation and did not apply.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NearMiss {
     /// The statement.
     pub statement: Arc<StatementId>,
-    /// What kept it from applying.
+    /// Why the statement did not apply.
     #[serde(flatten)]
     pub missed: Missed,
 }
 
-/// What kept a statement from applying.
+/// Why a statement did not apply.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "missed", rename_all = "camelCase")]
 pub enum Missed {
-    /// It is about other resources.
+    /// The statement is about other resources.
     Resource,
-    /// A condition did not hold.
+    /// One of the statement's conditions did not hold.
     Condition {
         /// The condition's context key, as the policy writes it.
         key: String,
@@ -160,20 +160,26 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Denial::ExplicitDeny { team, statement } => {
-                write!(f, "{statement} denies this to team {team:?}; ask the policy's owner")
+                write!(
+                    f,
+                    "{statement} denies this to the team {team:?}; ask the owner of this policy"
+                )
             }
-            Denial::ImplicitDeny { limited_by_guardrails: true, .. } => {
-                f.write_str("a policy allows this, but no guardrail does; ask whoever keeps them")
-            }
+            Denial::ImplicitDeny { limited_by_guardrails: true, .. } => f.write_str(
+                "a policy allows this, but no guardrail does; ask the gateway's operators",
+            ),
             Denial::ImplicitDeny { near_misses, .. } => {
                 f.write_str("no policy of your teams allows this")?;
                 match near_misses.first() {
-                    None => f.write_str("; ask for a statement that does"),
+                    None => f.write_str("; ask your team for a statement that allows it"),
                     Some(NearMiss { statement, missed: Missed::Resource }) => {
                         write!(f, "; {statement} allows it on other resources")
                     }
                     Some(NearMiss { statement, missed: Missed::Condition { key } }) => {
-                        write!(f, "; {statement} would, but its condition on {key} does not hold")
+                        write!(
+                            f,
+                            "; {statement} would allow it, but its condition on {key} does not hold"
+                        )
                     }
                 }
             }

@@ -305,19 +305,20 @@ fn variable(text: &str) -> Result<(Piece, usize), &'static str> {
     let end = inner.find([',', '}']).ok_or(UNCLOSED)?;
     let key = &inner[..end];
     if key.is_empty() {
-        return Err("this policy variable names no context key: write ${key}");
+        return Err("this policy variable has no context key: write ${key}");
     }
     // A tag's key may hold spaces.
     let (name, tag) = key.split_once('/').unwrap_or((key, ""));
     if name.contains(char::is_whitespace) || tag.trim() != tag || key.contains(['$', '{']) {
-        return Err("a policy variable holds one context key without spaces: write ${key}");
+        return Err("a policy variable has one context key and no spaces: write ${key}");
     }
     let key = ContextKey::new(key);
     let rest = &inner[end..];
     if rest.starts_with('}') {
         return Ok((Piece::Variable { key, default: None }, 2 + end + 1));
     }
-    const DEFAULT: &str = "a variable's default stands in single quotes: write ${key, 'default'}";
+    const DEFAULT: &str =
+        "the default of a variable stands in single quotes: write ${key, 'default'}";
     let quoted = rest.strip_prefix(", '").ok_or(DEFAULT)?;
     let (default, after) = quoted.split_once('\'').ok_or(DEFAULT)?;
     let after = after.strip_prefix('}').ok_or(DEFAULT)?;

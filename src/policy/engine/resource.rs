@@ -80,7 +80,7 @@ impl Resource {
     }
 }
 
-/// A resource that the gateway cannot be asked about.
+/// A text is not the ARN of a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a resource is a vault's ARN, arn:aws:glacier:REGION:ACCOUNT:vaults/NAME")]
 pub struct NoVault;

@@ -31,16 +31,16 @@ pub struct Simulation {
     pub decision: Decision,
     /// The statement that decided, if one did.
     pub matched: Option<Arc<StatementId>>,
-    /// Statements that would have allowed it but for one thing.
+    /// Statements that almost allowed the request.
     pub near_misses: Vec<NearMiss>,
-    /// A policy allows it, but no guardrail does.
+    /// Whether a policy allows the request, but no guardrail does.
     pub limited_by_guardrails: bool,
-    /// Context keys that policies about this read and that had no value.
+    /// Context keys that policies about this request read, and that had no value.
     pub missing_context_keys: BTreeSet<String>,
 }
 
 impl Simulation {
-    /// The decision alone, for callers who are told nothing of the policies.
+    /// The decision without the reasons, for callers who must not learn about policies.
     pub fn without_reasons(self) -> Self {
         Self {
             matched: None,
@@ -60,28 +60,28 @@ pub enum Decision {
     Allowed,
     /// Denied by a statement.
     ExplicitDeny,
-    /// Allowed by none.
+    /// Not allowed by any statement.
     ImplicitDeny,
 }
 
-/// A statement that concerns a caller, for them to read.
+/// A statement about a caller, for the caller to read.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// Where it stands.
+    /// The statement's place in the policies.
     pub statement: Arc<StatementId>,
     /// The caller's team that it concerns.
     pub team: String,
-    /// Whether it denies.
+    /// Whether the statement denies.
     pub denies: bool,
-    /// What it is about of what the gateway does for callers: Glacier's actions, and
-    /// its own.
+    /// The actions that the statement is about, of those that the gateway performs:
+    /// Glacier's actions and its own.
     pub actions: Vec<String>,
-    /// The resource patterns that it is about.
+    /// The patterns of the resources that the statement is about.
     pub resources: Vec<String>,
-    /// Whether it is about all resources but these.
+    /// Whether the statement is about all resources except these.
     pub all_but_these_resources: bool,
-    /// The context keys that its conditions read.
+    /// The context keys that the statement's conditions read.
     pub conditions_on: BTreeSet<String>,
 }
 

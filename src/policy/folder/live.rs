@@ -12,10 +12,10 @@ use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use super::load::UNREADABLE;
 use crate::files::{Progress, Reader};
 use crate::policy::engine::set::PolicySet;
 use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::review::diagnostic::Diagnostic;
 
 /// A policy folder's set, replaced as a whole: a request that has taken the set
@@ -74,7 +74,7 @@ impl LivePolicies {
             (entries(&path, progress).ok(), PolicySet::load_with(&path, progress))
         });
         let (seen, loaded) = reading.map_err(|error| {
-            let finding = Finding::error(UNREADABLE, 0..0, cannot_read(&error));
+            let finding = Finding::new(LintCode::Unreadable, 0..0, cannot_read(&error));
             vec![Diagnostic::new(folder, &Arc::from(""), finding)]
         })?;
         let (set, mut warnings) = loaded?;
@@ -181,7 +181,7 @@ impl LivePolicies {
             Err(mut diagnostics) => {
                 diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
                 // What could not be read may be readable soon, without having changed.
-                if diagnostics.iter().any(|error| error.code == UNREADABLE) {
+                if diagnostics.iter().any(|error| error.code == LintCode::Unreadable.as_str()) {
                     *tried = None;
                 }
                 let text = |errors: &[Diagnostic]| -> Vec<_> {
@@ -247,7 +247,7 @@ fn cannot_read(error: &io::Error) -> String {
 /// Nothing for a linter to say, since a folder may be a part of what is deployed.
 fn allows_nothing(folder: &Path) -> Diagnostic {
     let message = "no policy here allows anything: every request is denied";
-    let finding = Finding::warning("allows-nothing", 0..0, message);
+    let finding = Finding::new(LintCode::AllowsNothing, 0..0, message);
     Diagnostic::new(folder, &Arc::from(""), finding)
 }
 

@@ -20,14 +20,13 @@ use crate::policy::engine::set::{PolicySet, Stored};
 use crate::policy::engine::statement::Statement;
 use crate::policy::language::document::Effect;
 use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::{actions, reader};
 use crate::policy::review::diagnostic::Diagnostic;
 use crate::policy::review::{errors, warnings};
 
 /// The most that a policy file may hold, in bytes.
 const MAX_SIZE: u64 = 4 << 20;
-/// The code of a file or a folder that cannot be read.
-pub(super) const UNREADABLE: &str = "unreadable";
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -144,9 +143,11 @@ fn report_shadowed(placed: &[Placed<'_>], progress: &Progress, diagnostics: &mut
         let mut denies = denies.iter().filter(concerns);
         let shadow = denies.find(|deny| deny.statement.shadows(&allow.statement, &actions));
         if let Some(deny) = shadow {
-            let message =
-                format!("a Deny in {} leaves nothing of this Allow", deny.source.path.display());
-            let finding = Finding::warning("shadowed-allow", allow.span.clone(), message);
+            let message = format!(
+                "a Deny in {} applies to every request that this Allow would allow",
+                deny.source.path.display()
+            );
+            let finding = Finding::new(LintCode::ShadowedAllow, allow.span.clone(), message);
             diagnostics.push(Diagnostic::new(&allow.source.path, &allow.source.text, finding));
         }
     }
@@ -218,7 +219,11 @@ impl FolderReader<'_> {
             let name = if is_dir { entry.file_name() } else { entry.file_stem() };
             let team = name.and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             if let Err(why) = check_team(&team) {
-                self.report(&entry, "misplaced", format!("no team can have this name: {why}"));
+                self.report(
+                    &entry,
+                    LintCode::Misplaced,
+                    format!("a team cannot have this name: {why}"),
+                );
             } else if is_dir {
                 self.files(&entry, Layer::Policies, Some(team));
             } else {
@@ -244,7 +249,9 @@ impl FolderReader<'_> {
         let bytes = files::read(&self.root.join(&path), MAX_SIZE);
         match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
             Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
-            Err(error) => self.report(&path, UNREADABLE, format!("cannot read this: {error}")),
+            Err(error) => {
+                self.report(&path, LintCode::Unreadable, format!("cannot read this file: {error}"))
+            }
         }
     }
 
@@ -260,7 +267,11 @@ impl FolderReader<'_> {
                 names.into_iter().map(|name| folder.join(name)).collect()
             }
             Err(error) => {
-                self.report(folder, UNREADABLE, format!("cannot read this folder: {error}"));
+                self.report(
+                    folder,
+                    LintCode::Unreadable,
+                    format!("cannot read this folder: {error}"),
+                );
                 Vec::new()
             }
         }
@@ -270,21 +281,21 @@ impl FolderReader<'_> {
     /// it with it. Only notes may stand beside policies.
     fn unread(&mut self, path: &Path) {
         if path.extension().is_none_or(|extension| extension != "md") {
-            let message = "no policy is read from a file of this name: call it NAME.json, or \
-                           take it away (only .md files may stand here beside policies)";
-            self.report(path, "misplaced", message.to_owned());
+            let message = "the gateway does not read policies from a file of this name: rename it \
+                           to NAME.json or remove it (only .md files may stand beside policies)";
+            self.report(path, LintCode::Misplaced, message.to_owned());
         }
     }
 
     fn misplaced(&mut self, path: &Path) {
-        let message = "no policy is read from here: put it under teams/<team>/, guardrails/ or \
-                       vaults/";
-        self.report(path, "misplaced", message.to_owned());
+        let message = "the gateway does not read policies from here: move this to teams/<team>/, \
+                       guardrails/ or vaults/";
+        self.report(path, LintCode::Misplaced, message.to_owned());
     }
 
-    fn report(&mut self, path: &Path, code: &'static str, message: String) {
+    fn report(&mut self, path: &Path, code: LintCode, message: String) {
         let path = if path.as_os_str().is_empty() { self.root } else { path };
-        let finding = Finding::error(code, 0..0, message);
+        let finding = Finding::new(code, 0..0, message);
         self.diagnostics.push(Diagnostic::new(path, &Arc::from(""), finding));
     }
 }

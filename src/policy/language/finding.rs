@@ -1,8 +1,11 @@
-//! What is wrong with a document, where, and what to write instead.
+//! An error or a warning: what is wrong with a document, at which place, and what to
+//! write instead.
 
 use std::ops::Range;
 
 use serde::Serialize;
+
+use super::lint_code::LintCode;
 
 /// Something read from a document, and the bytes it stands at.
 #[derive(Clone, Debug)]
@@ -15,29 +18,24 @@ pub(crate) struct Spanned<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Legal, but surely not meant.
+    /// The policy is legal, but its author hardly meant it.
     Warning,
-    /// The document is refused, and with it the whole set.
+    /// The document is refused, and the whole set with it.
     Error,
 }
 
 /// An error or a warning at a place in one document's text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Finding {
-    pub severity: Severity,
-    pub code: &'static str,
+    pub code: LintCode,
     pub span: Range<usize>,
     pub message: String,
     pub help: Option<String>,
 }
 
 impl Finding {
-    pub fn error(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, code, span, message: message.into(), help: None }
-    }
-
-    pub fn warning(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(code, span, message) }
+    pub fn new(code: LintCode, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { code, span, message: message.into(), help: None }
     }
 
     /// A malformed variable in a string of the document. The place is exact
@@ -47,7 +45,7 @@ impl Finding {
         let start = text.span.start + 1;
         let span =
             if escaped { text.span.clone() } else { start + error.at.start..start + error.at.end };
-        Self::error("invalid-variable", span, error.message)
+        Self::new(LintCode::InvalidVariable, span, error.message)
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -55,7 +53,7 @@ impl Finding {
         self
     }
 
-    /// Adds "did you mean …?", when there is something near.
+    /// Adds "did you mean …?", if there is a suggestion.
     pub fn help_maybe(mut self, suggestion: Option<String>) -> Self {
         if let Some(suggestion) = suggestion {
             self.help = Some(format!("did you mean {suggestion:?}?"));

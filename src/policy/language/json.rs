@@ -4,6 +4,7 @@ use jsonc_parser::ast::Value;
 use jsonc_parser::{ParseOptions, parse_to_ast};
 
 use super::finding::Finding;
+use super::lint_code::LintCode;
 
 /// Parses strict JSON (RFC 8259).
 ///
@@ -22,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Value<'_>, Finding> {
         allow_non_finite_numbers: false,
         allow_extended_string_escapes: false,
     };
-    let syntax = |span, message: String| Finding::error("invalid-json", span, message);
+    let syntax = |span, message: String| Finding::new(LintCode::InvalidJson, span, message);
     // A second opinion: the one parser keeps positions, the other is the
     // stricter about characters inside strings.
     let strictly = serde_json::from_str::<serde::de::IgnoredAny>(text);

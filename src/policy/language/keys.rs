@@ -66,7 +66,7 @@ pub(crate) enum KeyType {
     IpAddress,
     Numeric,
     String,
-    /// Whatever a token's claim holds.
+    /// The value of a token's claim, of any type.
     Claim,
 }
 
@@ -75,7 +75,7 @@ pub(crate) enum KeyType {
 pub(crate) struct Key {
     pub name: &'static str,
     pub kind: KeyType,
-    /// Whether a request may have several values; `None` where that depends.
+    /// Whether a request may have several values; `None` if that depends on the token.
     pub multivalued: Option<bool>,
     /// Whether the gateway ever fills it.
     pub filled: bool,
@@ -161,15 +161,15 @@ const KEYS: &[Key] = &[
     absent_list("aws:VpceOrgPaths"),
 ];
 
-/// What is known of a key by its name.
+/// What the gateway knows about a key of some name.
 pub(crate) enum Known {
     Key(&'static Key),
-    /// A key that there is not.
+    /// A key that does not exist.
     Misspelt {
         nearest: Option<String>,
     },
-    /// A key of another service, or one that AWS added since, which is never filled
-    /// here.
+    /// A key of another service, or one that AWS has added since. The gateway never fills
+    /// it.
     Foreign,
 }
 
@@ -223,7 +223,7 @@ fn misspells_own(prefix: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fitness {
     Fits,
-    /// Compares text with text, which is hardly meant.
+    /// It compares texts, and the author hardly meant that.
     Doubtful,
     Never,
 }

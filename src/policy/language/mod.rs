@@ -5,5 +5,6 @@ pub mod document;
 pub mod finding;
 mod json;
 pub mod keys;
+pub mod lint_code;
 pub mod operator;
 pub mod reader;

@@ -12,6 +12,7 @@ use super::document::{
 };
 use super::finding::{Finding, Spanned};
 use super::json;
+use super::lint_code::LintCode;
 use super::operator::Operator;
 use crate::spelling::nearest;
 
@@ -49,14 +50,14 @@ impl Reader {
         }
     }
 
-    fn note(&mut self, code: &'static str, at: &impl Ranged, message: impl Into<String>) {
-        self.findings.push(Finding::error(code, span(at), message));
+    fn note(&mut self, code: LintCode, at: &impl Ranged, message: impl Into<String>) {
+        self.findings.push(Finding::new(code, span(at), message));
     }
 
     /// Reports a wrong type; gives `None` so that callers can `?` on.
     fn wrong_type<T>(&mut self, what: &str, wanted: &str, found: &Value<'_>) -> Option<T> {
         let message = format!("{what} must be {wanted}, not {}", type_name(found));
-        self.note("wrong-type", found, message);
+        self.note(LintCode::WrongType, found, message);
         None
     }
 
@@ -70,10 +71,13 @@ impl Reader {
             && !VERSIONS.contains(&version.value.as_str())
         {
             self.findings.push(
-                Finding::error(
-                    "unknown-version",
+                Finding::new(
+                    LintCode::UnknownVersion,
                     version.span.clone(),
-                    format!("there is no policy language version {:?}", version.value),
+                    format!(
+                        "the version {:?} of the policy language does not exist",
+                        version.value
+                    ),
                 )
                 .help("write \"2012-10-17\", or \"2008-10-17\" for a policy without variables"),
             );
@@ -82,7 +86,7 @@ impl Reader {
             self.string("Id", id);
         }
         let Some(statement) = member(object, "Statement") else {
-            self.note("missing-element", object, "the policy has no Statement");
+            self.note(LintCode::MissingElement, object, "the policy has no Statement");
             return None;
         };
         let nodes = self.one_or_more("Statement", statement);
@@ -99,7 +103,7 @@ impl Reader {
             if !sid.value.is_empty() && !seen.insert(&sid.value) {
                 let message =
                     format!("the Sid {:?} is used twice: Sids are unique in a policy", sid.value);
-                self.findings.push(Finding::error("duplicate-sid", sid.span.clone(), message));
+                self.findings.push(Finding::new(LintCode::DuplicateSid, sid.span.clone(), message));
             }
         }
     }
@@ -145,7 +149,7 @@ impl Reader {
 
     fn effect(&mut self, object: &Object<'_>) -> Option<Effect> {
         let Some(value) = member(object, "Effect") else {
-            self.note("missing-element", object, "the statement has no Effect");
+            self.note(LintCode::MissingElement, object, "the statement has no Effect");
             return None;
         };
         let effect = self.string("Effect", value)?;
@@ -154,7 +158,7 @@ impl Reader {
             "Deny" => Some(Effect::Deny),
             other => {
                 let message = format!("Effect is \"Allow\" or \"Deny\", not {other:?}");
-                self.note("wrong-effect", value, message);
+                self.note(LintCode::WrongEffect, value, message);
                 None
             }
         }
@@ -164,16 +168,15 @@ impl Reader {
     fn principal(&mut self, object: &Object<'_>) -> Option<Option<Element<PrincipalId>>> {
         let Some((not, value)) = self.one_of(object, ["Principal", "NotPrincipal"]) else {
             if self.kind == DocumentKind::Resource {
-                let message = "a vault policy says who in every statement: add Principal";
-                self.note("missing-element", object, message);
+                let message = "every statement of a vault policy names a principal: add Principal";
+                self.note(LintCode::MissingElement, object, message);
                 return None;
             }
             return Some(None);
         };
         if self.kind == DocumentKind::Identity {
-            let message =
-                "no Principal may stand here: the principal is the one the policy belongs to";
-            self.note("principal-not-allowed", value, message);
+            let message = "only vault policies may have a principal: this policy is about its own team, or about all teams";
+            self.note(LintCode::PrincipalNotAllowed, value, message);
             return None;
         }
         let map = match value {
@@ -207,7 +210,11 @@ impl Reader {
             }
         }
         if map.properties.is_empty() {
-            self.note("empty-element", map, "Principal is empty: name who is meant");
+            self.note(
+                LintCode::EmptyElement,
+                map,
+                "Principal is empty: name a principal, or write \"*\"",
+            );
         }
         Some(Some(Element { not, values }))
     }
@@ -221,14 +228,14 @@ impl Reader {
             ),
             Some(("*", "*")) => return,
             Some((service, _)) if service.contains(['*', '?']) => {
-                format!("the service prefix {service:?} holds a wildcard: name one service")
+                format!("the service prefix {service:?} has a wildcard: name one service")
             }
             Some((service, name)) if service.is_empty() || name.is_empty() => {
-                format!("{:?} is no action: write \"service:Action\"", action.value)
+                format!("{:?} is not an action: write \"service:Action\"", action.value)
             }
             Some(_) => return,
         };
-        self.findings.push(Finding::error("invalid-action", action.span.clone(), finding));
+        self.findings.push(Finding::new(LintCode::InvalidAction, action.span.clone(), finding));
     }
 
     fn resource(&mut self, resource: &Spanned<String>) {
@@ -239,14 +246,14 @@ impl Reader {
                 let service = rest.split(':').next().unwrap_or(rest);
                 // "arn:aws:*" ends in its only wildcard and is a short ARN.
                 if service.contains(['*', '?']) && service.len() < rest.len() {
-                    format!("the ARN's service {service:?} holds a wildcard: name one service")
+                    format!("the ARN's service {service:?} has a wildcard: name one service")
                 } else {
                     return;
                 }
             }
-            _ => format!("{:?} is no resource: write an ARN or \"*\"", resource.value),
+            _ => format!("{:?} is not a resource: write an ARN or \"*\"", resource.value),
         };
-        self.findings.push(Finding::error("invalid-resource", resource.span.clone(), finding));
+        self.findings.push(Finding::new(LintCode::InvalidResource, resource.span.clone(), finding));
     }
 
     fn conditions(&mut self, object: &Object<'_>) -> Vec<ConditionNode> {
@@ -260,8 +267,9 @@ impl Reader {
         for property in &map.properties {
             let name = property.name.as_str();
             let Some(operator) = Operator::parse(name) else {
-                let message = format!("there is no condition operator {name:?}");
-                let finding = Finding::error("unknown-operator", span(&property.name), message);
+                let message = format!("the condition operator {name:?} does not exist");
+                let finding =
+                    Finding::new(LintCode::UnknownOperator, span(&property.name), message);
                 self.findings.push(finding.help_maybe(nearest_operator(name)));
                 continue;
             };
@@ -311,8 +319,9 @@ impl Reader {
     ) -> Option<(bool, &'v Value<'a>)> {
         match names.map(|name| member(object, name)) {
             [Some(_), Some(both)] => {
-                let message = format!("{} and {} exclude each other", names[0], names[1]);
-                self.note("exclusive-elements", both, message);
+                let message =
+                    format!("a statement may not have both {} and {}", names[0], names[1]);
+                self.note(LintCode::ExclusiveElements, both, message);
                 None
             }
             [Some(value), None] => Some((false, value)),
@@ -326,7 +335,7 @@ impl Reader {
         let Some((not, value)) = self.one_of(object, names) else {
             if self.findings.len() == before {
                 let message = format!("the statement has neither {} nor {}", names[0], names[1]);
-                self.note("missing-element", object, message);
+                self.note(LintCode::MissingElement, object, message);
             }
             return None;
         };
@@ -340,7 +349,7 @@ impl Reader {
         match value {
             Value::Array(array) => {
                 if array.elements.is_empty() {
-                    self.note("empty-element", array, format!("{what} is an empty list"));
+                    self.note(LintCode::EmptyElement, array, format!("{what} is an empty list"));
                 }
                 array.elements.iter().collect()
             }
@@ -362,8 +371,8 @@ impl Reader {
         for property in &object.properties {
             let name = property.name.as_str();
             if !names.contains(&name) {
-                let finding = Finding::error(
-                    "unknown-element",
+                let finding = Finding::new(
+                    LintCode::UnknownElement,
                     span(&property.name),
                     format!("{what} has no element {name:?}"),
                 );
@@ -376,8 +385,9 @@ impl Reader {
         for (index, property) in object.properties.iter().enumerate() {
             let name = property.name.as_str();
             if object.properties[..index].iter().any(|earlier| earlier.name.as_str() == name) {
-                let message = format!("{name:?} stands twice here: only one would count");
-                self.note("duplicate-key", &property.name, message);
+                let message =
+                    format!("the key {name:?} is here twice: IAM would read only one of them");
+                self.note(LintCode::DuplicateKey, &property.name, message);
             }
         }
     }

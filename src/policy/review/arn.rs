@@ -1,6 +1,6 @@
-//! Whether an ARN in `Resource` can name anything: a vault, or a team. As where
-//! requests are decided, its wildcards may reach over colons, so what a pattern
-//! matches shows in the whole of it, not field by field.
+//! Whether an ARN in `Resource` can name a vault or a team. Its wildcards also match
+//! colons, as they do when a request is decided, so a pattern is judged as a whole and
+//! not field by field.
 
 use std::collections::BTreeSet;
 
@@ -33,8 +33,8 @@ fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// A part of the texts that ARNs of one kind have: characters, and at least and at
-/// most how many.
+/// A part of all ARNs of one kind: its characters, and the least and the greatest
+/// number of them.
 struct Part {
     holds: Characters,
     least: usize,
@@ -64,8 +64,8 @@ fn some(class: fn(char) -> bool, least: usize, most: usize) -> impl Iterator<Ite
     std::iter::once(Part { holds: Characters::Of(class), least, most })
 }
 
-/// The ARNs of a partition's vaults, and some more: what a region's code must look
-/// like is left to [`Region`].
+/// The ARNs of a partition's vaults, and some that no vault has: [`Region`] knows which
+/// codes of regions are possible.
 fn vault(partition: &str, regions: &str) -> impl Iterator<Item = Part> {
     literal("arn:")
         .chain(literal(partition))
@@ -84,7 +84,7 @@ fn team() -> impl Iterator<Item = Part> {
     literal(TEAM_ARN).chain(some(|_| true, 1, usize::MAX))
 }
 
-/// Whether a pattern matches any of the texts that are made of these parts.
+/// Whether a pattern matches any text that consists of these parts.
 fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
     // Before which pieces the pattern may stand after the parts so far; a `*` may
     // also stand for nothing.
@@ -125,8 +125,8 @@ fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
     before.contains(&pattern.len())
 }
 
-/// Whether there can be a vault whose ARN the pattern matches. An ARN that ends
-/// early, or has no account, is judged by what it says.
+/// Whether the pattern matches the ARN of any vault. If an ARN has too few fields, or no
+/// account, the fields that it has are judged.
 pub(super) fn may_name_vault(text: &str) -> bool {
     let mut fields: Vec<&str> = text.splitn(6, ':').collect();
     let wild = |field: &str| field.contains(['*', '?']);
@@ -156,18 +156,18 @@ pub(super) fn may_name_vault(text: &str) -> bool {
     may_name(&fields, is_vault)
 }
 
-/// Whether there can be a team whose ARN the pattern matches.
+/// Whether the pattern matches the ARN of any team.
 pub(super) fn may_name_team(text: &str) -> bool {
     may_name(&text.splitn(6, ':').collect::<Vec<_>>(), is_team)
 }
 
-/// Whether an ARN's fields do as they stand, or with what may follow them.
+/// Whether an ARN of these fields can be of the kind, as it is or with further fields.
 fn may_name(fields: &[&str], is_kind: fn(&[Piece]) -> bool) -> bool {
     let text = fields.join(":");
     is_kind(&pieces(&text)) || (fields.len() < 6 && is_kind(&pieces(&(text + ":*"))))
 }
 
-/// Whether an ARN ends before its sixth field, and no `*` reaches over the rest.
+/// Whether an ARN has fewer than six fields, and no `*` that matches the others.
 pub(super) fn ends_early(text: &str) -> bool {
     let whole = |pattern: Vec<Piece>| {
         pattern.ends_with(&[Piece::Any]) || is_vault(&pattern) || is_team(&pattern)
@@ -184,7 +184,7 @@ fn is_team(pattern: &[Piece]) -> bool {
     meets(pattern, team())
 }
 
-/// What is wrong with an ARN of Glacier's that [names no vault](may_name_vault).
+/// What is wrong with an ARN of Glacier's that [cannot name a vault](may_name_vault).
 pub(super) fn why_no_vault(text: &str) -> String {
     let fields: Vec<&str> = text.splitn(6, ':').collect();
     // The first field with which the ARN of no vault begins.
@@ -194,18 +194,18 @@ pub(super) fn why_no_vault(text: &str) -> String {
             if begins(&["arn", "*", "glacier", region]) {
                 return format!("the region {region:?} is not in the partition {partition:?}");
             }
-            return format!("{region:?} is no region: write its code, or \"*\"");
+            return format!("{region:?} is not a region: write a region's code, or \"*\"");
         }
         [_, _, _, _, account, ..] if !account.starts_with("vaults/") && !begins(&fields[..5]) => {
-            return format!("{account:?} is no account: write its 12 digits, or \"*\"");
+            return format!("{account:?} is not an account: write 12 digits, or \"*\"");
         }
         _ => {}
     }
     let name = fields.last().copied().unwrap_or_default();
     match name.strip_prefix("vaults/").map(str::parse::<VaultName>) {
-        Some(Err(rule)) => format!("{name:?} names no vault: {rule}"),
+        Some(Err(rule)) => format!("{name:?} is not a vault: {rule}"),
         _ => format!(
-            "{name:?} names no vault, and Glacier's policies know nothing else: write \
+            "{name:?} is not a vault, and Glacier has no other resources: write \
              \"vaults/NAME\""
         ),
     }

@@ -1,4 +1,5 @@
-//! Conditions of a statement that no request fulfils: the statement never matches.
+//! Conditions of a statement that no request fulfils, so that the statement never
+//! matches.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use crate::policy::language::actions;
 use crate::policy::language::document::{ConditionNode, Effect, StatementNode};
 use crate::policy::language::finding::Finding;
 use crate::policy::language::keys::{self, ContextKey, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::{Kind, Operator, Set};
 
 /// Warns of conditions that exclude each other, or all of the statement's actions.
@@ -25,9 +27,9 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> 
             || (single && are_without_witness(key, &compiled, statement.effect)))
             && let Some(last) = nodes.last()
         {
-            let message = format!("no value of {key} fulfils all conditions on it");
+            let message = format!("no value of {key} fulfils all conditions on this key");
             let at = last.key.span.clone();
-            findings.push(Finding::warning("contradicting-conditions", at, message));
+            findings.push(Finding::new(LintCode::ContradictingConditions, at, message));
         }
     }
     let performed: Vec<_> = actions::performed().filter(|a| statement.covers_action(a)).collect();
@@ -39,23 +41,23 @@ pub(super) fn find(node: &StatementNode, statement: &Statement) -> Vec<Finding> 
                 && (needs_value(node.operator.value) || is_null(node, "false"))
         });
         findings.extend(asking.map(|(node, _)| {
-            let message = "this never holds: the statement's actions are not about an upload, as \
-                           AbortMultipartUpload and ListParts are";
-            Finding::warning("never-matches", node.key.span.clone(), message)
+            let message = "this never holds: only AbortMultipartUpload and ListParts are about an upload, \
+                           and the statement has neither";
+            Finding::new(LintCode::NeverMatches, node.key.span.clone(), message)
         }));
     }
     findings
 }
 
-/// Whether a request never has several values of the key. Without a set operator
-/// such a Deny applies when one of them fulfils its condition, and another the next.
+/// Whether no request has several values of the key. If a request has, a Deny without a
+/// set operator applies if one value fulfils the first condition and another the next.
 fn is_single_valued(key: &ContextKey) -> bool {
     matches!(keys::look_up(key.lower()), Known::Key(known) if known.multivalued == Some(false))
 }
 
 /// Whether two conditions on one key say the opposite of each other, or one needs a
-/// value of the key and another that there is none. `single` says that without a set
-/// operator a condition is about every value.
+/// value of the key and the other needs its absence. If `single`, a condition without a
+/// set operator is about every value.
 fn exclude_each_other(conditions: &[&ConditionNode], single: bool) -> bool {
     let about_every_value = |operator: Operator| match operator.set {
         Set::Single => single,
@@ -76,7 +78,7 @@ fn exclude_each_other(conditions: &[&ConditionNode], single: bool) -> bool {
         || (needing.next().is_some() && conditions.iter().any(|node| is_null(node, "true")))
 }
 
-/// Whether a condition fails where its key is absent.
+/// Whether a condition fails if its key is absent.
 fn needs_value(operator: Operator) -> bool {
     let Operator { set, kind, negated, if_exists } = operator;
     kind != Kind::Null
@@ -95,8 +97,8 @@ fn is_null(node: &ConditionNode, flag: &str) -> bool {
         && node.values.iter().all(|value| value.value.eq_ignore_ascii_case(flag))
 }
 
-/// Whether it is known that no value of a key fulfils the conditions on it, nor its
-/// absence: none of those that could.
+/// Whether certainly no value of a key fulfils the conditions on it, nor does its
+/// absence.
 fn are_without_witness(key: &ContextKey, conditions: &[&Condition], effect: Effect) -> bool {
     let simple = |c: &&&Condition| c.operator().set == Set::Single && c.keys().count() == 1;
     let simple: Vec<&Condition> = conditions.iter().filter(simple).copied().collect();
@@ -108,8 +110,8 @@ fn are_without_witness(key: &ContextKey, conditions: &[&Condition], effect: Effe
     !fulfilled(None) && !witnesses.iter().any(|value| fulfilled(Some(value)))
 }
 
-/// Values of which one fulfils the conditions if any value does; `None` where no
-/// such list is known.
+/// A list of values: if any value fulfils the conditions, one of these does. `None` if
+/// there is no such list.
 fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
     if conditions.len() < 2 {
         return None;
@@ -123,7 +125,7 @@ fn witnesses(conditions: &[&Condition]) -> Option<Vec<String>> {
     listed.or_else(near_bounds)
 }
 
-/// The facts of a request of which only one key is known.
+/// The facts of a request that has only one key.
 struct Single<'a> {
     key: &'a str,
     value: Option<&'a str>,

@@ -34,12 +34,12 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     pub(crate) fn new(file: &Path, source: &Arc<str>, finding: Finding) -> Self {
-        let Finding { severity, code, span, message, help } = finding;
+        let Finding { code, span, message, help } = finding;
         let start = source.floor_char_boundary(span.start.min(source.len()));
         let (line, column) = place(source, start);
         Self {
-            severity,
-            code,
+            severity: code.severity(),
+            code: code.as_str(),
             file: file.to_owned(),
             line,
             column,

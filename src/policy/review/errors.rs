@@ -1,6 +1,6 @@
-//! What the gateway refuses at load beyond IAM's grammar: statements that
-//! cannot mean what their author meant. IAM takes most of these and lets them
-//! match nothing, which for a Deny is dangerous.
+//! Errors that the gateway finds beyond IAM's grammar: statements that cannot mean what
+//! their author meant. IAM accepts most of them, and they match nothing, which is
+//! dangerous for a Deny.
 
 use super::arn;
 use crate::domain::{AccountId, Region};
@@ -12,10 +12,11 @@ use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::Kind;
 use crate::spelling::{nearest, within};
 
-/// Reports the errors of a document that IAM's grammar accepts.
+/// Reports the errors in a document that follows IAM's grammar.
 pub(crate) fn find(document: &Document, layer: Layer, findings: &mut Vec<Finding>) {
     for statement in &document.statements {
         let mut check = Check { statement, variables: document.variables, findings };
@@ -34,19 +35,19 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn error<T>(&mut self, code: &'static str, at: &Spanned<T>, message: String) {
+    fn error<T>(&mut self, code: LintCode, at: &Spanned<T>, message: String) {
         self.suggest(code, at, message, None);
     }
 
-    /// Reports an error with the right spelling, if there is one near.
+    /// Reports an error with the probable spelling, if there is one.
     fn suggest<T>(
         &mut self,
-        code: &'static str,
+        code: LintCode,
         at: &Spanned<T>,
         message: String,
         nearest: Option<String>,
     ) {
-        let finding = Finding::error(code, at.span.clone(), message);
+        let finding = Finding::new(code, at.span.clone(), message);
         self.findings.push(finding.help_maybe(nearest));
     }
 
@@ -57,8 +58,8 @@ impl Check<'_> {
             && layer != Layer::VaultPolicies
             && !sid.value.bytes().all(|b| b.is_ascii_alphanumeric())
         {
-            let message = format!("the Sid {:?} may hold only letters and digits", sid.value);
-            self.error("invalid-sid", sid, message);
+            let message = format!("the Sid {:?} may have only letters and digits", sid.value);
+            self.error(LintCode::InvalidSid, sid, message);
         }
     }
 
@@ -70,9 +71,9 @@ impl Check<'_> {
             other => {
                 // AWS's apigateway is three letters from ours.
                 if let Some(near) = within(2, other, &["glacier", "gateway"]) {
-                    let message = format!("there is no service {service:?}");
+                    let message = format!("the service {service:?} does not exist");
                     let help = Some(format!("{near}:{name}"));
-                    self.suggest("unknown-service", action, message, help);
+                    self.suggest(LintCode::UnknownService, action, message, help);
                 }
                 return;
             }
@@ -83,11 +84,11 @@ impl Check<'_> {
         }
         if name.contains(['*', '?']) {
             let message = format!("{:?} matches no action of {service}", action.value);
-            self.error("unknown-action", action, message);
+            self.error(LintCode::UnknownAction, action, message);
         } else {
             let message = format!("{service} has no action {name:?}");
             let help = nearest(name, known).map(|near| format!("{service}:{near}"));
-            self.suggest("unknown-action", action, message, help);
+            self.suggest(LintCode::UnknownAction, action, message, help);
         }
     }
 
@@ -97,7 +98,7 @@ impl Check<'_> {
             return;
         }
         self.variables(resource);
-        // An error is told where patterns are compiled.
+        // `Statement::compile` reports this error.
         if pattern::check_resource_variables(text).is_err() {
             return;
         }
@@ -109,14 +110,15 @@ impl Check<'_> {
         if let Some(Some(partition)) = fields.nth(1)
             && !Region::PARTITIONS.iter().any(|(known, _)| *known == partition)
         {
-            let message = format!("there is no partition {partition:?}: most often it is \"aws\"");
-            self.error("impossible-arn", resource, message);
+            let message =
+                format!("the partition {partition:?} does not exist: most ARNs have \"aws\"");
+            self.error(LintCode::ImpossibleArn, resource, message);
             return;
         }
         let message = match fields.next() {
             Some(Some("glacier")) if !arn::may_name_vault(text) => arn::why_no_vault(text),
             Some(Some("glacier-gateway")) if !arn::may_name_team(text) => {
-                "the gateway's only resources are teams: write \
+                "the gateway has no resources but teams: write \
                  \"arn:aws:glacier-gateway:::team/TEAM\""
                     .to_owned()
             }
@@ -124,7 +126,7 @@ impl Check<'_> {
             Some(Some(service)) => return self.foreign_resource(service, resource),
             _ => return,
         };
-        self.error("impossible-arn", resource, message);
+        self.error(LintCode::ImpossibleArn, resource, message);
     }
 
     /// A statement that was written for several services may name their resources;
@@ -140,20 +142,23 @@ impl Check<'_> {
             && actions.values.iter().all(about_glacier)
             && !resources.values.iter().any(ours)
         {
-            let message = format!("Glacier's actions have no resources of the service {service:?}");
-            self.error("impossible-arn", resource, message);
+            let message =
+                format!("Glacier's actions are not about resources of the service {service:?}");
+            self.error(LintCode::ImpossibleArn, resource, message);
         }
     }
 
     fn condition(&mut self, node: &ConditionNode) {
-        self.key(&node.key, "no condition key");
+        self.key(&node.key, "context key");
         let operator = node.operator.value;
         if let Known::Key(key) = keys::look_up(&node.key.value)
             && keys::fitness(operator, key.kind) == Fitness::Never
         {
-            let message =
-                format!("this operator does not fit {}, of type {:?}", key.name, key.kind);
-            self.error("type-mismatch", &node.operator, message);
+            let message = format!(
+                "this operator cannot compare {}, which is of the type {:?}",
+                key.name, key.kind
+            );
+            self.error(LintCode::TypeMismatch, &node.operator, message);
         }
         let variables = self.variables && operator.takes_variables();
         for value in &node.values {
@@ -162,11 +167,14 @@ impl Check<'_> {
             }
             if let Some(what) = unreadable(operator.kind, &value.value, variables) {
                 let message = if value.value.contains("${") {
-                    format!("{:?} is not {what}, and this operator takes no variables", value.value)
+                    format!(
+                        "{:?} is not {what}, and this operator does not take variables",
+                        value.value
+                    )
                 } else {
                     format!("{:?} is not {what}", value.value)
                 };
-                self.error("wrong-value", value, message);
+                self.error(LintCode::WrongValue, value, message);
             }
         }
     }
@@ -177,14 +185,14 @@ impl Check<'_> {
         let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
         let keys: Vec<String> = pattern.variable_keys().map(ToString::to_string).collect();
         for key in keys {
-            self.key(&Spanned { value: key, span: text.span.clone() }, "no variable");
+            self.key(&Spanned { value: key, span: text.span.clone() }, "policy variable");
         }
     }
 
     fn key(&mut self, key: &Spanned<String>, what: &str) {
         if let Known::Misspelt { nearest } = keys::look_up(&key.value) {
-            let message = format!("there is {what} {:?}", key.value);
-            self.suggest("unknown-key", key, message, nearest);
+            let message = format!("the {what} {:?} does not exist", key.value);
+            self.suggest(LintCode::UnknownKey, key, message, nearest);
         }
     }
 
@@ -193,19 +201,19 @@ impl Check<'_> {
             let PrincipalId::Aws(text) = &id.value else { continue };
             let arn = text.starts_with("arn:") && text.splitn(6, ':').count() == 6;
             let message = if text.contains(['*', '?']) {
-                "a principal is named in full: a wildcard may not stand for a part of it"
+                "a wildcard may not stand for a part of a principal: write the whole name"
             } else if arn || text.parse::<AccountId>().is_ok() {
                 continue;
             } else {
-                "this is no principal: write an ARN such as \
+                "this is not a principal: write an ARN such as \
                  \"arn:aws:glacier-gateway:::team/TEAM\", or \"*\""
             };
-            self.error("invalid-principal", id, message.to_owned());
+            self.error(LintCode::InvalidPrincipal, id, message.to_owned());
         }
     }
 }
 
-/// What a value should be and is not.
+/// What a value should be, if it is not that.
 fn unreadable(kind: Kind, value: &str, variables: bool) -> Option<&'static str> {
     let (readable, what) = match kind {
         Kind::String | Kind::StringIgnoreCase | Kind::StringLike => return None,

@@ -1,4 +1,4 @@
-//! Diagnostics as text with the line shown, as JSON, and as SARIF.
+//! Prints diagnostics: as text that shows the line, as JSON, and as SARIF.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::diagnostic::Diagnostic;
 use crate::policy::language::finding::Severity;
+use crate::policy::language::lint_code::LintCode;
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -64,8 +65,10 @@ fn human(diagnostics: &[Diagnostic]) -> String {
 }
 
 fn sarif(diagnostics: &[Diagnostic]) -> Value {
-    let rules: BTreeSet<&str> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
-    let rules: Vec<Value> = rules.into_iter().map(|id| json!({ "id": id })).collect();
+    let found: BTreeSet<&str> = diagnostics.iter().map(|diagnostic| diagnostic.code).collect();
+    let rules = LintCode::ALL.iter().filter(|code| found.contains(code.as_str()));
+    let rule = |code: &LintCode| json!({ "id": code.as_str(), "shortDescription": { "text": code.meaning() } });
+    let rules: Vec<Value> = rules.map(rule).collect();
     let results: Vec<Value> = diagnostics.iter().map(sarif_result).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -105,8 +108,8 @@ fn sarif_result(diagnostic: &Diagnostic) -> Value {
     })
 }
 
-/// A file's URI: relative to the working directory where it is below it, so that a
-/// code host finds it in the repository (SARIF 2.1.0, 3.4.4).
+/// A file's URI. If the file is below the working directory, the URI is relative to it,
+/// so that a code host finds the file in the repository (SARIF 2.1.0, 3.4.4).
 fn uri(file: &Path) -> String {
     // RFC 3986, 2.3: the characters that need no encoding.
     const RESERVED: &AsciiSet =

@@ -1,4 +1,4 @@
-//! Warnings: what is legal in a policy but surely not meant.
+//! Warnings of parts of a policy that are legal, but that the author hardly meant.
 
 use super::arn;
 use super::contradiction;
@@ -13,9 +13,10 @@ use crate::policy::language::document::{
 };
 use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, KeyType, Known};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::operator::{Kind, Set};
 
-/// AWS's limit on a managed policy, in characters that are no white space.
+/// AWS's limit on a managed policy, in characters that are not white space.
 const MANAGED_POLICY_SIZE: usize = 6144;
 /// Glacier's limit on a vault access policy, in bytes.
 const VAULT_POLICY_SIZE: usize = 20 * 1024;
@@ -37,10 +38,13 @@ pub(crate) fn find(
     slowness(document, findings);
     if !document.variables {
         let (code, message) = match document.has_version {
-            true => ("old-version", "this version of the language has no variables"),
-            false => ("no-version", "without Version this is 2008-10-17, without variables"),
+            true => (LintCode::OldVersion, "this version of the language has no policy variables"),
+            false => (
+                LintCode::NoVersion,
+                "a policy without Version is of version 2008-10-17, which has no variables",
+            ),
         };
-        let finding = Finding::warning(code, 0..text.len().min(1), message);
+        let finding = Finding::new(code, 0..text.len().min(1), message);
         findings.push(finding.help("write \"Version\": \"2012-10-17\""));
     }
     for (node, statement) in document.statements.iter().zip(statements) {
@@ -61,8 +65,8 @@ fn size(text: &str, layer: Layer, findings: &mut Vec<Finding>) {
         _ => (text.chars().filter(|c| !c.is_whitespace()).count(), MANAGED_POLICY_SIZE),
     };
     if size > limit {
-        let message = format!("{size} characters are more than AWS's {limit}: AWS refuses this");
-        findings.push(Finding::warning("too-big", 0..text.len().min(1), message));
+        let message = format!("this policy has {size} characters: AWS accepts at most {limit}");
+        findings.push(Finding::new(LintCode::TooBig, 0..text.len().min(1), message));
     }
 }
 
@@ -88,7 +92,7 @@ fn slowness(document: &Document, findings: &mut Vec<Finding>) {
              each character of a value, and the limit is {COMPARISONS_PER_CHARACTER}; the next \
              version refuses this policy"
         );
-        let finding = Finding::warning("slow-patterns", worst.span.clone(), message);
+        let finding = Finding::new(LintCode::SlowPatterns, worst.span.clone(), message);
         findings
             .push(finding.help("write fewer patterns with \"*\", and fewer \"?\" after a \"*\""));
     }
@@ -104,23 +108,19 @@ struct Lint<'a> {
 }
 
 impl Lint<'_> {
-    fn warn(
-        &mut self,
-        code: &'static str,
-        at: &std::ops::Range<usize>,
-        message: impl Into<String>,
-    ) {
-        self.findings.push(Finding::warning(code, at.clone(), message));
+    fn warn(&mut self, code: LintCode, at: &std::ops::Range<usize>, message: impl Into<String>) {
+        self.findings.push(Finding::new(code, at.clone(), message));
     }
 
-    /// Actions that the gateway never performs or that have no such resources, and
-    /// statements without any other.
+    /// Actions that the gateway never performs, or that are not about the statement's
+    /// resources; and statements that have only such actions.
     fn actions(&mut self) {
         let about = |action: &String| self.statement.covers_action(action);
         let performed: Vec<String> = performed().filter(about).collect();
         if performed.is_empty() {
-            let message = "this statement never matches: the gateway performs none of its actions";
-            self.warn("never-matches", &self.node.span, message);
+            let message =
+                "this statement never matches: the gateway does not perform any of its actions";
+            self.warn(LintCode::NeverMatches, &self.node.span, message);
             return;
         }
         let resources = &self.node.resources;
@@ -133,17 +133,20 @@ impl Lint<'_> {
         if reached.is_empty() {
             let message = match missed[..] {
                 [only] if *only == list_vaults => {
-                    "this never matches: ListVaults takes no resource, so write \"*\""
+                    "this never matches: ListVaults is not about a vault, so write \"*\""
                 }
-                _ => "this never matches: the statement's actions are not about such resources",
+                _ => {
+                    "this never matches: the statement's actions are not about resources of this kind"
+                }
             };
-            self.warn("never-matches", &resources.values[0].span, message);
+            self.warn(LintCode::NeverMatches, &resources.values[0].span, message);
             return;
         }
         for (resource, names) in resources.values.iter().zip(names).filter(|_| !resources.not) {
             if names.any() && !performed.iter().any(|action| names.resource_of(action)) {
-                let message = "none of the statement's actions is about this resource";
-                self.warn("never-matches", &resource.span, message);
+                let message =
+                    "this never matches: none of the statement's actions is about such a resource";
+                self.warn(LintCode::NeverMatches, &resource.span, message);
             }
         }
         let mut never_performed: Vec<&Spanned<String>> = Vec::new();
@@ -159,14 +162,14 @@ impl Lint<'_> {
                     continue;
                 }
                 Some(missed) if **missed == list_vaults => {
-                    "ListVaults takes no resource: give it a statement on \"*\"".to_owned()
+                    "ListVaults is not about a vault: allow it in a statement with the resource \"*\"".to_owned()
                 }
                 Some(_) => format!(
-                    "{} is about none of the statement's resources: give it its own statement",
+                    "{} is not about any of the statement's resources: write a statement of its own",
                     action.value
                 ),
             };
-            self.warn("never-matches", &action.span, message);
+            self.warn(LintCode::NeverMatches, &action.span, message);
         }
         self.never_performed(&never_performed);
     }
@@ -183,48 +186,48 @@ impl Lint<'_> {
                 format!("the gateway never performs {count} of these {all} actions: {names}")
             }
         };
-        self.warn("action-never-performed", &first.span, message);
+        self.warn(LintCode::ActionNeverPerformed, &first.span, message);
     }
 
     fn resources(&mut self) {
         for resource in &self.node.resources.values {
             let fields: Vec<&str> = resource.value.splitn(6, ':').collect();
             if arn::ends_early(&resource.value) {
-                let message = "this ARN is incomplete: what is missing counts as \"*\"";
-                self.warn("incomplete-arn", &resource.span, message);
+                let message = "this ARN is incomplete: each missing field counts as \"*\"";
+                self.warn(LintCode::IncompleteArn, &resource.span, message);
             }
             if fields.get(2) == Some(&"glacier") && fields.get(4) == Some(&"") {
-                let message = "this ARN has no account and so matches no vault: write the 12 \
+                let message = "this ARN has no account, so it matches no vault: write the 12 \
                                digits, or \"*\"";
-                self.warn("arn-without-account", &resource.span, message);
+                self.warn(LintCode::ArnWithoutAccount, &resource.span, message);
             }
             let foreign = fields.get(2).is_some_and(|service| {
                 !["glacier", "glacier-gateway"].contains(service)
                     && !Names::new(&resource.value).any()
             });
             if foreign {
-                let message = "the gateway has no resources of this service";
-                self.warn("foreign-resource", &resource.span, message);
+                let message = "this never matches: the resource belongs to another service";
+                self.warn(LintCode::ForeignResource, &resource.span, message);
             }
             self.text_variables(resource);
         }
     }
 
-    /// Variables that stay text, and those that never have a value.
+    /// Variables that are plain text, and variables that never have a value.
     fn text_variables(&mut self, text: &Spanned<String>) {
         if !self.variables && text.value.contains("${") {
-            let message = "this is literal text: only Version 2012-10-17 has policy variables";
-            self.warn("literal-variable", &text.span, message);
+            let message = "this is plain text: only Version 2012-10-17 has policy variables";
+            self.warn(LintCode::LiteralVariable, &text.span, message);
         }
         let syntax = Syntax { wildcards: true, variables: self.variables };
         let Ok(pattern) = Pattern::parse(&text.value, syntax) else { return };
         for key in pattern.variable_keys().filter(|key| !keys::is_filled(key.lower())) {
-            let message = format!("the gateway never fills ${{{key}}}");
-            self.warn("key-never-filled", &text.span, message);
+            let message = never_present(key);
+            self.warn(LintCode::KeyNeverFilled, &text.span, message);
         }
     }
 
-    /// Allows that give more than their author is likely to see.
+    /// Allows that allow more than their author is likely to see.
     fn breadth(&mut self) {
         let node = self.node;
         if node.effect != Effect::Allow || self.layer == Layer::Guardrails {
@@ -232,11 +235,11 @@ impl Lint<'_> {
         }
         if node.actions.not {
             let message = "Allow with NotAction allows every action that it does not name";
-            self.warn("allow-not-action", &node.actions.values[0].span, message);
+            self.warn(LintCode::AllowNotAction, &node.actions.values[0].span, message);
         }
         if node.resources.not {
             let message = "Allow with NotResource allows every vault that it does not name";
-            self.warn("allow-not-resource", &node.resources.values[0].span, message);
+            self.warn(LintCode::AllowNotResource, &node.resources.values[0].span, message);
         }
         let all = |value: &str| value == "*";
         let all_actions = node.actions.values.iter().any(|a| all(&a.value) || a.value == "*:*");
@@ -245,15 +248,15 @@ impl Lint<'_> {
             && node.resources.values.iter().any(|resource| all(&resource.value))
             && node.conditions.is_empty()
         {
-            self.warn("allow-all", &node.span, "this allows everything on every vault");
+            self.warn(LintCode::AllowAll, &node.span, "this allows everything on every vault");
         }
     }
 
     fn principals(&mut self) {
         let Some(principal) = &self.node.principal else { return };
         if principal.not && self.node.effect == Effect::Allow {
-            let message = "Allow with NotPrincipal allows everyone whom it does not name";
-            self.warn("allow-not-principal", &principal.values[0].span, message);
+            let message = "Allow with NotPrincipal allows every caller that it does not name";
+            self.warn(LintCode::AllowNotPrincipal, &principal.values[0].span, message);
         }
         for id in &principal.values {
             match &id.value {
@@ -262,14 +265,14 @@ impl Lint<'_> {
                         && self.node.effect == Effect::Allow
                         && self.node.conditions.is_empty()
                     {
-                        self.warn("allow-everyone", &id.span, "this allows every team");
+                        self.warn(LintCode::AllowEveryone, &id.span, "this allows every team");
                     }
                 }
                 PrincipalId::Aws(arn) if arn.starts_with(TEAM_ARN) => {}
                 _ => {
-                    let message = "no caller of the gateway is this principal: teams are \
-                                   arn:aws:glacier-gateway:::team/TEAM";
-                    self.warn("foreign-principal", &id.span, message);
+                    let message = "no caller of the gateway is this principal: name a team as \
+                                   \"arn:aws:glacier-gateway:::team/TEAM\"";
+                    self.warn(LintCode::ForeignPrincipal, &id.span, message);
                 }
             }
         }
@@ -283,33 +286,33 @@ impl Lint<'_> {
             condition.values.iter().for_each(|value| self.text_variables(value));
         }
         if condition.values.is_empty() {
-            self.warn("no-values", at, "this condition compares with no value at all");
+            self.warn(LintCode::NoValues, at, "this condition has no values to compare with");
         }
         let multivalued = match keys::look_up(name) {
             Known::Key(key) => {
                 if !key.filled && operator.kind != Kind::Null {
-                    let message = format!("the gateway never fills {name}");
-                    self.warn("key-never-filled", at, message);
+                    let message = never_present(name);
+                    self.warn(LintCode::KeyNeverFilled, at, message);
                 }
                 if keys::fitness(operator, key.kind) == Fitness::Doubtful {
                     let message = format!(
-                        "{name} is of type {:?}, which this operator does not fit",
+                        "{name} is of the type {:?}, which this operator hardly fits",
                         key.kind
                     );
-                    self.warn("doubtful-operator", &condition.operator.span, message);
+                    self.warn(LintCode::DoubtfulOperator, &condition.operator.span, message);
                 }
                 if key.kind == KeyType::Arn
                     && matches!(operator.kind, Kind::String | Kind::StringLike)
                 {
                     for value in condition.values.iter().filter(|value| !may_be_arn(&value.value)) {
-                        let message = format!("{name} is always an ARN, which this never is");
-                        self.warn("not-an-arn", &value.span, message);
+                        let message = format!("{name} is always an ARN, and this text is not");
+                        self.warn(LintCode::NotAnArn, &value.span, message);
                     }
                 }
                 key.multivalued
             }
             Known::Foreign => {
-                self.warn("key-never-filled", at, format!("the gateway never fills {name}"));
+                self.warn(LintCode::KeyNeverFilled, at, never_present(name));
                 None
             }
             Known::Misspelt { .. } => None,
@@ -318,11 +321,12 @@ impl Lint<'_> {
             (Set::Single, Some(true)) if operator.kind != Kind::Null => {
                 let message =
                     format!("{name} may have several values: use ForAllValues or ForAnyValue");
-                self.warn("multivalued-key", at, message);
+                self.warn(LintCode::MultivaluedKey, at, message);
             }
             (Set::ForAllValues | Set::ForAnyValue, Some(false)) => {
-                let message = format!("{name} has one value only and needs no set operator");
-                self.warn("single-valued-key", &condition.operator.span, message);
+                let message =
+                    format!("{name} has only one value: leave ForAllValues or ForAnyValue out");
+                self.warn(LintCode::SingleValuedKey, &condition.operator.span, message);
             }
             _ => {}
         }
@@ -334,13 +338,17 @@ impl Lint<'_> {
             });
             if !guarded {
                 let message = format!(
-                    "ForAllValues also holds when {name} is absent: add \"Null\": {{\"{name}\": \
+                    "ForAllValues also holds if the request does not have {name}: add \"Null\": {{\"{name}\": \
                      \"false\"}}"
                 );
-                self.warn("unguarded-for-all-values", &condition.operator.span, message);
+                self.warn(LintCode::UnguardedForAllValues, &condition.operator.span, message);
             }
         }
     }
+}
+
+fn never_present(key: impl std::fmt::Display) -> String {
+    format!("{key} is never present in a request to the gateway")
 }
 
 /// Whether a text, which may begin with a wildcard or a variable, can be an ARN.
@@ -348,7 +356,7 @@ fn may_be_arn(text: &str) -> bool {
     ["arn:", "*", "?", "${"].iter().any(|start| text.starts_with(start))
 }
 
-/// What a `Resource` may name.
+/// The kinds of resources that a `Resource` may name.
 struct Names {
     everything: bool,
     vaults: bool,
@@ -364,7 +372,7 @@ impl Names {
         }
     }
 
-    /// Whether it may name anything that the gateway has.
+    /// Whether it may name a resource of the gateway.
     fn any(&self) -> bool {
         self.vaults || self.teams
     }
