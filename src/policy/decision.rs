@@ -152,7 +152,6 @@ pub enum Missed {
 struct MissedSchema {
     /// `resource`: the statement is about other resources. `condition`: a condition of
     /// it did not hold.
-    #[schema(inline)]
     missed: MissedKind,
     /// With `condition`: the condition's context key, as the policy writes it.
     #[schema(nullable = false)]
