@@ -3,6 +3,7 @@
 
 mod access;
 pub(crate) mod call;
+mod docs;
 pub mod management;
 mod openapi;
 pub(crate) mod parameters;
@@ -27,7 +28,6 @@ use actix_web::{
 use rustls::server::danger::ClientCertVerifier;
 use utoipa::OpenApi as _;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
-use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
 
 use self::{
     openapi::{Document, Rendered},
@@ -110,28 +110,9 @@ pub fn app(
         .service(openapi::json)
         .service(openapi::yaml)
         .service(web::redirect("/docs", "/docs/"))
-        .service(swagger_ui(&shared.gateway))
+        .service(docs::swagger_ui(shared.gateway.settings.swagger_ui.as_ref()))
         .default_service(web::to(unmatched))
         .wrap(from_fn(observe))
-}
-
-fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
-    let page = SwaggerUi::new("/docs/{_:.*}").config(
-        Config::from("/openapi.json")
-            .persist_authorization(true)
-            .display_request_duration(true)
-            .try_it_out_enabled(true),
-    );
-    match &gateway.settings.swagger_ui {
-        Some(sign_in) => page.oauth(
-            oauth::Config::new()
-                .client_id(&sign_in.client_id)
-                .scopes(sign_in.scopes.clone())
-                .additional_query_string_params(sign_in.parameters.clone())
-                .use_pkce_with_authorization_code_grant(true),
-        ),
-        None => page,
-    }
 }
 
 /// Notes the certificate that a new connection's client showed to `verifier`.
@@ -168,6 +149,7 @@ async fn observe(
         response = response.into_response(body);
     }
     record.answered(response.status().as_u16());
+    docs::protect(&mut response);
     let api = response.request().path().starts_with("/v1/");
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(request_id) {
