@@ -107,6 +107,7 @@ impl From<Problem> for Refusal {
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable
+            | Code::GatewayOutOfDescriptors
             | Code::IssuerUnavailable
             | Code::GlacierTimeout => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "ServiceUnavailableException")

@@ -228,7 +228,10 @@ const REPLIES: [(&str, &[Code]); 11] = [
             Code::GlacierInvalidResponse,
         ],
     ),
-    ("Unavailable", &[Code::GlacierUnavailable, Code::IssuerUnavailable]),
+    (
+        "Unavailable",
+        &[Code::GlacierUnavailable, Code::GatewayOutOfDescriptors, Code::IssuerUnavailable],
+    ),
     ("Timeout", &[Code::GlacierTimeout]),
 ];
 
