@@ -129,7 +129,8 @@ impl Recording {
                     };
                     while let Some(head) = read_head(&mut stream).await {
                         requests.lock().unwrap().push(Wire::parse(connection, &head));
-                        stream.write_all(reply.as_bytes()).await.unwrap();
+                        // Who has read enough hangs up.
+                        let _ = stream.write_all(reply.as_bytes()).await;
                         if closes {
                             drop(stream);
                             closing.send_modify(|closed| *closed += 1);
@@ -325,6 +326,36 @@ async fn a_refused_attempt_is_not_repeated_if_the_time_would_not_do() {
     assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")));
     let [only] = &glacier.take()[..] else { panic!("one attempt") };
     assert!(only.header(FROM_SDK).is_none());
+}
+
+#[tokio::test]
+async fn an_abort_that_may_be_attempted_once_is_left_to_the_sdk() {
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__MAX_ATTEMPTS", "1")]);
+    let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
+    gateway.simulator.fault(json!({"effect": "unavailable"})).await;
+    for id in &ids {
+        let path = format!("{}/{id}", uploads("own-a"));
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 503);
+    }
+    let received = gateway.simulator.requests().await;
+    let from_sdk: Vec<bool> = received.iter().map(|r| !r["headers"][FROM_SDK].is_null()).collect();
+    assert_eq!(from_sdk, [true, true]);
+}
+
+#[tokio::test]
+async fn a_reply_with_a_head_that_is_too_long_is_not_an_abort() {
+    let padding = "x".repeat(1 << 20);
+    let reply = format!("HTTP/1.1 204 No Content\r\nx-padding: {padding}\r\n\r\n");
+    let glacier = Recording::answering(reply.leak(), true, None).await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+        ("GATEWAY__AWS__MAX_ATTEMPTS", "2"),
+    ]);
+    let path = format!("{}/an-upload", uploads("own-a"));
+    for direct in [false, true] {
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 502);
+        assert_eq!(glacier.take()[0].header(FROM_SDK).is_none(), direct);
+    }
 }
 
 #[tokio::test]
