@@ -64,6 +64,23 @@ pub enum UpstreamErrorKind {
 }
 
 impl UpstreamErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::VaultNotFound,
+        Self::UploadNotFound,
+        Self::InvalidParameter,
+        Self::MissingParameter,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::NotAvailableForAccount,
+        Self::NotAuthorized,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::OutOfDescriptors,
+        Self::InvalidResponse,
+        Self::Internal,
+    ];
+
     /// The stable code, as it stands in problem documents and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -78,6 +95,7 @@ impl UpstreamErrorKind {
             Self::Timeout => "glacier-timeout",
             Self::Unreachable => "glacier-unreachable",
             Self::InvalidResponse => "glacier-invalid-response",
+            Self::OutOfDescriptors => "gateway-out-of-descriptors",
             Self::Internal => "internal-error",
         }
     }

@@ -369,7 +369,21 @@ impl From<&UpstreamError> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use super::*;
+
+    #[test]
+    fn an_upstream_error_has_the_same_code_in_replies_and_in_metrics() {
+        for kind in UpstreamErrorKind::ALL {
+            let error = UpstreamError {
+                kind,
+                operation: Operation::ListParts,
+                request_id: None,
+                message: None,
+                cause: String::new(),
+            };
+            assert_eq!(Problem::from(&error).code.as_str(), kind.code());
+        }
+    }
 
     #[test]
     fn a_code_reads_the_same_in_replies_and_in_the_log() {
