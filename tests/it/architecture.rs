@@ -65,7 +65,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
             "http/problem",
         ],
     ),
-    ("http", &["gateway", "http/aws", "http/methods", "http/observe", "http/rest"]),
+    ("http", &["config", "gateway", "http/aws", "http/methods", "http/observe", "http/rest"]),
     ("app", &["authn", "config", "gateway", "glacier", "http", "http/management", "policy", "tls"]),
     // What starts the program, and what stands in for AWS, may import everything below.
     ("", &[]),
