@@ -7,6 +7,7 @@ mod cases;
 mod differential;
 mod folder;
 mod generate;
+mod index;
 mod lint;
 mod properties;
 mod reference;

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod condition;
 pub mod context;
 pub mod decision;
+mod index;
 pub mod instant;
 pub mod pattern;
 pub mod permit;

@@ -170,6 +170,14 @@ impl Pattern {
         segments.map(<[Piece]>::len).max().unwrap_or(0)
     }
 
+    /// The literal texts, each with whether the pattern ends with it.
+    pub fn literals(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.pieces.iter().enumerate().filter_map(|(index, piece)| match piece {
+            Piece::Text(text) => Some((&**text, index + 1 == self.pieces.len())),
+            _ => None,
+        })
+    }
+
     /// The keys of the variables.
     pub fn variable_keys(&self) -> impl Iterator<Item = &ContextKey> {
         self.pieces.iter().filter_map(|piece| match piece {

@@ -1,10 +1,12 @@
 //! The compiled policy set and the decision.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};
+use super::index::Index;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::Statement;
@@ -15,6 +17,8 @@ use crate::policy::language::keys::ContextKey;
 
 /// How many near misses a denial tells of.
 const NEAR_MISSES: usize = 5;
+/// How many statements on the resource are looked at for near misses.
+const LOOKED_AT: usize = 64;
 
 /// All policies of a gateway, compiled: immutable, and cheap to share in an
 /// [`Arc`].
@@ -34,8 +38,7 @@ pub struct PolicySet {
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     pub all: Vec<Stored>,
-    /// By [`Operation`] as a number.
-    by_operation: [Index; Operation::ALL.len()],
+    index: Index,
     /// Whether any statement reads a fact about the upload.
     reads_upload: bool,
 }
@@ -44,53 +47,38 @@ pub(super) struct Statements {
 pub(crate) struct Stored {
     pub statement: Statement,
     pub id: Arc<StatementId>,
+    /// Whether the statement is about an [`Operation`], by its number.
+    operations: [bool; Operation::ALL.len()],
 }
 
-/// Finds the statements whose resource patterns may match a resource: by the
-/// literal text a pattern begins with. A decision takes one look-up for each
-/// different length of those, however many statements there are.
-#[derive(Debug, Default)]
-struct Index {
-    lengths: Vec<usize>,
-    by_prefix: HashMap<Box<str>, Vec<usize>>,
-}
-
-impl Index {
-    fn new<'a>(statements: impl Iterator<Item = (usize, &'a Stored)>) -> Self {
-        let mut by_prefix: HashMap<Box<str>, Vec<usize>> = HashMap::new();
-        for (position, stored) in statements {
-            for prefix in BTreeSet::from_iter(stored.statement.resource_prefixes()) {
-                by_prefix.entry(prefix.into()).or_default().push(position);
-            }
-        }
-        let lengths = BTreeSet::from_iter(by_prefix.keys().map(|prefix| prefix.len()));
-        Self { lengths: lengths.into_iter().collect(), by_prefix }
+impl Stored {
+    pub fn new(statement: Statement, id: StatementId) -> Self {
+        let about = |operation| statement.covers_action(lower_case(operation));
+        let operations = Operation::ALL.map(about);
+        Self { statement, id: Arc::new(id), operations }
     }
 
-    fn candidates(&self, resource: &str) -> impl Iterator<Item = usize> {
-        let prefixes = self.lengths.iter().filter_map(|length| resource.get(..*length));
-        prefixes.filter_map(|prefix| self.by_prefix.get(prefix)).flatten().copied()
+    fn is_about(&self, operation: Operation) -> bool {
+        self.operations[operation as usize]
     }
 }
 
 impl Statements {
     fn new(all: Vec<Stored>) -> Self {
-        let by_operation = Operation::ALL.map(|operation| {
-            let action = operation.action().to_ascii_lowercase();
-            let about = |(_, stored): &(usize, &Stored)| stored.statement.covers_action(&action);
-            Index::new(all.iter().enumerate().filter(about))
-        });
+        let index = Index::new(all.iter().map(|stored| &stored.statement));
         let reads_upload = all.iter().any(|stored| reads_upload(&stored.statement));
-        Self { all, by_operation, reads_upload }
+        Self { all, index, reads_upload }
     }
 
-    pub fn candidates(
-        &self,
+    /// The statements that are about the operation and may be about the resource. One
+    /// may come twice.
+    pub fn candidates<'s>(
+        &'s self,
         operation: Operation,
         resource: &str,
-    ) -> impl Iterator<Item = &Stored> {
-        let index = &self.by_operation[operation as usize];
-        index.candidates(resource).map(|position| &self.all[position])
+    ) -> impl Iterator<Item = &'s Stored> {
+        let stored = self.index.candidates(resource).map(|position| &self.all[position]);
+        stored.filter(move |stored| stored.is_about(operation))
     }
 
     fn find(&self, operation: Operation, resource: &str, facts: &dyn Facts) -> Found<&Stored> {
@@ -123,25 +111,50 @@ impl Statements {
         found
     }
 
+    /// Allows of the operation that did not apply, the nearest first: a failed condition
+    /// is nearer than another resource, and a name nearer the more it begins like the
+    /// vault's. Looks at a bounded number of statements.
     fn near_misses(
         &self,
         operation: Operation,
         resource: &str,
         facts: &dyn Facts,
-    ) -> impl Iterator<Item = NearMiss> {
-        let action = operation.action().to_ascii_lowercase();
-        self.all.iter().filter_map(move |Stored { statement, id }| {
-            if statement.effect == Effect::Deny || !statement.covers_action(&action) {
-                return None;
-            }
+    ) -> Vec<(Nearness, NearMiss)> {
+        let allows = |position: &usize| {
+            let stored = &self.all[*position];
+            stored.statement.effect == Effect::Allow && stored.is_about(operation)
+        };
+        let covering = self.index.candidates(resource).filter(allows).take(LOOKED_AT);
+        let beside = self.index.nearest(resource).filter(|(position, _)| allows(position));
+        let mut alike = BTreeMap::from_iter(covering.map(|position| (position, 0)));
+        for (position, bytes) in beside {
+            let most = alike.entry(position).or_default();
+            *most = bytes.max(*most);
+        }
+        let miss = |(position, alike): (usize, usize)| {
+            let Stored { statement, id, .. } = &self.all[position];
             let missed = if statement.covers_resource(resource, facts) {
                 Missed::Condition { key: statement.failed_condition(facts)?.key.to_string() }
             } else {
                 Missed::Resource
             };
-            Some(NearMiss { statement: Arc::clone(id), missed })
-        })
+            let elsewhere = missed == Missed::Resource;
+            let nearness = (elsewhere, Reverse(if elsewhere { alike } else { 0 }));
+            Some((nearness, NearMiss { statement: Arc::clone(id), missed }))
+        };
+        alike.into_iter().filter_map(miss).collect()
     }
+}
+
+/// How near a near miss is: whether it is about another resource, and how many bytes of
+/// the vault's name it spells out. The least is the nearest.
+type Nearness = (bool, Reverse<usize>);
+
+/// An operation's action in lower case, as statements take it.
+fn lower_case(operation: Operation) -> &'static str {
+    static ACTIONS: LazyLock<[String; Operation::ALL.len()]> =
+        LazyLock::new(|| Operation::ALL.map(|operation| operation.action().to_ascii_lowercase()));
+    &ACTIONS[operation as usize]
 }
 
 fn reads_upload(statement: &Statement) -> bool {
@@ -355,9 +368,8 @@ impl PolicySet {
                 near_misses.extend(statements.near_misses(operation, resource.as_str(), &facts));
             }
         }
-        // A failed condition is nearer than another resource.
-        near_misses.sort_by_key(|near| matches!(near.missed, Missed::Resource));
-        near_misses.truncate(NEAR_MISSES);
-        Denial::ImplicitDeny { limited_by_guardrails, near_misses }
+        near_misses.sort_by_key(|(nearness, _)| *nearness);
+        let near_misses = near_misses.into_iter().map(|(_, near)| near).take(NEAR_MISSES);
+        Denial::ImplicitDeny { limited_by_guardrails, near_misses: near_misses.collect() }
     }
 }

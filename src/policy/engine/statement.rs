@@ -143,13 +143,10 @@ impl Statement {
         self.resources.patterns.iter().map(Pattern::to_string)
     }
 
-    /// The literal beginnings of which a resource must have one for the
-    /// statement to apply; an empty one says nothing.
-    pub fn resource_prefixes(&self) -> Vec<&str> {
-        match &self.resources {
-            Matcher { not: true, .. } => vec![""],
-            Matcher { patterns, .. } => patterns.iter().map(Pattern::literal_prefix).collect(),
-        }
+    /// The patterns of which a resource must match one for the statement to apply;
+    /// `None` if it lists the resources it is not about.
+    pub fn resource_patterns(&self) -> Option<&[Pattern]> {
+        (!self.resources.not).then_some(&self.resources.patterns)
     }
 
     /// Whether this is a Deny that leaves nothing of an Allow: one without

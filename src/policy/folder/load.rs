@@ -74,13 +74,13 @@ impl PolicySet {
 
 impl Placed<'_> {
     fn store(self) -> Stored {
-        let id = Arc::new(StatementId {
+        let id = StatementId {
             layer: self.source.layer,
             policy: self.source.path.display().to_string(),
             statement: self.index,
             sid: self.statement.sid.as_deref().map(str::to_owned),
-        });
-        Stored { statement: self.statement, id }
+        };
+        Stored::new(self.statement, id)
     }
 }
 
