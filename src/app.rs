@@ -1,11 +1,16 @@
 //! Builds everything from the settings, in order; listens; and shuts down without
 //! losing a request.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::mpsc;
 
 use crate::{
     authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
@@ -14,6 +19,7 @@ use crate::{
     glacier::Upstream,
     http::{self, management},
     policy::{Diagnostic, LivePolicies},
+    signals::Signals,
     tls::{self, TlsError},
 };
 
@@ -23,6 +29,11 @@ const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 /// How long an idle connection is kept: longer than load balancers keep theirs (AWS's
 /// Application Load Balancer 60 seconds), which would else send into a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// The most connections to the probes: an orchestrator's and Prometheus's, with room.
+const MANAGEMENT_CONNECTIONS: usize = 16;
+/// actix's own limit to the connections of a worker.
+const WORKER_CONNECTIONS: usize = 25_600;
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +82,9 @@ pub struct Running {
     gateway: Data<Gateway>,
     rest_server: ServerHandle,
     management_server: ServerHandle,
+    /// What becomes of either server.
+    ended: mpsc::Receiver<io::Result<()>>,
+    signals: Signals,
 }
 
 /// Builds the gateway and starts to listen. Must run inside an actix system.
@@ -101,16 +115,19 @@ pub async fn start(
         0 => std::thread::available_parallelism().map_or(2, Into::into),
         workers => workers,
     };
+    // Whoever knows that the gateway listens may stop it.
+    let signals = Signals::new()?;
     let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
+        .max_connections(connections(workers))
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals();
     let rest = match &server.tls {
         None => rest.bind(server.listen),
         Some(tls) => {
-            let (tls, verifier) = tls::server_config(tls)?;
+            let (tls, verifier) = tls::server_config(tls, gateway.followed.clone())?;
             rest.on_connect(move |connection, data| {
                 tls::note_certificate(connection, data, &verifier);
             })
@@ -127,6 +144,7 @@ pub async fn start(
         ActixApp::new().app_data(probes.clone()).configure(management::routes)
     })
     .workers(1)
+    .max_connections(MANAGEMENT_CONNECTIONS)
     .shutdown_timeout(1)
     .disable_signals()
     .bind(server.management_listen)
@@ -137,55 +155,72 @@ pub async fn start(
     })?;
     let (rest_address, management_address) = (rest.addrs()[0], management.addrs()[0]);
     let (rest, management) = (rest.run(), management.run());
+    let (ending, ended) = mpsc::channel(2);
     let running = Running {
         rest: rest_address,
         management: management_address,
         gateway,
         rest_server: rest.handle(),
         management_server: management.handle(),
+        ended,
+        signals,
     };
-    rt::spawn(rest);
-    rt::spawn(management);
+    for server in [rest, management] {
+        let ending = ending.clone();
+        rt::spawn(async move { ending.send(server.await).await });
+    }
     tracing::info!(rest = %running.rest, management = %running.management, "listening");
     Ok(running)
 }
 
 impl Running {
     /// Serves until SIGTERM or Ctrl-C, then lets requests in flight finish within
-    /// `server.shutdown_timeout`. A second signal ends that wait.
+    /// `server.shutdown_timeout`. A second signal ends that wait. Gives the moment of the
+    /// first.
     ///
     /// # Errors
-    /// When signals cannot be received.
-    pub async fn until_signalled(self) -> Result<(), StartError> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut signalled = async || {
-            tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+    /// When a server ends before it is told to: there were no descriptors for it.
+    pub async fn until_signalled(mut self) -> Result<Instant, StartError> {
+        let name = tokio::select! {
+            name = self.signals.next() => name,
+            Some(ended) = self.ended.recv() => {
+                ended?;
+                return Err(io::Error::other("a server has ended").into());
             }
         };
-        let name = signalled().await;
+        let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
+        let stopped = stop(&self.gateway, &self.rest_server, &self.management_server);
         tokio::select! {
-            () = self.stop() => {}
-            name = signalled() => tracing::warn!(signal = name, "not waiting any longer"),
+            () = stopped => {}
+            name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
         }
-        Ok(())
+        Ok(signalled)
     }
+}
 
-    /// Stops: readiness turns red, the REST listener closes, requests in flight
-    /// finish, the probes go last.
-    pub async fn stop(&self) {
-        self.gateway.drain();
-        self.rest_server.stop(true).await;
-        self.management_server.stop(false).await;
-    }
+/// Stops: readiness turns red, the REST listener closes, requests in flight finish, the
+/// probes go last.
+async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle) {
+    gateway.drain();
+    rest.stop(true).await;
+    management.stop(false).await;
+}
+
+/// How many REST connections a worker may have. Each may need a second descriptor for a
+/// connection to Glacier, so that connections alone never use up what the process may
+/// open (`RLIMIT_NOFILE`). Idle, with its listeners and event loops, the process has
+/// about 20 and 5 for each worker; there is room for probes and for files beside those.
+fn connections(workers: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let own = 48 + 8 * workers;
+    let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(own);
+    (left / 2 / workers).clamp(1, WORKER_CONNECTIONS)
 }
 
 async fn follow_revocations(gateway: Data<Gateway>) {
     tokio::join!(
-        gateway.keys.keep_revocations_fresh(),
-        gateway.authenticator.keep_revocations_fresh(),
+        gateway.keys.keep_revocations_fresh(&gateway.followed),
+        gateway.authenticator.keep_revocations_fresh(&gateway.followed),
     );
 }

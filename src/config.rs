@@ -169,7 +169,9 @@ impl TryFrom<String> for KeyNumber {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse().map(Self).map_err(|_| "a master key's number is 0 to 255")
+        // Of "1" and "01" one would be lost.
+        let number = text.parse().ok().filter(|number: &u8| number.to_string() == text);
+        number.map(Self).ok_or("a master key's number is 0 to 255, without leading zeros")
     }
 }
 

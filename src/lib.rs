@@ -13,12 +13,14 @@ pub mod config;
 #[cfg(feature = "simulator")]
 pub mod dev;
 pub mod domain;
+mod files;
 pub mod gateway;
 pub mod glacier;
 pub mod http;
 pub mod metrics;
 pub mod policy;
-mod reload;
+pub mod reload;
+mod signals;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod spelling;

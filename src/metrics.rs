@@ -3,7 +3,7 @@
 //! No label says who called or which vault or upload was meant: those are many,
 //! and in the log.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::policy::Status;
+use crate::{policy::Status, reload::Followed, telemetry::LogStatus};
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,7 +34,11 @@ pub struct Metrics {
     upstream_request_duration: Latencies<Upstream>,
     policies_loaded: Gauge,
     policies_valid: Gauge,
+    policies_empty: Gauge,
+    files_valid: Family<Setting, Gauge>,
     issuer_keys_usable: Family<IssuerLabel, Gauge>,
+    log_lines_lost: Counter,
+    log_lines_waiting: Gauge,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -67,6 +71,11 @@ struct Upstream {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct UpstreamResult {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Setting {
+    setting: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,14 +125,38 @@ impl Default for Metrics {
         let policies_valid = Gauge::default();
         registry.register(
             "policies_valid",
-            "1 if the policies in use are the folder's, 0 if it has been refused since",
+            "1 if the policies in use are the folder's, 0 if it was refused or cannot be read",
             policies_valid.clone(),
+        );
+        let policies_empty = Gauge::default();
+        registry.register(
+            "policies_empty",
+            "1 if no policy in use allows anything, so that every request is denied",
+            policies_empty.clone(),
+        );
+        let files_valid = Family::default();
+        registry.register(
+            "files_valid",
+            "1 if what the setting's files say is in force, 0 if they cannot be read or used",
+            files_valid.clone(),
         );
         let issuer_keys_usable = Family::default();
         registry.register(
             "issuer_keys_usable",
             "1 if tokens of the issuer can be verified, 0 if its keys are unknown or too old",
             issuer_keys_usable.clone(),
+        );
+        let log_lines_lost = Counter::default();
+        registry.register(
+            "log_lines_lost",
+            "Log lines that could not be written, or found too many others waiting",
+            log_lines_lost.clone(),
+        );
+        let log_lines_waiting = Gauge::default();
+        registry.register(
+            "log_lines_waiting",
+            "Log lines that are not yet written",
+            log_lines_waiting.clone(),
         );
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
@@ -139,7 +172,11 @@ impl Default for Metrics {
             upstream_request_duration,
             policies_loaded,
             policies_valid,
+            policies_empty,
+            files_valid,
             issuer_keys_usable,
+            log_lines_lost,
+            log_lines_waiting,
         }
     }
 }
@@ -168,7 +205,15 @@ impl Metrics {
     /// Says how the last reload of the policies went.
     pub fn policies(&self, status: &Status) {
         self.policies_loaded.set(status.loaded_at.unix_timestamp());
-        self.policies_valid.set(status.errors.is_empty().into());
+        self.policies_valid.set((status.errors.is_empty() && status.unread.is_none()).into());
+        self.policies_empty.set(status.allows_nothing.into());
+    }
+
+    /// Says of the settings whose files are followed whether what these say is in force.
+    pub fn followed(&self, followed: &Followed) {
+        for (setting, trouble) in followed.all() {
+            self.files_valid.get_or_create(&Setting { setting }).set(trouble.is_none().into());
+        }
     }
 
     /// Says of each issuer, by its configured name, whether its keys are usable.
@@ -177,6 +222,12 @@ impl Metrics {
             let issuer = IssuerLabel { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
+    }
+
+    /// Says how the log is.
+    pub fn log(&self, log: &LogStatus) {
+        self.log_lines_lost.inner().store(log.lost, Ordering::Relaxed);
+        self.log_lines_waiting.set(log.waiting.try_into().unwrap_or(i64::MAX));
     }
 
     /// All of it in the OpenMetrics text format.

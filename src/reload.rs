@@ -1,8 +1,16 @@
 //! Files that are read again when they change.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::{ArcSwap, Guard};
+
+use crate::files::{self, Progress, Reader};
 
 /// How often files are looked at. They are read rather than watched, because they may
 /// be replaced in ways that leave no event, such as the swapped symbolic links of a
@@ -14,6 +22,7 @@ pub(crate) struct Reloaded<T, E> {
     /// The setting that names the files, for the log.
     setting: &'static str,
     paths: Vec<PathBuf>,
+    reader: Reader,
     make: Make<T, E>,
     at_first: Contents,
     current: ArcSwap<T>,
@@ -22,6 +31,22 @@ pub(crate) struct Reloaded<T, E> {
 /// Of each file, in order.
 type Contents = Vec<Vec<u8>>;
 type Make<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync>;
+
+/// How well files are followed, by the setting that names them: what is wrong, if
+/// anything is.
+#[derive(Debug, Default)]
+pub struct Followed(Mutex<BTreeMap<&'static str, Option<String>>>);
+
+impl Followed {
+    fn tell(&self, setting: &'static str, trouble: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(setting, trouble);
+    }
+
+    /// All that are followed.
+    pub fn all(&self) -> BTreeMap<&'static str, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 /// A file that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +68,13 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
         paths: Vec<PathBuf>,
         make: impl Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
-        let at_first = contents(&paths)?;
+        let reader = Reader::default();
+        let read = |path: &PathBuf| {
+            reader.read_now(reading(path)).flatten().map_err(|error| unreadable(path, error))
+        };
+        let at_first = paths.iter().map(read).collect::<Result<Contents, _>>()?;
         let current = ArcSwap::from_pointee(make(&at_first)?);
-        Ok(Self { setting, paths, make: Box::new(make), at_first, current })
+        Ok(Self { setting, paths, reader, make: Box::new(make), at_first, current })
     }
 
     /// What is in force now.
@@ -54,8 +83,9 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     }
 
     /// Follows the files until dropped. What cannot be read or used changes nothing,
-    /// and is in the log.
-    pub(crate) async fn keep_fresh(&self) {
+    /// and is in the log and in `followed`.
+    pub(crate) async fn keep_fresh(&self, followed: &Followed) {
+        followed.tell(self.setting, None);
         let mut seen = Ok(self.at_first.clone());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -70,13 +100,17 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
             match made {
                 Ok(new) => {
                     self.current.store(Arc::new(new));
+                    followed.tell(self.setting, None);
                     tracing::info!(setting = self.setting, "reloaded");
                 }
-                Err(error) => tracing::error!(
-                    setting = self.setting,
-                    error,
-                    "cannot reload; what was read before stays in force"
-                ),
+                Err(error) => {
+                    tracing::error!(
+                        setting = self.setting,
+                        error,
+                        "cannot reload; what was read before stays in force"
+                    );
+                    followed.tell(self.setting, Some(error));
+                }
             }
             seen = now;
         }
@@ -85,16 +119,18 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     async fn contents_now(&self) -> Result<Contents, Unreadable> {
         let mut contents = Vec::new();
         for path in &self.paths {
-            let unreadable = |error| Unreadable { path: path.clone(), error };
-            contents.push(tokio::fs::read(path).await.map_err(unreadable)?);
+            let read = self.reader.read(reading(path)).await.flatten();
+            contents.push(read.map_err(|error| unreadable(path, error))?);
         }
         Ok(contents)
     }
 }
 
-fn contents(paths: &[PathBuf]) -> Result<Contents, Unreadable> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|error| Unreadable { path: path.clone(), error })
-    };
-    paths.iter().map(read).collect()
+fn reading(path: &Path) -> impl FnOnce(&Progress) -> io::Result<Vec<u8>> + Send + 'static {
+    let path = path.to_owned();
+    move |_| files::read(&path, files::MAX_SIZE)
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Unreadable {
+    Unreadable { path: path.to_owned(), error }
 }

@@ -1,14 +1,17 @@
 //! Logging: events of `tracing` to standard error, as JSON or for a terminal.
 
+mod lines;
+
 use std::{
     fmt::{self, Write as _},
-    io::{self, BufWriter, IsTerminal, Write as _},
+    io::{self, IsTerminal, Write as _},
+    thread,
+    time::Duration,
 };
 
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tracing::{Event, Subscriber, field::Visit};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing::{Event, Level, Subscriber, field::Visit};
 use tracing_subscriber::{
     EnvFilter, Layer,
     fmt::MakeWriter,
@@ -16,34 +19,74 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
+use self::lines::Lines;
+pub use self::lines::{LogStatus, Unwritten};
 use crate::config::{Log, LogFormat};
 
-/// How many lines may wait to be written: about a megabyte.
-const BACKLOG: usize = 1024;
+/// The lines of the process's log.
+static LINES: Lines = Lines::new();
 
 /// Installs the process's log. A second call changes nothing.
 ///
-/// Lines for machines are written by a thread of their own, as many at once as there
-/// are: a request waits for no disk. None is lost: where the thread falls far behind,
-/// requests wait for it, and what is left is written when the guard is dropped.
-#[must_use = "dropped at once, the guard lets nothing be logged"]
-pub fn init(settings: &Log) -> Option<WorkerGuard> {
+/// # Errors
+/// When there can be no thread to write the lines.
+pub fn init(settings: &Log) -> io::Result<()> {
     let filter = EnvFilter::try_new(&settings.filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::registry().with(filter);
-    // `try_init` fails only where a log is installed already.
-    match settings.format {
-        LogFormat::Json => {
-            let lines = NonBlockingBuilder::default().lossy(false).buffered_lines_limit(BACKLOG);
-            let (lines, guard) = lines.finish(BufWriter::with_capacity(1 << 16, io::stderr()));
-            let _ = log.with(Json(lines)).try_init();
-            Some(guard)
-        }
+    let installed = match settings.format {
+        LogFormat::Json => log.with(Json(|| Sink)).try_init(),
         LogFormat::Human => {
             let human = tracing_subscriber::fmt::layer().compact().with_target(false);
-            let human = human.with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-            let _ = log.with(human).try_init();
-            None
+            log.with(human.with_writer(|| Sink).with_ansi(io::stderr().is_terminal())).try_init()
         }
+    };
+    // That fails only if a log is installed already.
+    if installed.is_ok() {
+        let told = |lost| tracing::warn!(lost, "log lines were lost");
+        let write = move || LINES.write_to(Stderr, told);
+        thread::Builder::new().name("log".to_owned()).spawn(write)?;
+    }
+    Ok(())
+}
+
+/// How the log is.
+pub fn status() -> LogStatus {
+    LINES.status()
+}
+
+/// Waits until the log is written, but no longer than `limit`.
+///
+/// # Errors
+/// When lines are lost.
+pub fn finish(limit: Duration) -> Result<(), Unwritten> {
+    LINES.finish(limit)
+}
+
+/// Takes whole lines.
+struct Sink;
+
+impl io::Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        LINES.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard error without its lock: whoever reports a panic there would have to wait
+/// for a log that cannot be written.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(io::stderr(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -62,7 +105,12 @@ where
         // Memory can be written to; that the log cannot, nobody could be told.
         let _ = OffsetDateTime::now_utc().format_into(&mut line.json, &Rfc3339);
         line.json.push(b'"');
-        line.add("level", event.metadata().level().as_str());
+        // A request that is not HTTP is its sender's mistake.
+        let level = match event.metadata().target() {
+            "actix_http::h1::dispatcher" => &Level::INFO,
+            _ => event.metadata().level(),
+        };
+        line.add("level", level.as_str());
         event.record(&mut line);
         line.add("target", event.metadata().target());
         line.json.extend(b"}\n");

@@ -25,7 +25,7 @@ use rustls::{
 use crate::{
     authn::ClientCertificate,
     config,
-    reload::{Reloaded, Unreadable},
+    reload::{Followed, Reloaded, Unreadable},
 };
 
 /// Why the files make no TLS server.
@@ -57,12 +57,14 @@ struct Material {
 struct Current(Reloaded<Material, TlsError>);
 
 /// A TLS server's configuration and its verifier of callers' certificates, which
-/// follow the files as long as the runtime runs. Must run inside a tokio runtime.
+/// follow the files as long as the runtime runs, and tell `followed` how that goes. Must
+/// run inside a tokio runtime.
 ///
 /// # Errors
 /// When the files cannot be used now; later, what was usable stays.
 pub fn server_config(
     settings: &config::Tls,
+    followed: Arc<Followed>,
 ) -> Result<(ServerConfig, Arc<dyn ClientCertVerifier>), TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let current = Arc::new(Current::read(settings, provider.clone())?);
@@ -76,7 +78,7 @@ pub fn server_config(
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     let verifier = current.clone();
-    tokio::spawn(async move { current.0.keep_fresh().await });
+    tokio::spawn(async move { current.0.keep_fresh(&followed).await });
     Ok((server, verifier))
 }
 

@@ -22,6 +22,7 @@ use self::tokens::TokenVerifier;
 use crate::{
     config::Settings,
     domain::{CLIENT_CERTIFICATES, Principal},
+    reload::Followed,
 };
 
 /// Knows callers by their bearer tokens and by their certificates.
@@ -92,8 +93,8 @@ impl Authenticator {
     }
 
     /// Follows the revocation file until dropped.
-    pub async fn keep_revocations_fresh(&self) {
-        self.tokens.keep_revocations_fresh().await;
+    pub async fn keep_revocations_fresh(&self, followed: &Followed) {
+        self.tokens.keep_revocations_fresh(followed).await;
     }
 
     /// Forgets the verified tokens, so that each is checked again.

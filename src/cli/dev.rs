@@ -1,11 +1,12 @@
 //! `dev` and `simulator`.
 
+use std::time::Duration;
+
 use super::Failure;
 use crate::{
     config::{Log, LogFormat},
     dev::Dev,
     simulator::cli::SimulatorArgs,
-    telemetry,
 };
 
 /// What `dev` can be told.
@@ -26,20 +27,24 @@ pub(super) struct Options {
 
 /// Runs until Ctrl-C.
 pub(super) fn run(options: Options) -> Result<(), Failure> {
-    let _logging = telemetry::init(&Log { format: LogFormat::Human, filter: options.log });
-    actix_web::rt::System::new().block_on(async {
+    let log = Log { format: LogFormat::Human, filter: options.log };
+    super::logged(&log, async {
         let dev = Dev::start(options.port).await.map_err(Failure::other)?;
         if options.json {
             println!("{}", serde_json::to_string(&dev.facts).map_err(Failure::other)?);
         } else {
             println!("{}", dev.facts);
         }
-        dev.until_signalled().await.map_err(Failure::other)
+        dev.until_signalled().await.map_err(Failure::other)?;
+        Ok(Duration::ZERO)
     })
 }
 
 /// Runs the simulator alone until Ctrl-C.
 pub(super) fn simulator(arguments: SimulatorArgs) -> Result<(), Failure> {
-    let _logging = telemetry::init(&Log { format: LogFormat::Human, filter: "info".to_owned() });
-    actix_web::rt::System::new().block_on(arguments.run()).map_err(Failure::other)
+    let log = Log { format: LogFormat::Human, filter: "info".to_owned() };
+    super::logged(&log, async {
+        arguments.run().await.map_err(Failure::other)?;
+        Ok(Duration::ZERO)
+    })
 }

@@ -7,14 +7,23 @@ mod key;
 mod policy;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 
-use crate::app::StartError;
+use crate::{app::StartError, config::Log, telemetry};
 
 /// The exit code of a configuration that cannot be used: `EX_USAGE` of sysexits.
 const BAD_CONFIGURATION: u8 = 64;
+/// How long standard error is waited for at the end, at the least.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Lets a company's teams abort Amazon Glacier multipart uploads under IAM-like
 /// policies, without AWS credentials of their own.
@@ -77,10 +86,31 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.message);
+            tell(failure.message);
             ExitCode::from(failure.code)
         }
     }
+}
+
+/// Prints a message on standard error, which may be broken, or blocked by a log that
+/// nobody reads.
+fn tell(message: String) {
+    let (told, telling) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let _ = writeln!(io::stderr(), "{message}");
+        drop(told);
+    });
+    let _ = telling.recv_timeout(LAST_WORDS);
+}
+
+/// Runs `work` with a log, which is written to its end in what `work` leaves of the time
+/// to shut down.
+fn logged(log: &Log, work: impl Future<Output = Result<Duration, Failure>>) -> Result<(), Failure> {
+    telemetry::init(log).map_err(Failure::other)?;
+    let left = actix_web::rt::System::new().block_on(work);
+    let limit = left.as_ref().map_or(LAST_WORDS, |left| LAST_WORDS.max(*left));
+    let finished = telemetry::finish(limit).map_err(Failure::other);
+    left.and(finished)
 }
 
 /// Why a subcommand ended early.

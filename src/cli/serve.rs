@@ -7,17 +7,17 @@ use crate::{
     app::{self, StartError},
     authn::{Authenticator, GatewayKeys},
     config::{Mistake, Settings},
-    policy::PolicySet,
-    telemetry, tls,
+    policy::LivePolicies,
+    tls,
 };
 
 /// Runs the gateway until it is told to stop.
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
     let settings = settings(file)?;
-    let _logging = telemetry::init(&settings.log);
-    actix_web::rt::System::new().block_on(async {
-        app::start(settings, None).await?.until_signalled().await?;
-        Ok(())
+    let (log, limit) = (settings.log.clone(), settings.server.shutdown_timeout);
+    super::logged(&log, async {
+        let signalled = app::start(settings, None).await?.until_signalled().await?;
+        Ok(limit.saturating_sub(signalled.elapsed()))
     })
 }
 
@@ -37,7 +37,7 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
         files(tls::check(tls).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("policy.directory") {
-        match PolicySet::load(&settings.policy.directory) {
+        match LivePolicies::open(&settings.policy.directory) {
             Ok((_, warnings)) => warnings.iter().for_each(|warning| eprintln!("{warning}")),
             Err(diagnostics) => files(Err(StartError::Policies(diagnostics))),
         }

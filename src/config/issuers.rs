@@ -58,9 +58,10 @@ pub struct Issuer {
     /// Claims that a token must have beside `iss`, `sub`, `aud` and `exp`.
     #[serde(default)]
     pub required_claims: Vec<Claim>,
-    /// How long after `iat` a token is accepted, whatever its `exp` says.
-    #[serde(default, with = "humantime_serde")]
-    pub max_age: Option<Duration>,
+    /// The longest life of a token that is accepted: from `iat` to `exp` or, without
+    /// `iat`, from now to `exp`.
+    #[serde(default = "default_max_age", with = "humantime_serde")]
+    pub max_age: Duration,
     /// Tolerated clock difference.
     #[serde(default = "default_leeway", with = "humantime_serde")]
     pub leeway: Duration,
@@ -128,6 +129,10 @@ fn default_typ() -> Vec<String> {
     vec!["at+jwt".to_owned(), "JWT".to_owned()]
 }
 
+fn default_max_age() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+
 fn default_leeway() -> Duration {
     Duration::from_secs(30)
 }
@@ -182,8 +187,8 @@ impl Issuer {
         if self.leeway > MAX_LEEWAY {
             wrong("leeway", "write 5m or less");
         }
-        if self.max_age.is_some_and(|age| age.is_zero()) {
-            wrong("max_age", "write a duration above zero, such as \"1h\"");
+        if self.max_age.is_zero() {
+            wrong("max_age", "write a duration above zero, such as \"24h\"");
         }
         if self.team_prefix.as_deref() == Some("") {
             wrong("team_prefix", "write the prefix, or leave the setting out");

@@ -255,7 +255,7 @@ impl Dev {
     /// Serves until it is told to stop, then stops everything.
     ///
     /// # Errors
-    /// When signals cannot be received.
+    /// When the gateway's servers end by themselves.
     pub async fn until_signalled(self) -> Result<(), DevError> {
         self.gateway.until_signalled().await?;
         self.issuer.stop().await;

@@ -1,6 +1,6 @@
 //! The authenticated caller.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::successors};
 
 /// How the ARNs of the gateway's teams and their members begin. The service prefix is
 /// the gateway's own, so that no AWS principal can be mistaken for one.
@@ -37,11 +37,41 @@ impl Principal {
     pub fn arn(&self, team: &str) -> String {
         format!("{TEAM_ARN}{team}/{}", self.subject)
     }
+
+    /// Who acts in the subject's stead, if another does (RFC 8693, section 4.1).
+    pub fn actor(&self) -> Option<&str> {
+        self.actors().next()
+    }
+
+    /// The actor, and before whom others acted: the last first. Only the first may count
+    /// in a decision; the others tell how it came to this.
+    pub fn actors(&self) -> impl Iterator<Item = &str> {
+        successors(self.claims.get("act"), |act| act.get("act"))
+            .map_while(|act| act.get("sub")?.as_str())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn actors_are_told_from_the_last_to_the_first() {
+        let acted =
+            serde_json::json!({"act": {"sub": "c", "act": {"sub": "b", "act": {"sub": "a"}}}});
+        let serde_json::Value::Object(claims) = acted else { return };
+        let mut principal = Principal {
+            issuer: "corporate".to_owned(),
+            subject: "encoder".to_owned(),
+            teams: vec!["media".to_owned()],
+            tags: BTreeMap::new(),
+            claims,
+        };
+        assert_eq!(principal.actor(), Some("c"));
+        assert_eq!(principal.actors().collect::<Vec<_>>(), ["c", "b", "a"]);
+        principal.claims.clear();
+        assert_eq!(principal.actor(), None);
+    }
 
     #[test]
     fn the_arn_names_team_and_subject() {

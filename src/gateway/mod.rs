@@ -25,6 +25,7 @@ use crate::{
     glacier::Upstream,
     metrics::Metrics,
     policy::LivePolicies,
+    reload::Followed,
 };
 
 /// What serves a request; one for the process.
@@ -41,6 +42,8 @@ pub struct Gateway {
     uploads: UploadLookup,
     /// Counts what it does.
     pub metrics: Arc<Metrics>,
+    /// How well the files that settings name are followed.
+    pub followed: Arc<Followed>,
     /// The settings it was built from.
     pub settings: Settings,
     /// Set when shutdown begins.
@@ -63,6 +66,7 @@ impl Gateway {
             upstream,
             uploads: UploadLookup::default(),
             metrics: Arc::default(),
+            followed: Arc::default(),
             settings,
             draining: AtomicBool::new(false),
         }

@@ -8,7 +8,7 @@ use actix_web::{
     web::{self, Data},
 };
 
-use crate::{gateway::Gateway, metrics::CONTENT_TYPE};
+use crate::{gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
 /// Adds the probes and `/metrics`.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -27,13 +27,32 @@ async fn livez() -> HttpResponse {
 async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
     let mut troubles = String::new();
     let policies = gateway.policies.status();
+    if let Some(error) = &policies.unread {
+        let since = policies.loaded_at;
+        troubles += &format!("policies: {error}; those of {since} serve\n");
+    }
+    if policies.allows_nothing {
+        troubles += "policies: they allow nothing, so that every request is denied\n";
+    }
     if let Some(error) = policies.errors.first() {
         let since = policies.loaded_at;
         troubles +=
             &format!("policies: the new ones are refused ({error}); those of {since} serve\n");
     }
+    for (setting, trouble) in gateway.followed.all() {
+        if let Some(error) = trouble {
+            troubles += &format!("{setting}: {error}; what was read before stays in force\n");
+        }
+    }
     for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
         troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
+    }
+    let log = telemetry::status();
+    if let Some(trouble) = &log.trouble {
+        troubles += &format!("log: {trouble}; {} lines wait\n", log.waiting);
+    }
+    if log.lost > 0 {
+        troubles += &format!("log: {} lines are lost since the start\n", log.lost);
     }
     probe(gateway.readiness(), &troubles)
 }
@@ -48,6 +67,8 @@ async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
 #[get("/metrics")]
 async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
     gateway.metrics.policies(&gateway.policies.status());
+    gateway.metrics.log(&telemetry::status());
+    gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))

@@ -21,7 +21,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::UploadId,
+    domain::{Principal, UploadId},
     gateway::{Gateway, Record, Recorder},
     metrics::Route,
 };
@@ -165,6 +165,7 @@ impl Drop for Observed {
             issuer = caller.map(|caller| caller.issuer.as_str()),
             subject = caller.map(|caller| caller.subject.as_str()),
             teams = caller.map(|caller| caller.teams.join(",")),
+            actors = caller.and_then(actors),
             access_key_id = record.access_key_id,
             action = record.action,
             resource = record.resource.as_deref(),
@@ -197,6 +198,12 @@ impl Drop for Observed {
 fn known(method: &str) -> &'static str {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     METHODS.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// Who acts for the caller, the last of them first.
+fn actors(caller: &Principal) -> Option<String> {
+    let actors: Vec<&str> = caller.actors().collect();
+    (!actors.is_empty()).then(|| actors.join(","))
 }
 
 fn milliseconds(duration: Duration) -> f64 {

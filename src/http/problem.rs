@@ -247,7 +247,7 @@ impl ResponseError for Problem {
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         let code = match error {
-            TokenError::Expired | TokenError::TooOld => Code::TokenExpired,
+            TokenError::Expired => Code::TokenExpired,
             TokenError::Revoked => Code::TokenRevoked,
             TokenError::Bound => Code::TokenBound,
             TokenError::NotYetValid => Code::TokenNotYetValid,

@@ -5,6 +5,8 @@ use std::{fs, io, net::SocketAddr, path::PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use crate::signals::Signals;
+
 use super::{AbortCompleted, Account, Config, Fault, Rules, SeedVault, Simulator};
 
 /// Run the Glacier simulator alone, until interrupted.
@@ -56,6 +58,8 @@ impl SimulatorArgs {
     /// # Errors
     /// A port that is taken, a seed file that cannot be read or is refused.
     pub async fn run(self) -> io::Result<()> {
+        // Whoever knows that the simulator listens may stop it.
+        let mut signals = Signals::new()?;
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let running = Simulator::start(Config {
             bind: loopback(self.port),
@@ -89,24 +93,10 @@ impl SimulatorArgs {
                 "credentials": credentials.collect::<serde_json::Value>(),
             })
         );
-        interrupted().await?;
+        signals.next().await;
         running.stop().await;
         Ok(())
     }
-}
-
-async fn interrupted() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => result,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 fn parse_account(text: &str) -> Result<Account, String> {

@@ -66,6 +66,7 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
 
         let url = format!("{}{path}", gateway.rest);
         let anonymous = client().request(method.clone(), url).send().await.unwrap();
+        assert_eq!(anonymous.headers()["cache-control"], "no-store", "{id}");
         let (status, body) = problem(anonymous).await;
         assert_eq!((status, &body["code"]), (401, &json!("token-missing")), "{id}");
 
@@ -77,6 +78,7 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
             }
             let reply = request.bearer_auth(gateway.key.token(team)).send().await.unwrap();
             assert_eq!(reply.status().as_u16(), *expected, "{id} {team}");
+            assert_eq!(reply.headers()["cache-control"], "no-store", "{id} {team}");
             if *expected == 403 {
                 let (_, body) = problem(reply).await;
                 assert_eq!(body["code"], "not-authorized", "{id} {team}");
@@ -108,6 +110,29 @@ async fn nothing_else_answers_without_a_token() {
         let status = client().get(url).send().await.unwrap().status().as_u16();
         assert!(matches!(status, 401 | 404), "{path}: {status}");
     }
+}
+
+#[tokio::test]
+async fn no_reply_of_the_api_may_be_stored_whatever_was_asked() {
+    let gateway = Gateway::start();
+    for (method, path, status) in [
+        (Method::GET, "/v1/access", 200),
+        (Method::GET, "/v1/access?x=1", 400),
+        (Method::GET, "/v1/nonsense", 404),
+        (Method::GET, "/v1/accounts/999999999999/vaults", 404),
+        (Method::GET, "/v1/accounts/-/vaults/own-none", 404),
+        (Method::PUT, "/v1/accounts/-/vaults", 405),
+    ] {
+        let reply = gateway.call("owner", method, path).await;
+        assert_eq!(reply.status(), status, "{path}");
+        assert_eq!(reply.headers()["cache-control"], "no-store", "{path}");
+    }
+    // What is the same for everybody may.
+    let document = client().get(format!("{}/openapi.json", gateway.rest)).send().await.unwrap();
+    assert_ne!(
+        document.headers().get("cache-control").map(|v| v.as_bytes()),
+        Some(&b"no-store"[..])
+    );
 }
 
 #[tokio::test]

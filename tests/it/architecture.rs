@@ -9,22 +9,23 @@ use std::{
 /// The rooms from the ground up: each with the rooms that it may import, all of which
 /// stand before it, so that there are no circles. A file belongs to the room with the
 /// longest path that it begins with.
-const ROOMS: [(&str, &[&str]); 28] = [
+const ROOMS: [(&str, &[&str]); 29] = [
     ("domain", &[]),
     ("spelling", &[]),
-    ("reload", &[]),
+    ("files", &[]),
+    ("reload", &["files"]),
     ("config", &["domain", "spelling"]),
     ("policy/language", &["domain", "spelling"]),
     ("policy/engine", &["domain", "policy/language"]),
     ("policy/review", &["domain", "policy/engine", "policy/language", "spelling"]),
-    ("policy/folder", &["domain", "policy/engine", "policy/language", "policy/review"]),
+    ("policy/folder", &["domain", "files", "policy/engine", "policy/language", "policy/review"]),
     ("policy", &["policy/engine", "policy/folder", "policy/language", "policy/review"]),
     ("telemetry", &["config"]),
     ("metrics", &["policy"]),
-    ("authn", &["config", "domain", "reload"]),
+    ("authn", &["config", "domain", "files", "reload"]),
     ("glacier", &["config", "domain", "policy"]),
-    ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy"]),
-    ("tls", &["authn", "config", "reload"]),
+    ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
+    ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
     ("http/problem", &["authn", "domain", "gateway", "glacier", "policy"]),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
@@ -35,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 28] = [
         &["authn", "domain", "gateway", "http/observe", "http/peer", "http/problem", "policy"],
     ),
     ("http/methods", &["http/problem"]),
-    ("http/management", &["gateway", "metrics"]),
+    ("http/management", &["gateway", "metrics", "telemetry"]),
     (
         "http/rest",
         &[

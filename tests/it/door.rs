@@ -405,6 +405,45 @@ async fn the_version_of_the_api_is_required() {
 }
 
 #[tokio::test]
+async fn two_authorization_headers_prove_nobody_at_either_door() {
+    let (gateway, key) = gateway();
+    let signed = Request::new(&gateway, "GET", "/glacier/-/vaults").signed(&key);
+    let signature = signed.headers.iter().find(|(name, _)| name == "authorization").unwrap();
+    let bearer = format!("Bearer {}", gateway.key.token("owner"));
+    let (signature, bearer) = (signature.1.as_str(), bearer.as_str());
+    let nonsense = "Bearer x.y.z";
+    // Whichever of them were taken, one of them is good.
+    for [first, second] in [
+        [bearer, bearer],
+        [bearer, nonsense],
+        [nonsense, bearer],
+        [bearer, signature],
+        [signature, bearer],
+        [signature, signature],
+        [bearer, "Basic dXNlcjpwYXNzd29yZA=="],
+        ["Basic dXNlcjpwYXNzd29yZA==", bearer],
+        ["", bearer],
+    ] {
+        let url = format!("{}/v1/accounts/-/vaults", gateway.rest);
+        let rest = client().get(url).header("authorization", first);
+        let rest = rest.header("authorization", second).send().await.unwrap();
+        let (status, body) = crate::support::problem(rest).await;
+        assert_eq!((status, &body["code"]), (401, &json!("token-invalid")), "{first}, {second}");
+
+        let mut request = signed.clone();
+        request.headers.retain(|(name, _)| name != "authorization");
+        let request = request.with("authorization", first).with("authorization", second);
+        let refused = request.send(&gateway).await;
+        let expected = match first.starts_with("Bearer") {
+            true => "UnrecognizedClientException",
+            false => "IncompleteSignature",
+        };
+        assert_eq!(code(&refused), (400, expected), "{first}, {second}");
+    }
+    assert!(gateway.simulator.requests().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_bearer_token_opens_the_door_too() {
     let (gateway, _) = gateway();
     let upload = &gateway.simulator.seed("own-a", &["x"]).await[0];

@@ -164,14 +164,14 @@ async fn without_master_keys_nobody_signs_in_and_no_key_can_be_made() {
 #[test]
 fn unusable_key_files_and_settings_are_bad_configuration() {
     let gateway = Gateway::with_master_keys(&[1], "");
-    let check = |keys: &str| {
+    let run = |command: &str, keys: &str| {
         let config = gateway.directory.path().join("gateway.toml");
         let good = std::fs::read_to_string(&config).unwrap();
         let broken = gateway.directory.path().join("broken.toml");
         let (head, _) = good.split_once("[keys]").unwrap();
         std::fs::write(&broken, format!("{head}\n[keys]\n{keys}")).unwrap();
         let config = broken.to_str().unwrap().to_owned();
-        gateway.command(&["check-config", "--config", &config], false)
+        gateway.command(&[command, "--config", &config], false)
     };
     let path = |name: &str| gateway.directory.path().join(name).display().to_string();
     std::fs::write(path("short"), "too short\n").unwrap();
@@ -181,14 +181,21 @@ fn unusable_key_files_and_settings_are_bad_configuration() {
         (format!("master_key_files = {{1 = {:?}}}", path("short")), "at least 32 bytes"),
         ("master_key_files = {one = \"x\"}".to_owned(), "0 to 255"),
         ("master_key_files = {256 = \"x\"}".to_owned(), "0 to 255"),
+        (
+            format!("master_key_files = {{1 = {0:?}, 01 = {0:?}}}", path("master-key-1")),
+            "without leading zeros",
+        ),
         (format!("revocation_file = {:?}", path("bad.json")), "bad.json"),
         (format!("revocation_file = {:?}", path("missing")), "No such file"),
         ("clock_skew = \"16m\"".to_owned(), "keys.clock_skew"),
     ] {
-        let output = check(&keys);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(64), "{keys}: {said}");
-        assert!(said.contains(word), "{keys}: {said}");
+        // `serve` would not end if it were not refused, so it comes second.
+        for command in ["check-config", "serve"] {
+            let output = run(command, &keys);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(said.contains(word), "{command} {keys}: {said}");
+            assert_eq!(output.status.code(), Some(64), "{command} {keys}: {said}");
+        }
     }
-    assert!(check("clock_skew = \"15m\"").status.success());
+    assert!(run("check-config", "clock_skew = \"15m\"").status.success());
 }

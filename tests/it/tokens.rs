@@ -161,6 +161,56 @@ async fn a_caller_in_several_teams_has_the_leave_of_all_of_them() {
 }
 
 #[tokio::test]
+async fn a_token_that_would_live_too_long_is_refused_with_the_setting_that_says_so() {
+    let gateway = Gateway::start();
+    let day = 24 * 3600;
+    for claims in [
+        changed(|c| c["exp"] = json!(now() + day + 60)),
+        changed(|c| c["iat"] = json!(now() - day)),
+        changed(|c| {
+            c["exp"] = json!(now() + day + 60);
+            c.as_object_mut().unwrap().remove("iat");
+        }),
+    ] {
+        let token = gateway.key.sign(&claims);
+        let (status, body) = problem(gateway.call_with(&token, Method::GET, VAULTS).await).await;
+        assert_eq!((status, &body["code"]), (401, &json!("token-invalid")), "{claims}");
+        assert!(body["detail"].as_str().unwrap().contains("max_age"), "{body}");
+    }
+    let gateway = gateway.with_environment(&[("GATEWAY__ISSUERS__TEST__MAX_AGE", "36h")]);
+    let token = gateway.key.sign(&changed(|c| c["exp"] = json!(now() + day + 60)));
+    assert_eq!(gateway.call_with(&token, Method::GET, VAULTS).await.status(), 200);
+}
+
+#[tokio::test]
+async fn policies_know_who_acts_for_the_caller() {
+    let gateway = Gateway::start();
+    let policy = json!({ "Version": "2012-10-17", "Statement": {
+        "Effect": "Deny",
+        "Action": "glacier:*",
+        "Resource": "*",
+        "Condition": { "StringLike": { "gateway:Actor": "robot-*" } },
+    }});
+    let folder = gateway.directory.path().join("policies/teams/owner");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("robots.json"), policy.to_string()).unwrap();
+    let gateway = gateway.restarted();
+    for (act, status) in [
+        (json!({"sub": "robot-7"}), 403),
+        (json!({"sub": "robot-7", "act": {"sub": "console"}}), 403),
+        (json!({"sub": "console"}), 200),
+        // It acts no longer.
+        (json!({"sub": "console", "act": {"sub": "robot-7"}}), 200),
+        (json!("robot-7"), 401),
+        (json!({"client_id": "robot-7"}), 401),
+    ] {
+        let token = gateway.key.sign(&changed(|c| c["act"] = act.clone()));
+        let reply = gateway.call_with(&token, Method::GET, VAULTS).await;
+        assert_eq!(reply.status(), status, "{act}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_key_in_the_file_is_found_without_a_restart() {
     let gateway = Gateway::start();
     let next = Key::es256("next");

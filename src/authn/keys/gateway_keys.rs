@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +21,8 @@ use super::{
 use crate::{
     config,
     domain::{GATEWAY_KEYS, Principal, Region},
-    reload::{Reloaded, Unreadable},
+    files::{self, Reader},
+    reload::{Followed, Reloaded, Unreadable},
 };
 
 /// The shortest master key, in bytes.
@@ -96,7 +96,9 @@ impl GatewayKeys {
         let mut master_keys = BTreeMap::new();
         for (number, path) in &settings.master_key_files {
             let unusable = |problem| UnusableKeys { path: path.clone(), problem };
-            let file = fs::read(path).map_err(|error| unusable(error.to_string()))?;
+            let file = path.clone();
+            let file = Reader::default().read_now(move |_| files::read(&file, files::MAX_SIZE));
+            let file = file.flatten().map_err(|error| unusable(error.to_string()))?;
             let key = master_key(&Zeroizing::new(file)).map_err(unusable)?;
             master_keys.insert(number.0, key);
         }
@@ -185,9 +187,9 @@ impl GatewayKeys {
     }
 
     /// Follows the revocation file until dropped.
-    pub async fn keep_revocations_fresh(&self) {
+    pub async fn keep_revocations_fresh(&self, followed: &Followed) {
         if let Some(revocations) = &self.revocations {
-            revocations.keep_fresh().await;
+            revocations.keep_fresh(followed).await;
         }
     }
 }

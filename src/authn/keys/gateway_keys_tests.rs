@@ -126,7 +126,7 @@ fn a_revoked_key_is_refused_but_told_so_only_with_its_secret() {
     let mut keys = keys(&[1]);
     let key = keys.create("media", None, DAY).unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), json!({ "ids": [key.0] }).to_string()).unwrap();
+    std::fs::write(file.path(), json!({ "ids": [key.0] }).to_string()).unwrap();
     keys.revocations = Some(revocations(file.path()).unwrap());
     assert_eq!(verify_now(&keys, &key).unwrap_err(), KeyError::Revoked);
     let guessed = (key.0, "guess".to_owned().into());

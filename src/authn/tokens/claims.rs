@@ -1,6 +1,6 @@
 //! From a token's claims to the principal they stand for.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter::successors};
 
 use serde_json::{Map, Value};
 
@@ -15,7 +15,7 @@ const MAX_NAME: usize = 256;
 /// The principal that `claims` of the issuer known as `issuer` stand for.
 ///
 /// # Errors
-/// [`TokenError::Claims`] and [`TokenError::NoTeam`].
+/// [`TokenError::Claims`], [`TokenError::Actor`] and [`TokenError::NoTeam`].
 pub(super) fn principal(
     issuer: &str,
     settings: &config::Issuer,
@@ -25,6 +25,7 @@ pub(super) fn principal(
         Some(Value::String(subject)) if is_name(subject) => subject.clone(),
         _ => return Err(TokenError::Claims),
     };
+    check_actors(&claims)?;
     let mut teams = claimed_teams(settings, &claims);
     teams.extend(team_table::teams(&settings.subject_teams, &subject));
     teams.sort();
@@ -34,6 +35,14 @@ pub(super) fn principal(
     }
     let tags = tags(&settings.tags, &claims)?;
     Ok(Principal { issuer: issuer.to_owned(), subject, teams, tags, claims })
+}
+
+/// Checks that every `act` names who acts (RFC 8693, section 4.1). What cannot be read
+/// would pass for the subject's own doing.
+fn check_actors(claims: &Map<String, Value>) -> Result<(), TokenError> {
+    let mut actors = successors(claims.get("act"), |act| act.get("act"));
+    let named = |act: &Value| act.get("sub").and_then(Value::as_str).is_some_and(is_name);
+    if actors.all(named) { Ok(()) } else { Err(TokenError::Actor) }
 }
 
 /// The teams of the team claim. Values that cannot name a team are passed over: among a
@@ -161,6 +170,26 @@ mod tests {
         }
         let claims = json!({"sub": "4711", "email": "a@example.com", "team": "media"});
         assert_eq!(map("subject_claim = \"email\"", claims).unwrap().subject, "a@example.com");
+    }
+
+    #[test]
+    fn whoever_acts_for_the_subject_is_named() {
+        let of = |act| map("", json!({"sub": "a", "team": "t", "act": act}));
+        assert_eq!(of(json!({"sub": "b", "iss": "x"})).unwrap().actor(), Some("b"));
+        assert!(of(json!({"sub": "c", "act": {"sub": "b"}})).is_ok());
+        for act in [
+            json!(null),
+            json!("b"),
+            json!({}),
+            json!([{"sub": "b"}]),
+            json!({"sub": ""}),
+            json!({"sub": "b\n"}),
+            json!({"client_id": "b"}),
+            json!({"sub": "c", "act": {"sub": 7}}),
+            json!({"sub": "c", "act": null}),
+        ] {
+            assert_eq!(of(act.clone()), Err(TokenError::Actor), "{act}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One configured issuer: finds the key of a token and lets it verify.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     claims, confirmation,
@@ -28,8 +28,8 @@ pub(super) struct Proof {
     pub(super) bound_to: Option<Thumbprint>,
     /// The key that verified the token.
     pub(super) key: Arc<Key>,
-    /// When the token ends, in seconds since 1970.
-    pub(super) expires: u64,
+    /// When the token counts, in seconds since 1970.
+    pub(super) times: Range<f64>,
 }
 
 impl Proof {
@@ -79,7 +79,7 @@ impl TrustedIssuer {
         let bound_to = confirmation::bound_to(&verified.claims)?;
         let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
         tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");
-        Ok(Proof { principal: Arc::new(principal), bound_to, key, expires: verified.expires })
+        Ok(Proof { principal: Arc::new(principal), bound_to, key, times: verified.times })
     }
 
     fn verify_with_known_keys(

@@ -2,7 +2,7 @@
 //! issuer's discovery document names (OpenID Connect Discovery 1.0, section 4).
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,10 @@ use reqwest::{
 };
 use url::Url;
 
-use crate::config::{self, https_or_loopback};
+use crate::{
+    config::{self, https_or_loopback},
+    files::{self, Reader},
+};
 
 /// How long an issuer may take for one answer, to its last byte.
 pub(super) const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,6 +29,7 @@ const DISCOVERY_LIFETIME: Duration = Duration::from_secs(3600);
 /// The place of one issuer's JWK Set.
 pub(super) struct JwksSource {
     settings: config::Issuer,
+    reader: Reader,
     discovered: Option<(Url, Instant)>,
     etag: Option<HeaderValue>,
 }
@@ -68,13 +72,13 @@ fn causes(error: &reqwest::Error) -> String {
 
 impl JwksSource {
     pub(super) fn new(settings: &config::Issuer) -> Self {
-        Self { settings: settings.clone(), discovered: None, etag: None }
+        Self { settings: settings.clone(), reader: Reader::default(), discovered: None, etag: None }
     }
 
     /// Reads the set, unless the server says that it is the same as before.
     pub(super) async fn read(&mut self) -> Result<Reading, ReadError> {
         if let Some(path) = &self.settings.jwks_file {
-            return Ok(Reading { document: Some(read_file(path).await?), max_age: None });
+            return Ok(Reading { document: Some(self.read_file(path).await?), max_age: None });
         }
         let reading = self.fetch_set().await;
         if reading.is_err() {
@@ -152,7 +156,7 @@ impl JwksSource {
         if let Some(path) = &self.settings.bearer_token_file
             && self.is_own(url)
         {
-            let token = read_file(path).await?;
+            let token = self.read_file(path).await?;
             request = request.bearer_auth(String::from_utf8_lossy(&token).trim());
         }
         let response = request.send().await.map_err(failed)?;
@@ -183,7 +187,7 @@ impl JwksSource {
             .redirect(Policy::none())
             .user_agent(concat!("glacier-gateway/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.settings.ca_file {
-            let pem = read_file(path).await?;
+            let pem = self.read_file(path).await?;
             client = client.tls_certs_only(Certificate::from_pem_bundle(&pem).map_err(failed)?);
         }
         client = match url.scheme() {
@@ -193,10 +197,12 @@ impl JwksSource {
         };
         client.build().map_err(failed)
     }
-}
 
-async fn read_file(path: &PathBuf) -> Result<Vec<u8>, ReadError> {
-    tokio::fs::read(path).await.map_err(|error| ReadError::File { path: path.clone(), error })
+    async fn read_file(&self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        let file = path.to_owned();
+        let reading = self.reader.read(move |_| files::read(&file, MAX_SIZE as u64)).await;
+        reading.flatten().map_err(|error| ReadError::File { path: path.to_owned(), error })
+    }
 }
 
 async fn body(mut response: Response, url: &Url) -> Result<Vec<u8>, ReadError> {

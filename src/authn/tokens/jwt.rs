@@ -1,7 +1,10 @@
 //! JWT verification (RFC 7519) with the advice of RFC 8725: the algorithm comes
 //! from the key, required claims are required, keys in a header are refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    ops::Range,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, Validation, decode, errors::ErrorKind};
@@ -51,9 +54,11 @@ pub enum TokenError {
     /// `exp` has passed.
     #[error("The token has expired; get a new one from its issuer.")]
     Expired,
-    /// `iat` is too long ago.
-    #[error("The token is older than this gateway accepts; get a new one from its issuer.")]
-    TooOld,
+    /// From `iat`, or from now, to `exp` it is longer than `max_age`.
+    #[error(
+        "The token is valid for longer than this gateway accepts. Ask its issuer for tokens of a shorter life, or the gateway's operators to raise max_age in the settings of its issuer."
+    )]
+    TooLongLived,
     /// `nbf` or `iat` is yet to come.
     #[error("The token is not valid yet; check the issuer's clock.")]
     NotYetValid,
@@ -65,6 +70,11 @@ pub enum TokenError {
         "The token lacks one of the claims iss, sub, aud, exp and those that its type or this gateway requires, or one has the wrong form."
     )]
     Claims,
+    /// `act` does not name who acts for the subject.
+    #[error(
+        "The token's claim act does not name an actor; it, and every act in it, must be an object with a sub."
+    )]
+    Actor,
     /// The team claim is missing, or none of its values can name a team.
     #[error(
         "The token names no team; ask its issuer to add the team claim that the gateway is configured for. A team's name has 1 to 128 characters of A-Z, a-z, 0-9 and _+=,.@:-."
@@ -97,8 +107,8 @@ pub(super) struct Token<'a> {
 /// What a verified token says.
 pub(super) struct Verified {
     pub(super) claims: Map<String, Value>,
-    /// When it ends, in seconds since 1970.
-    pub(super) expires: u64,
+    /// When it counts, in seconds since 1970.
+    pub(super) times: Range<f64>,
 }
 
 impl<'a> Token<'a> {
@@ -164,12 +174,13 @@ impl<'a> Token<'a> {
         // Verifies the very text that the claims were read from.
         decode::<IgnoredAny>(self.text, &key.decoding, &validation)
             .map_err(|error| token_error(error.kind()))?;
-        let expires = self.check_claims(settings, now())?;
-        Ok(Verified { claims: self.claims.clone(), expires })
+        let times = self.check_claims(settings, now())?;
+        Ok(Verified { claims: self.claims.clone(), times })
     }
 
-    /// What the library leaves unchecked. The time at which the token ends.
-    fn check_claims(&self, settings: &config::Issuer, now: f64) -> Result<u64, TokenError> {
+    /// What the library leaves unchecked. The times between which the token counts by
+    /// all of its claims, without any leeway.
+    fn check_claims(&self, settings: &config::Issuer, now: f64) -> Result<Range<f64>, TokenError> {
         let claims = &self.claims;
         if settings.required_claims.iter().any(|claim| claim.of(claims).is_none()) {
             return Err(TokenError::Claims);
@@ -180,27 +191,25 @@ impl<'a> Token<'a> {
         if !texts.iter().all(|name| claims.get(*name).is_some_and(Value::is_string)) {
             return Err(TokenError::Claims);
         }
-        let issued = match claims.get("iat") {
-            Some(at) => Some(at.as_f64().ok_or(TokenError::Claims)?),
-            None if settings.max_age.is_some() || !texts.is_empty() => {
-                return Err(TokenError::Claims);
-            }
-            None => None,
+        let number = |name: &str| match claims.get(name) {
+            None => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or(TokenError::Claims),
         };
-        let leeway = settings.leeway.as_secs_f64();
-        if issued.is_some_and(|at| at > now + leeway) {
+        let (issued, begins) = (number("iat")?, number("nbf")?);
+        let expires = number("exp")?.ok_or(TokenError::Claims)?;
+        if issued.is_none() && !texts.is_empty() {
+            return Err(TokenError::Claims);
+        }
+        let latest = now + settings.leeway.as_secs_f64();
+        let longest = settings.max_age.as_secs_f64();
+        if expires - issued.unwrap_or(latest) > longest {
+            return Err(TokenError::TooLongLived);
+        }
+        if issued.is_some_and(|at| at > latest) {
             return Err(TokenError::NotYetValid);
         }
-        let mut end = claims.get("exp").and_then(Value::as_f64).ok_or(TokenError::Claims)?;
-        if let (Some(issued), Some(max_age)) = (issued, settings.max_age) {
-            let oldest = issued + max_age.as_secs_f64();
-            if oldest + leeway < now {
-                return Err(TokenError::TooOld);
-            }
-            end = end.min(oldest);
-        }
-        // Saturates, and is zero for nonsense.
-        Ok(end as u64)
+        let begins = [issued, begins].into_iter().flatten().fold(expires - longest, f64::max);
+        Ok(begins..expires)
     }
 }
 

@@ -21,15 +21,15 @@ fn header(header: &str, more: &str) -> Result<(), TokenError> {
     Token::read(&unsigned(header, &claims()))?.check_header(&settings(more))
 }
 
-/// When the token of these claims, well signed, ends.
-fn verified(claims: &Value) -> Result<u64, TokenError> {
+/// When the token of these claims, well signed, counts.
+fn verified(claims: &Value) -> Result<Range<f64>, TokenError> {
     let signer = Signer::es256("a");
     let token = signer.token(claims);
-    Token::read(&token)?.verify(&signer.public(), &settings("")).map(|verified| verified.expires)
+    Token::read(&token)?.verify(&signer.public(), &settings("")).map(|verified| verified.times)
 }
 
-/// When the token of these claims ends, seen at the second 10,000.
-fn end(header: &str, claims: Value, more: &str) -> Result<u64, TokenError> {
+/// When the token of these claims counts, seen at the second 10,000.
+fn times(header: &str, claims: Value, more: &str) -> Result<Range<f64>, TokenError> {
     Token::read(&unsigned(header, &claims))?.check_claims(&settings(more), 10_000.0)
 }
 
@@ -168,7 +168,7 @@ fn a_well_signed_token_is_verified_until_it_expires() {
         let claims = claims();
         let text = signer.token(&claims);
         let verified = Token::read(&text).unwrap().verify(&signer.public(), &accepted).unwrap();
-        assert_eq!(Some(verified.expires), claims["exp"].as_u64());
+        assert_eq!(Some(verified.times.end), claims["exp"].as_f64());
         assert_eq!(Value::Object(verified.claims), claims);
     }
 }
@@ -261,21 +261,37 @@ fn a_token_counts_between_its_times_give_or_take_the_leeway() {
 }
 
 #[test]
-fn age_is_counted_from_the_issue() {
-    let (jwt, leeway) = (r#"{"alg":"ES256"}"#, "leeway = \"30s\"");
-    let aged = "leeway = \"30s\"\nmax_age = \"5m\"";
-    assert_eq!(end(jwt, json!({"exp": 10_600}), leeway), Ok(10_600));
-    assert_eq!(end(jwt, json!({"exp": 10_600, "iat": 10_030}), leeway), Ok(10_600));
-    let early = end(jwt, json!({"exp": 10_600, "iat": 10_031}), leeway);
-    assert_eq!(early, Err(TokenError::NotYetValid));
-    // Whichever comes first.
-    assert_eq!(end(jwt, json!({"exp": 10_600, "iat": 9_900}), aged), Ok(10_200));
-    assert_eq!(end(jwt, json!({"exp": 10_100, "iat": 9_900}), aged), Ok(10_100));
-    assert_eq!(end(jwt, json!({"exp": 10_600, "iat": 9_670}), aged), Ok(9_970));
-    let old = end(jwt, json!({"exp": 10_600, "iat": 9_669}), aged);
-    assert_eq!(old, Err(TokenError::TooOld));
-    assert_eq!(end(jwt, json!({"exp": 10_600}), aged), Err(TokenError::Claims));
-    assert_eq!(end(jwt, json!({"exp": -1}), leeway), Ok(0));
+fn a_token_has_a_life_that_it_may_have() {
+    let of = |claims, more: &str| times(r#"{"alg":"ES256"}"#, claims, more);
+    let brief = "leeway = \"30s\"\nmax_age = \"10m\"";
+    for (claims, counts) in [
+        (json!({"exp": 10_300, "iat": 9_700}), 9_700.0..10_300.0),
+        (json!({"exp": 10_300, "iat": 9_800, "nbf": 9_900}), 9_900.0..10_300.0),
+        (json!({"exp": 10_300, "iat": 9_800, "nbf": 9_000}), 9_800.0..10_300.0),
+        // Its issuer's clock is ahead.
+        (json!({"exp": 10_630, "iat": 10_030}), 10_030.0..10_630.0),
+        // Without its issue, it was issued as late as it may have been.
+        (json!({"exp": 10_300}), 9_700.0..10_300.0),
+        (json!({"exp": 10_630}), 10_030.0..10_630.0),
+    ] {
+        assert_eq!(of(claims.clone(), brief), Ok(counts), "{claims}");
+    }
+    for (claims, error) in [
+        (json!({"exp": 10_301, "iat": 9_700}), TokenError::TooLongLived),
+        (json!({"exp": 10_631}), TokenError::TooLongLived),
+        (json!({"exp": 1e300}), TokenError::TooLongLived),
+        (json!({"exp": 1e300, "iat": 9_700}), TokenError::TooLongLived),
+        (json!({"exp": 10_600, "iat": 10_031}), TokenError::NotYetValid),
+    ] {
+        assert_eq!(of(claims.clone(), brief), Err(error), "{claims}");
+    }
+    // A day, unless it is set.
+    let day = 24 * 3600;
+    assert!(of(json!({"exp": 10_000 + day, "iat": 10_000}), "").is_ok());
+    for claims in [json!({"exp": 10_001 + day, "iat": 10_000}), json!({"exp": 10_031 + day})] {
+        assert_eq!(of(claims, ""), Err(TokenError::TooLongLived));
+    }
+    assert!(TokenError::TooLongLived.to_string().contains("max_age"));
 }
 
 #[test]
@@ -283,13 +299,13 @@ fn an_access_token_has_what_rfc_9068_asks_for() {
     let whole = json!({"exp": 10_600, "iat": 9_900, "client_id": "a", "jti": "1"});
     for typ in ["at+jwt", "AT+JWT", "application/at+jwt"] {
         let header = json!({"alg": "ES256", "typ": typ}).to_string();
-        assert_eq!(end(&header, whole.clone(), ""), Ok(10_600));
+        assert_eq!(times(&header, whole.clone(), ""), Ok(9_900.0..10_600.0));
         for name in ["client_id", "jti", "iat"] {
             let mut claims = whole.clone();
             claims[name] = json!({});
-            assert_eq!(end(&header, claims.clone(), ""), Err(TokenError::Claims), "{claims}");
+            assert_eq!(times(&header, claims.clone(), ""), Err(TokenError::Claims), "{claims}");
             claims.as_object_mut().unwrap().remove(name);
-            assert_eq!(end(&header, claims.clone(), ""), Err(TokenError::Claims), "{claims}");
+            assert_eq!(times(&header, claims.clone(), ""), Err(TokenError::Claims), "{claims}");
         }
     }
 }
@@ -297,8 +313,8 @@ fn an_access_token_has_what_rfc_9068_asks_for() {
 #[test]
 fn an_issuer_may_require_further_claims() {
     let more = "required_claims = [\"jti\", \"/context/zone\"]";
-    let of = |claims| end(r#"{"alg":"ES256"}"#, claims, more);
-    assert_eq!(of(json!({"exp": 10_600, "jti": "1", "context": {"zone": "a"}})), Ok(10_600));
+    let of = |claims| times(r#"{"alg":"ES256"}"#, claims, more);
+    assert!(of(json!({"exp": 10_600, "jti": "1", "context": {"zone": "a"}})).is_ok());
     for claims in [
         json!({"exp": 10_600}),
         json!({"exp": 10_600, "jti": "1", "context": {}}),

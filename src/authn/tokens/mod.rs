@@ -31,6 +31,7 @@ use crate::{
     authn::certificate::Thumbprint,
     config::{self, Settings},
     domain::{CLIENT_CERTIFICATES, Principal},
+    reload::Followed,
 };
 
 /// Verifies bearer tokens of the configured issuers.
@@ -93,8 +94,8 @@ impl TokenVerifier {
     }
 
     /// Follows the revocation file until dropped.
-    pub(super) async fn keep_revocations_fresh(&self) {
-        self.revoked.keep_fresh().await;
+    pub(super) async fn keep_revocations_fresh(&self, followed: &Followed) {
+        self.revoked.keep_fresh(followed).await;
     }
 
     /// Forgets the verified tokens, so that each is checked again.

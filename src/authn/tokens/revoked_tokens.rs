@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::authn::certificate;
 use crate::domain::{CLIENT_CERTIFICATES, Principal};
-use crate::reload::{Reloaded, Unreadable};
+use crate::reload::{Followed, Reloaded, Unreadable};
 
 /// The revocations in force, if there is a file of them.
 pub(super) struct RevokedTokens(Option<Reloaded<List, UnusableRevocations>>);
@@ -57,9 +57,9 @@ impl RevokedTokens {
     }
 
     /// Follows the file until dropped.
-    pub(super) async fn keep_fresh(&self) {
+    pub(super) async fn keep_fresh(&self, followed: &Followed) {
         if let Some(list) = &self.0 {
-            list.keep_fresh().await;
+            list.keep_fresh(followed).await;
         }
     }
 
@@ -218,8 +218,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
+        let followed = Followed::default();
         tokio::select! {
-            () = revoked.keep_fresh() => {}
+            () = revoked.keep_fresh(&followed) => {}
             () = in_time(covered) => {}
         }
         assert!(revoked.cover(&encoder));

@@ -28,12 +28,12 @@ impl TokenCache {
         Self(Cache::builder().max_capacity(size).time_to_idle(IDLE).build())
     }
 
-    /// What a token seen before proves, while the token has not ended and its
-    /// key is still published.
+    /// What a token seen before proves, while the clock stands between the token's times
+    /// and its key is still published. A clock may be set back.
     pub(super) fn get(&self, token: &str) -> Option<Proof> {
         let name = name(token);
         let Entry { issuer, proof } = self.0.get(&name)?;
-        let valid = jwt::now() < proof.expires as f64
+        let valid = proof.times.contains(&jwt::now())
             && issuer.keys.keys().is_some_and(|keys| keys.contains(&proof.key));
         if !valid {
             self.0.invalidate(&name);
@@ -60,10 +60,12 @@ fn name(token: &str) -> [u8; 32] {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::ops::Range;
+
     use super::{
         super::{
             jwks::Key,
-            test_tokens::{Signer, jwk_set, now, settings},
+            test_tokens::{Signer, jwk_set, settings},
         },
         *,
     };
@@ -98,17 +100,21 @@ mod tests {
             Self { cache: TokenCache::new(10), issuer, key, principal }
         }
 
-        fn insert(&self, token: &str, key: &Arc<Key>, expires: u64) {
+        fn insert(&self, token: &str, key: &Arc<Key>, times: Range<f64>) {
             let (principal, key) = (self.principal.clone(), key.clone());
-            let proof = Proof { principal, bound_to: None, key, expires };
+            let proof = Proof { principal, bound_to: None, key, times };
             self.cache.insert(token, self.issuer.clone(), proof);
         }
+    }
+
+    fn around_now() -> Range<f64> {
+        jwt::now() - 600.0..jwt::now() + 600.0
     }
 
     #[tokio::test]
     async fn a_token_is_remembered_by_all_of_its_text() {
         let known = Fixture::start().await;
-        known.insert("h.c.s", &known.key, now() + 600);
+        known.insert("h.c.s", &known.key, around_now());
         assert!(Arc::ptr_eq(&known.cache.get("h.c.s").unwrap().principal, &known.principal));
         for other in ["", "h.c.t", "h.d.s", "i.c.s", "h.c.s ", "h.c", "H.c.s"] {
             assert!(known.cache.get(other).is_none(), "{other}");
@@ -118,11 +124,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_that_has_ended_is_forgotten() {
+    async fn a_token_is_not_known_before_and_after_its_times() {
         let known = Fixture::start().await;
-        for expires in [0, now() - 60, now()] {
-            known.insert("h.c.s", &known.key, expires);
-            assert!(known.cache.get("h.c.s").is_none(), "{expires}");
+        let now = jwt::now();
+        // The first: as if the clock had been set back by two hours since.
+        for times in [now + 7200.0..now + 7800.0, now - 600.0..now - 60.0, 0.0..0.0] {
+            known.insert("h.c.s", &known.key, times.clone());
+            assert!(known.cache.get("h.c.s").is_none(), "{times:?}");
         }
     }
 
@@ -130,7 +138,7 @@ mod tests {
     async fn a_token_goes_with_its_key() {
         let known = Fixture::start().await;
         // Of the same name, and not the one that is published.
-        known.insert("h.c.s", &Signer::es256("a").public(), now() + 600);
+        known.insert("h.c.s", &Signer::es256("a").public(), around_now());
         assert!(known.cache.get("h.c.s").is_none());
     }
 }

@@ -244,6 +244,7 @@ impl Facts for Request<'_> {
                 printed.epoch_time.get_or_init(|| context.now.unix_timestamp().to_string()),
             ),
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
+            "gateway:actor" => principal.actor().and_then(Values::one),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {
                 context.upload.as_ref()?.description.as_deref().and_then(Values::one)

@@ -177,6 +177,12 @@ impl PolicySet {
         }
     }
 
+    /// Whether every request is denied, whatever it is.
+    pub fn allows_nothing(&self) -> bool {
+        let mut granting = self.teams.values().chain([&self.vaults]).flat_map(|layer| &layer.all);
+        granting.all(|stored| stored.statement.effect == Effect::Deny)
+    }
+
     /// Decides whether the caller may perform the operation on the resource.
     ///
     /// # Errors

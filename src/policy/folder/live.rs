@@ -12,8 +12,10 @@ use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use crate::files::{Progress, Reader};
 use crate::policy::engine::set::PolicySet;
-use crate::policy::language::finding::Severity;
+use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::lint_code::LintCode;
 use crate::policy::review::diagnostic::Diagnostic;
 
 /// A policy folder's set, replaced as a whole: a request that has taken the set
@@ -23,8 +25,10 @@ pub struct LivePolicies {
     folder: PathBuf,
     current: ArcSwap<PolicySet>,
     status: ArcSwap<Status>,
-    /// What was last loaded, or tried. One reload at a time.
-    tried: Mutex<Vec<Entry>>,
+    /// What was last loaded, or tried; nothing if not all of it could be read. One
+    /// reload at a time.
+    tried: Mutex<Option<Vec<Entry>>>,
+    reader: Reader,
 }
 
 /// How the last reloads went.
@@ -38,6 +42,10 @@ pub struct Status {
     pub refusals: u64,
     /// What is wrong with the folder now; empty when the set in use is from it.
     pub errors: Vec<Diagnostic>,
+    /// Why the folder cannot be looked at now. Whether it has changed is then unknown.
+    pub unread: Option<String>,
+    /// Whether the set in use allows nothing to anybody.
+    pub allows_nothing: bool,
 }
 
 /// What became of a reload.
@@ -47,6 +55,8 @@ pub enum Reload {
     Replaced,
     /// The new set has errors; the old one stays in use.
     Refused,
+    /// The folder cannot be looked at; the old set stays in use.
+    Unread,
 }
 
 /// A file as far as a change shows: its path, inode, length and time of change.
@@ -58,19 +68,31 @@ impl LivePolicies {
     /// # Errors
     /// As [`PolicySet::load`].
     pub fn open(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let seen = entries(folder);
-        let (set, warnings) = PolicySet::load(folder)?;
+        let reader = Reader::default();
+        let path = folder.to_owned();
+        let reading = reader.read_now(move |progress| {
+            (entries(&path, progress).ok(), PolicySet::load_with(&path, progress))
+        });
+        let (seen, loaded) = reading.map_err(|error| {
+            let finding = Finding::new(LintCode::Unreadable, 0..0, cannot_read(&error));
+            vec![Diagnostic::new(folder, &Arc::from(""), finding)]
+        })?;
+        let (set, mut warnings) = loaded?;
+        warnings.extend(set.allows_nothing().then(|| allows_nothing(folder)));
         let status = Status {
             loaded_at: OffsetDateTime::now_utc(),
             reloads: 0,
             refusals: 0,
             errors: Vec::new(),
+            unread: None,
+            allows_nothing: set.allows_nothing(),
         };
         let live = Self {
             folder: folder.to_owned(),
             current: ArcSwap::from_pointee(set),
             status: ArcSwap::from_pointee(status),
             tried: Mutex::new(seen),
+            reader,
         };
         Ok((live, warnings))
     }
@@ -87,32 +109,67 @@ impl LivePolicies {
 
     /// Reloads if the folder has changed since the last attempt.
     pub fn reload_if_changed(&self) -> Option<Reload> {
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = entries(&self.folder);
-        (*tried != seen).then(|| self.replace(&mut tried, seen))
+        self.look(false, &Progress::default())
     }
 
     /// Reloads, changed or not.
     pub fn reload(&self) -> Reload {
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = entries(&self.folder);
-        self.replace(&mut tried, seen)
+        self.look(true, &Progress::default()).unwrap_or(Reload::Unread)
     }
 
-    fn replace(&self, tried: &mut Vec<Entry>, mut seen: Vec<Entry>) -> Reload {
+    /// Reloads if the folder has changed or if `forced`.
+    fn look(&self, forced: bool, progress: &Progress) -> Option<Reload> {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let reload = entries(&self.folder, progress).and_then(|seen| {
+            let wanted = forced || tried.as_ref() != Some(&seen);
+            wanted.then(|| self.replace(&mut tried, seen, progress)).transpose()
+        });
+        match reload {
+            Ok(reload) => {
+                self.note_unread(None);
+                reload
+            }
+            Err(error) => {
+                self.note_unread(Some(cannot_read(&error)));
+                Some(Reload::Unread)
+            }
+        }
+    }
+
+    /// Says in the status, and once in the log, that the folder cannot be looked at, or
+    /// can be again.
+    fn note_unread(&self, unread: Option<String>) {
+        if self.status.load().unread == unread {
+            return;
+        }
+        match &unread {
+            Some(error) => tracing::error!(error, "policies unread; the old ones stay in use"),
+            None => tracing::info!("the policy folder can be read again"),
+        }
+        self.status.rcu(|status| Status { unread: unread.clone(), ..Status::clone(status) });
+    }
+
+    fn replace(
+        &self,
+        tried: &mut Option<Vec<Entry>>,
+        mut seen: Vec<Entry>,
+        progress: &Progress,
+    ) -> io::Result<Reload> {
         let loaded = loop {
-            let loaded = PolicySet::load(&self.folder);
-            let after = entries(&self.folder);
+            let loaded = PolicySet::load_with(&self.folder, progress);
+            let after = entries(&self.folder, progress)?;
             // Files that changed while they were read may not belong together.
             if after == seen {
                 break loaded;
             }
             seen = after;
         };
-        *tried = seen;
+        *tried = Some(seen);
         let mut status = Status::clone(&self.status.load());
         let reload = match loaded {
-            Ok((set, warnings)) => {
+            Ok((set, mut warnings)) => {
+                status.allows_nothing = set.allows_nothing();
+                warnings.extend(status.allows_nothing.then(|| allows_nothing(&self.folder)));
                 warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
                 self.current.store(Arc::new(set));
                 status.loaded_at = OffsetDateTime::now_utc();
@@ -123,15 +180,24 @@ impl LivePolicies {
             }
             Err(mut diagnostics) => {
                 diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
-                diagnostics.iter().for_each(|error| tracing::error!("{error}"));
-                tracing::error!("new policies refused; the old ones stay in use");
+                // What could not be read may be readable soon, without having changed.
+                if diagnostics.iter().any(|error| error.code == LintCode::Unreadable.as_str()) {
+                    *tried = None;
+                }
+                let text = |errors: &[Diagnostic]| -> Vec<_> {
+                    errors.iter().map(ToString::to_string).collect()
+                };
+                if text(&status.errors) != text(&diagnostics) {
+                    diagnostics.iter().for_each(|error| tracing::error!("{error}"));
+                    tracing::error!("new policies refused; the old ones stay in use");
+                }
                 status.refusals += 1;
                 status.errors = diagnostics;
                 Reload::Refused
             }
         };
         self.status.store(Arc::new(status));
-        reload
+        Ok(reload)
     }
 
     /// Follows the folder for ever: reloads when a look, once every `interval`,
@@ -145,9 +211,10 @@ impl LivePolicies {
     pub fn follow(
         self: Arc<Self>,
         interval: Duration,
-        replaced: impl Fn(),
+        replaced: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<impl Future<Output = ()>> {
         let mut hangup = signal(SignalKind::hangup())?;
+        let replaced = Arc::new(replaced);
         Ok(async move {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -159,39 +226,71 @@ impl LivePolicies {
                 if forced {
                     tracing::info!("reloading the policies on SIGHUP");
                 }
-                let live = Arc::clone(&self);
-                let reload = tokio::task::spawn_blocking(move || {
-                    if forced { Some(live.reload()) } else { live.reload_if_changed() }
+                let (live, replaced) = (Arc::clone(&self), Arc::clone(&replaced));
+                let look = self.reader.read(move |progress| {
+                    if live.look(forced, progress) == Some(Reload::Replaced) {
+                        replaced();
+                    }
                 });
-                match reload.await {
-                    Ok(Some(Reload::Replaced)) => replaced(),
-                    Ok(_) => {}
-                    Err(error) => tracing::error!(%error, "reloading the policies failed"),
+                if let Err(error) = look.await {
+                    self.note_unread(Some(cannot_read(&error)));
                 }
             }
         })
     }
 }
 
-/// Everything in a folder, through symlinks, in a stable order. What cannot be
-/// read is left out here; loading reports it.
-fn entries(folder: &Path) -> Vec<Entry> {
-    let mut found = Vec::new();
-    collect(folder, 0, &mut found);
-    found.sort();
-    found
+fn cannot_read(error: &io::Error) -> String {
+    format!("cannot read this folder: {error}")
 }
 
-fn collect(folder: &Path, depth: usize, found: &mut Vec<Entry>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten().filter(|e| !e.file_name().as_encoded_bytes().starts_with(b".")) {
+/// Nothing for a linter to say, since a folder may be a part of what is deployed.
+fn allows_nothing(folder: &Path) -> Diagnostic {
+    let message = "no policy here allows anything: every request is denied";
+    let finding = Finding::new(LintCode::AllowsNothing, 0..0, message);
+    Diagnostic::new(folder, &Arc::from(""), finding)
+}
+
+/// Everything in a folder, through symlinks, in a stable order. What goes while this
+/// looks is left out.
+///
+/// # Errors
+/// What the system says when it cannot list something: that something is gone cannot be
+/// concluded from that.
+fn entries(folder: &Path, progress: &Progress) -> io::Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    collect(folder, 0, progress, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
+fn collect(
+    folder: &Path,
+    depth: usize,
+    progress: &Progress,
+    found: &mut Vec<Entry>,
+) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        progress.step();
+        let entry = entry?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         let path = entry.path();
-        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let Some(metadata) = unless_gone(fs::metadata(&path))? else { continue };
         // Policies lie at most two folders deep.
         if metadata.is_dir() && depth < 3 {
-            collect(&path, depth + 1, found);
+            unless_gone(collect(&path, depth + 1, progress, found))?;
         }
         found.push(signature(path, &metadata));
+    }
+    Ok(())
+}
+
+fn unless_gone<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
     }
 }
 

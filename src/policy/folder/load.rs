@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::domain::check_team;
+use crate::files::{self, Progress};
 use crate::policy::engine::decision::{Layer, StatementId};
 use crate::policy::engine::set::{PolicySet, Stored};
 use crate::policy::engine::statement::Statement;
@@ -22,6 +24,9 @@ use crate::policy::language::lint_code::LintCode;
 use crate::policy::language::{actions, reader};
 use crate::policy::review::diagnostic::Diagnostic;
 use crate::policy::review::{errors, warnings};
+
+/// The most that a policy file may hold, in bytes.
+const MAX_SIZE: u64 = 4 << 20;
 
 /// A policy file's text and its place in the set.
 struct Source {
@@ -47,9 +52,17 @@ impl PolicySet {
     /// Every error of every file (and the warnings). One suffices to refuse the
     /// whole set: a Deny that is skipped is an Allow.
     pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        Self::load_with(folder, &Progress::default())
+    }
+
+    /// As [`Self::load`]; counts up `progress`.
+    pub(super) fn load_with(
+        folder: &Path,
+        progress: &Progress,
+    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         let mut diagnostics = Vec::new();
-        let sources = read_folder(folder, &mut diagnostics);
-        let placed = compile(&sources, &mut diagnostics);
+        let sources = read_folder(folder, progress, &mut diagnostics);
+        let placed = compile(&sources, progress, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
         }
@@ -88,15 +101,20 @@ impl Placed<'_> {
 pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
     let source = Source { layer, team: None, path: file.to_owned(), text: text.into() };
     let mut diagnostics = Vec::new();
-    compile(&[source], &mut diagnostics);
+    compile(&[source], &Progress::default(), &mut diagnostics);
     diagnostics
 }
 
 /// Compiles documents; reports the errors and warnings of each and, if there are no
 /// errors, those of all together.
-fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<'a>> {
+fn compile<'a>(
+    sources: &'a [Source],
+    progress: &Progress,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Placed<'a>> {
     let mut placed = Vec::new();
     for source in sources {
+        progress.step();
         let mut findings = Vec::new();
         let statements = examine(&source.text, source.layer, &mut findings);
         let diagnose = |finding| Diagnostic::new(&source.path, &source.text, finding);
@@ -105,18 +123,19 @@ fn compile<'a>(sources: &'a [Source], diagnostics: &mut Vec<Diagnostic>) -> Vec<
         placed.extend(statements.into_iter().enumerate().map(place));
     }
     if !diagnostics.iter().any(|d| d.severity == Severity::Error) {
-        report_shadowed(&placed, diagnostics);
+        report_shadowed(&placed, progress, diagnostics);
     }
     placed
 }
 
 /// Warns of Allows of which a Deny leaves nothing that applies wherever they do: one
 /// for the same team, or one of a layer for everyone.
-fn report_shadowed(placed: &[Placed<'_>], diagnostics: &mut Vec<Diagnostic>) {
+fn report_shadowed(placed: &[Placed<'_>], progress: &Progress, diagnostics: &mut Vec<Diagnostic>) {
     let actions: Vec<String> = actions::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
     for allow in allows {
+        progress.step();
         let concerns = |deny: &&&Placed<'_>| {
             let (deny, allow) = (deny.source, allow.source);
             deny.layer != Layer::Policies || (deny.layer, &deny.team) == (allow.layer, &allow.team)
@@ -163,8 +182,12 @@ fn examine(
 
 /// Finds the policy files. Names that begin with a dot are passed over: among
 /// them are the versions of a Kubernetes ConfigMap, reached by its symlinks.
-fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> {
-    let mut reader = FolderReader { root: folder, sources: Vec::new(), diagnostics };
+fn read_folder(
+    folder: &Path,
+    progress: &Progress,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Source> {
+    let mut reader = FolderReader { root: folder, sources: Vec::new(), progress, diagnostics };
     for entry in reader.entries(Path::new("")) {
         match (entry.to_str(), folder.join(&entry).is_dir()) {
             (Some("teams"), true) => reader.teams(),
@@ -181,6 +204,7 @@ fn read_folder(folder: &Path, diagnostics: &mut Vec<Diagnostic>) -> Vec<Source> 
 struct FolderReader<'a> {
     root: &'a Path,
     sources: Vec<Source>,
+    progress: &'a Progress,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
 
@@ -221,7 +245,9 @@ impl FolderReader<'_> {
     }
 
     fn read(&mut self, path: PathBuf, layer: Layer, team: Option<String>) {
-        match fs::read_to_string(self.root.join(&path)) {
+        self.progress.step();
+        let bytes = files::read(&self.root.join(&path), MAX_SIZE);
+        match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
             Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
             Err(error) => {
                 self.report(&path, LintCode::Unreadable, format!("cannot read this file: {error}"))

@@ -110,6 +110,7 @@ const KEYS: &[Key] = &[
     filled("aws:EpochTime", KeyType::Date),
     filled("aws:UserAgent", KeyType::String),
     Key { name: "jwt:", kind: KeyType::Claim, multivalued: None, filled: true },
+    filled("gateway:Actor", KeyType::String),
     filled("gateway:UploadAgeInDays", KeyType::Numeric),
     filled("gateway:UploadDescription", KeyType::String),
     // It was once always `false`: policies that ask for it are still accepted.

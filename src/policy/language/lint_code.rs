@@ -58,6 +58,7 @@ codes! {
     WrongValue = "wrong-value", Error, "A condition operator cannot read a value, such as a number that is not one.";
     Misplaced = "misplaced", Error, "A file or folder stands where the gateway reads no policies, or has a name that no team can have.";
     Unreadable = "unreadable", Error, "A file or folder cannot be read.";
+    AllowsNothing = "allows-nothing", Warning, "A folder allows nothing to anybody. `check-config` and `serve` say so; `policy lint` does not.";
     NeverMatches = "never-matches", Warning, "A statement never applies; or one of its actions, resources or conditions does not go with the others.";
     ActionNeverPerformed = "action-never-performed", Warning, "The gateway does not perform some of a statement's actions.";
     ForeignResource = "foreign-resource", Warning, "A resource belongs to another service.";
