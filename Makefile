@@ -42,6 +42,11 @@ lint: ## Check formatting, lints and documentation
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
+generated-clients: ## Generate clients with the slower generators, and call `dev` with them
+	tests/clients/setup.sh generators
+	cargo build --locked
+	.cache/venv/bin/pytest tests/clients/test_generated_clients.py -m slow
+
 differential: ## Compare the verifier of signatures with one that others wrote
 	cp Cargo.lock tests/sigv4-differential/
 	cargo run --quiet --manifest-path tests/sigv4-differential/Cargo.toml
@@ -66,4 +71,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test chart image openapi lint differential fuzz bench bench-policy
+.PHONY: help setup test chart image openapi lint generated-clients differential fuzz bench bench-policy

@@ -25,6 +25,9 @@ pub struct SwaggerUi {
     /// Further parameters that the issuer wants, such as `audience` or `resource`.
     #[serde(default)]
     pub parameters: HashMap<String, String>,
+    /// Whether the browser keeps tokens when the page is left.
+    #[serde(default)]
+    pub persist_authorization: bool,
 }
 
 fn default_scopes() -> Vec<String> {

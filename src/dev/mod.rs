@@ -5,8 +5,12 @@ mod issuer;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
+    fs::OpenOptions,
+    io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
 };
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -63,7 +67,8 @@ pub struct Dev {
     _directory: TempDir,
 }
 
-/// Where everything is: what `dev --json` prints.
+/// Where everything is: what `dev --json` prints. For a person, the secrets are in a
+/// file that a shell reads.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Facts {
@@ -78,6 +83,8 @@ pub struct Facts {
     tokens: BTreeMap<&'static str, String>,
     keys: BTreeMap<&'static str, KeyFacts>,
     vaults: Vec<VaultFacts>,
+    #[serde(skip)]
+    environment: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -248,7 +255,9 @@ impl Dev {
             tokens,
             keys,
             vaults,
+            environment: directory.path().join("environment"),
         };
+        facts.write_environment()?;
         Ok(Self { facts, gateway, simulator, issuer, _directory: directory })
     }
 
@@ -280,64 +289,66 @@ fn random_secret() -> io::Result<String> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
+impl Facts {
+    /// Writes the variables that the printed lines use, for the owner of the process only.
+    fn write_environment(&self) -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.environment)?;
+        for (team, token) in &self.tokens {
+            writeln!(file, "export {}='{token}'", team.to_uppercase())?;
+        }
+        for (team, key) in &self.keys {
+            let team = team.to_uppercase();
+            writeln!(file, "export {team}_ACCESS_KEY_ID='{}'", key.access_key_id)?;
+            writeln!(file, "export {team}_SECRET_ACCESS_KEY='{}'", key.secret_access_key)?;
+        }
+        if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
+            writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;
+        }
+        Ok(())
+    }
+}
+
 /// What `dev` prints for a person.
 impl fmt::Display for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rest, docs, simulator, policies, .. } = self;
+        let Self { rest, docs, simulator, policies, door, .. } = self;
         writeln!(f, "Glacier Gateway is running, with a simulated Glacier behind it.\n")?;
         writeln!(f, "  REST API    {rest}")?;
         writeln!(f, "  Swagger UI  {docs}")?;
         writeln!(f, "  OpenAPI     {}", self.openapi)?;
-        writeln!(f, "  AWS SDKs    {} (as endpoint URL)", self.door)?;
+        writeln!(f, "  AWS SDKs    {door} (as endpoint URL)")?;
         writeln!(f, "  Probes      {}/readyz", self.management)?;
         writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
         writeln!(f, "  Issuer      {}", self.issuer)?;
-        writeln!(f, "  Policies    {policies}\n")?;
-        writeln!(f, "Vaults and their unfinished uploads:\n")?;
-        for vault in &self.vaults {
-            writeln!(f, "  {}", vault.name)?;
-            for upload in &vault.uploads {
-                writeln!(f, "    {}  {}", upload.upload_id, upload.archive_description)?;
-            }
-        }
-        writeln!(f, "\nOne token for each team, valid for 12 hours:\n")?;
-        for (team, token) in &self.tokens {
-            writeln!(f, "  {}={token}", team.to_uppercase())?;
-        }
-        writeln!(f, "\nAnd one gateway key, access key ID and secret, for AWS SDKs:\n")?;
-        for (team, key) in &self.keys {
-            writeln!(f, "  {team}  {}  {}", key.access_key_id, key.secret_access_key)?;
-        }
-        let Some((vault, upload)) =
-            self.vaults.first().and_then(|v| Some((v.name, v.uploads.first()?)))
-        else {
-            return Ok(());
-        };
+        writeln!(f, "  Policies    {policies}")?;
+        let vaults: Vec<_> = self.vaults.iter().map(|vault| vault.name).collect();
+        writeln!(f, "  Vaults      {}\n", vaults.join(", "))?;
+        let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();
+        writeln!(
+            f,
+            "# First set ${}: a token for each team, valid for 12 hours",
+            teams.join(", $")
+        )?;
+        writeln!(f, ". {}", self.environment.display())?;
+
+        let vault = self.vaults.first().map_or("", |vault| vault.name);
         let uploads = format!("{rest}/v1/accounts/-/vaults/{vault}/multipart-uploads");
-        let mut curl = |what: &str, team: &str, words: &str| {
-            let token = self.tokens.get(team).map_or("", String::as_str);
-            writeln!(f, "\n# {what}\ncurl -i -H 'Authorization: Bearer {token}' {words}")
-        };
-        curl(
-            "The media team aborts one of its uploads: 204",
-            "media",
-            &format!("-X DELETE '{uploads}/{}'", upload.upload_id),
+        let bearer = |team: &str| format!("curl -i -H \"Authorization: Bearer ${team}\"");
+        writeln!(f, "\n# The media team aborts one of its uploads: 204")?;
+        writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("MEDIA"))?;
+        writeln!(f, "\n# The finance team may not: 403, with the reason")?;
+        writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
+        writeln!(f, "\n# What is left")?;
+        writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        writeln!(f, "\n# The same with the AWS CLI and the media team's gateway key")?;
+        writeln!(
+            f,
+            "AWS_ACCESS_KEY_ID=$MEDIA_ACCESS_KEY_ID \
+             AWS_SECRET_ACCESS_KEY=$MEDIA_SECRET_ACCESS_KEY AWS_DEFAULT_REGION={REGION} \
+             aws --endpoint-url {door} glacier list-multipart-uploads --account-id - \
+             --vault-name {vault}"
         )?;
-        curl(
-            "The finance team may not: 403, with the reason",
-            "finance",
-            &format!("-X DELETE '{uploads}/{}'", upload.upload_id),
-        )?;
-        curl("What is left", "media", &format!("'{uploads}'"))?;
-        if let Some(key) = self.keys.get("media") {
-            writeln!(
-                f,
-                "\n# The same with the AWS CLI\nAWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} \
-                 AWS_DEFAULT_REGION={REGION} aws --endpoint-url {} glacier \
-                 list-multipart-uploads --account-id - --vault-name {vault}",
-                key.access_key_id, key.secret_access_key, self.door
-            )?;
-        }
         writeln!(f, "\nPress Ctrl-C to stop.")
     }
 }

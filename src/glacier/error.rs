@@ -1,11 +1,14 @@
 //! What can go wrong between the gateway and Glacier.
 
+use std::error::Error;
+
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_glacier::{
     config::http::HttpResponse,
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use rustix::io::Errno;
 use serde::Deserialize;
 
 use crate::domain::Operation;
@@ -51,6 +54,9 @@ pub enum UpstreamErrorKind {
     Timeout,
     /// No connection.
     Unreachable,
+    /// No connection, for the gateway's process or its machine has too many files
+    /// open.
+    OutOfDescriptors,
     /// An answer that is not Glacier's.
     InvalidResponse,
     /// The gateway's own fault.
@@ -58,6 +64,23 @@ pub enum UpstreamErrorKind {
 }
 
 impl UpstreamErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::VaultNotFound,
+        Self::UploadNotFound,
+        Self::InvalidParameter,
+        Self::MissingParameter,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::NotAvailableForAccount,
+        Self::NotAuthorized,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::OutOfDescriptors,
+        Self::InvalidResponse,
+        Self::Internal,
+    ];
+
     /// The stable code, as it stands in problem documents and metrics.
     pub const fn code(self) -> &'static str {
         match self {
@@ -72,6 +95,7 @@ impl UpstreamErrorKind {
             Self::Timeout => "glacier-timeout",
             Self::Unreachable => "glacier-unreachable",
             Self::InvalidResponse => "glacier-invalid-response",
+            Self::OutOfDescriptors => "gateway-out-of-descriptors",
             Self::Internal => "internal-error",
         }
     }
@@ -116,10 +140,11 @@ impl UpstreamError {
     /// "unhandled", so the code and the HTTP status decide.
     pub(super) fn from_sdk<E>(operation: Operation, error: SdkError<E, HttpResponse>) -> Self
     where
-        E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
         SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
     {
         let kind = match &error {
+            _ if lacks_descriptors(&error) => UpstreamErrorKind::OutOfDescriptors,
             _ if lacks_credentials(&error) => UpstreamErrorKind::NotAuthorized,
             SdkError::ServiceError(service) => {
                 classify(service.raw().status().as_u16(), error.code(), error.message())
@@ -143,9 +168,13 @@ impl UpstreamError {
 
     /// Whether an abort was sent that may have been carried out all the same.
     pub fn outcome_is_unknown(&self) -> bool {
-        use UpstreamErrorKind::{InvalidResponse, Timeout, Unavailable, Unreachable};
+        use UpstreamErrorKind::*;
+        // Even if there is no connection for the last attempt: others came before it.
         self.operation == Operation::AbortMultipartUpload
-            && matches!(self.kind, Timeout | Unreachable | Unavailable | InvalidResponse)
+            && matches!(
+                self.kind,
+                Timeout | Unreachable | OutOfDescriptors | Unavailable | InvalidResponse
+            )
     }
 }
 
@@ -182,9 +211,19 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamE
 }
 
 /// Whether the SDK could not even sign.
-fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |e: &&(dyn std::error::Error + 'static)| (*e).source())
-        .any(|e| e.is::<CredentialsError>())
+fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// Whether no socket could be had, be it to Glacier or to where credentials come from.
+fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(|cause| Errno::from_io_error(cause.downcast_ref()?))
+        .any(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What an answer must be like before the SDK reads it.
+//! What an answer must be like to be Glacier's.
 
 use aws_sdk_glacier::{
     config::{
@@ -11,6 +11,7 @@ use aws_sdk_glacier::{
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
+use super::UpstreamError;
 use crate::domain::Operation;
 
 /// A longer body is not read to its end. Glacier's longest page is far shorter.
@@ -45,5 +46,24 @@ impl Intercept for CheckResponse {
         let body = Limited::new(response.take_body(), MAX_BODY);
         *response.body_mut() = SdkBody::from_body_1_x(body);
         Ok(())
+    }
+}
+
+/// Reads what Glacier always sends in its answer to an operation. The SDK's model
+/// does not say so, and takes `{}` and no body at all for an answer.
+pub(super) struct Sent(pub(super) Operation);
+
+impl Sent {
+    pub(super) fn text(&self, field: Option<&str>) -> Result<String, UpstreamError> {
+        self.required(field).map(str::to_owned)
+    }
+
+    pub(super) fn list<'a, T>(&self, list: &'a Option<Vec<T>>) -> Result<&'a [T], UpstreamError> {
+        self.required(list.as_deref())
+    }
+
+    fn required<T>(&self, field: Option<T>) -> Result<T, UpstreamError> {
+        let cause = "the answer lacks what Glacier always sends";
+        field.ok_or_else(|| UpstreamError::invalid_response(self.0, cause))
     }
 }

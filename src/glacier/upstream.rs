@@ -12,7 +12,7 @@ use aws_sdk_glacier::{Client, config, operation::RequestId};
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
-    response::CheckResponse,
+    response::{CheckResponse, Sent},
 };
 use crate::{
     config::Aws,
@@ -314,23 +314,4 @@ impl Upstream {
 
 fn reply<T>(output: &impl RequestId, value: T) -> Reply<T> {
     Reply { value, request_id: output.request_id().map(str::to_owned) }
-}
-
-/// Reads what Glacier always sends in its answer to an operation. The SDK's model
-/// does not say so, and takes `{}` and no body at all for an answer.
-struct Sent(Operation);
-
-impl Sent {
-    fn text(&self, field: Option<&str>) -> Result<String, UpstreamError> {
-        self.required(field).map(str::to_owned)
-    }
-
-    fn list<'a, T>(&self, list: &'a Option<Vec<T>>) -> Result<&'a [T], UpstreamError> {
-        self.required(list.as_deref())
-    }
-
-    fn required<T>(&self, field: Option<T>) -> Result<T, UpstreamError> {
-        let cause = "the answer lacks what Glacier always sends";
-        field.ok_or_else(|| UpstreamError::invalid_response(self.0, cause))
-    }
 }

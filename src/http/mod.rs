@@ -8,6 +8,7 @@
 pub mod aws;
 mod body;
 mod caller;
+mod docs;
 pub mod management;
 mod methods;
 mod observe;

@@ -17,6 +17,7 @@ use actix_web::{
 };
 
 use super::{
+    docs,
     peer::Peer,
     problem::{Code, Problem},
 };
@@ -68,6 +69,7 @@ pub async fn observe(
         response = response.into_response(body);
     }
     observed.answer = Some((response.status().as_u16(), observed.started.elapsed()));
+    docs::protect(&mut response);
     let api = response.request().path().starts_with("/v1/");
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {

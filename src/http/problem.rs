@@ -115,6 +115,8 @@ codes! {
     GlacierInvalidResponse = "glacier-invalid-response", BAD_GATEWAY, "Glacier's answer cannot be understood";
     /// Glacier failed, after retries.
     GlacierUnavailable = "glacier-unavailable", SERVICE_UNAVAILABLE, "Glacier is unavailable";
+    /// The gateway has too many files open for a connection to Glacier.
+    GatewayOutOfDescriptors = "gateway-out-of-descriptors", SERVICE_UNAVAILABLE, "The gateway has too many files open";
     /// The issuer's keys were never read.
     IssuerUnavailable = "issuer-unavailable", SERVICE_UNAVAILABLE, "The token cannot be checked now";
     /// Glacier did not answer in time.
@@ -298,7 +300,7 @@ impl From<&UpstreamError> for Problem {
         let again = |sentence: &str| {
             if read {
                 format!(
-                    "{sentence} Glacier was asked for {}, which changes nothing.",
+                    "{sentence} The request to Glacier was {}, which changes nothing.",
                     error.operation
                 )
             } else {
@@ -348,6 +350,10 @@ impl From<&UpstreamError> for Problem {
                 Code::GlacierUnreachable,
                 again("The connection to Glacier failed; try again later."),
             ),
+            UpstreamErrorKind::OutOfDescriptors => (
+                Code::GatewayOutOfDescriptors,
+                again("The gateway had no file descriptor left for a connection to Glacier; try again later, and tell its operators."),
+            ),
             UpstreamErrorKind::InvalidResponse => (
                 Code::GlacierInvalidResponse,
                 "Something between the gateway and Glacier answered in Glacier's place; tell the gateway's operators.".to_owned(),
@@ -363,7 +369,21 @@ impl From<&UpstreamError> for Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use super::*;
+
+    #[test]
+    fn an_upstream_error_has_the_same_code_in_replies_and_in_metrics() {
+        for kind in UpstreamErrorKind::ALL {
+            let error = UpstreamError {
+                kind,
+                operation: Operation::ListParts,
+                request_id: None,
+                message: None,
+                cause: String::new(),
+            };
+            assert_eq!(Problem::from(&error).code.as_str(), kind.code());
+        }
+    }
 
     #[test]
     fn a_code_reads_the_same_in_replies_and_in_the_log() {

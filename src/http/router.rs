@@ -10,10 +10,9 @@ use actix_web::{
 };
 use utoipa::OpenApi as _;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
-use utoipa_swagger_ui::{Config, SwaggerUi, oauth};
 
 use super::{
-    aws,
+    aws, docs,
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
@@ -94,26 +93,7 @@ pub fn app(
         .service(openapi::json)
         .service(openapi::yaml)
         .service(web::redirect("/docs", "/docs/"))
-        .service(swagger_ui(&shared.gateway))
+        .service(docs::swagger_ui(shared.gateway.settings.swagger_ui.as_ref()))
         .default_service(web::to(unmatched))
         .wrap(from_fn(observe))
-}
-
-fn swagger_ui(gateway: &Gateway) -> SwaggerUi {
-    let page = SwaggerUi::new("/docs/{_:.*}").config(
-        Config::from("/openapi.json")
-            .persist_authorization(true)
-            .display_request_duration(true)
-            .try_it_out_enabled(true),
-    );
-    match &gateway.settings.swagger_ui {
-        Some(sign_in) => page.oauth(
-            oauth::Config::new()
-                .client_id(&sign_in.client_id)
-                .scopes(sign_in.scopes.clone())
-                .additional_query_string_params(sign_in.parameters.clone())
-                .use_pkce_with_authorization_code_grant(true),
-        ),
-        None => page,
-    }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the client tests need and the machine lacks: a browser and its
-# driver, Python packages under .cache, npm packages beside the tests. Safe to
+# driver, Python packages under .cache, npm packages beside the tests; with the word
+# `generators`, also what `make generated-clients` needs. Safe to
 # repeat; what is up to date is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -40,8 +41,14 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
 # Debian's python3 comes without the means to make environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+if [ "${1-}" = generators ]; then
+    command -v javac >/dev/null || missing+=(default-jdk-headless)
+fi
 [ ${#missing[@]} -eq 0 ] || debian_packages "${missing[@]}"
 
 python_packages .cache/venv tests/clients/requirements.txt
 python_packages .cache/awscli tests/clients/requirements-awscli.txt
 npm_packages
+if [ "${1-}" = generators ]; then
+    python_packages .cache/generators tests/clients/requirements-generators.txt
+fi

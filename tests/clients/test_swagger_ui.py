@@ -29,9 +29,12 @@ def browser(tmp_path):
     ]:
         options.add_argument(argument)
     options.binary_location = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, Service("/usr/bin/chromedriver"))
     yield driver
+    console = [entry["message"] for entry in driver.get_log("browser")]
     driver.quit()
+    assert not [line for line in console if "Content Security Policy" in line], console
 
 
 class SwaggerUi:
@@ -101,3 +104,7 @@ def test_a_person_aborts_an_upload_and_another_team_may_not(browser, gateway):
     assert "implicitDeny" in body and "teams/finance.json" in body
     assert second in gateway.uploads(vault)
     browser.save_screenshot(str(ROOT / ".cache/swagger-ui-403.png"))
+
+    browser.refresh()
+    status, _ = page.execute("listVaults", accountId="-")
+    assert status == "401", "the browser keeps no token"

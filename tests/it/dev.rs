@@ -1,5 +1,7 @@
 //! `dev`: what a newcomer gets.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use reqwest::Method;
 use serde_json::Value;
 
@@ -50,22 +52,39 @@ async fn dev_prints_everything_that_a_script_needs_on_one_line() {
     );
 }
 
-#[tokio::test]
-async fn the_curl_lines_that_dev_prints_do_what_it_says() {
+#[test]
+fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
     let dev = Dev::start(&[]);
     dev.process.line(|line| line.contains("Press Ctrl-C").then_some(()));
     let lines = dev.process.all_lines();
-    let curls: Vec<_> = lines.iter().filter(|line| line.starts_with("curl ")).collect();
+    let starting = |start: &str| -> Vec<&String> {
+        lines.iter().filter(|line| line.starts_with(start)).collect()
+    };
+    let [load] = starting(". ")[..] else { panic!("{lines:?}") };
+    let file = std::path::Path::new(load.trim_start_matches(". "));
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    let variables = std::fs::read_to_string(file).unwrap();
+    assert!(variables.lines().any(|line| line.starts_with("export MEDIA='eyJ")));
+    for line in variables.lines() {
+        let secret = line.split('\'').nth(1).unwrap();
+        assert!(!lines.iter().any(|printed| printed.contains(secret)), "{line}");
+    }
+
     let run = |line: &str| {
-        let output = std::process::Command::new("sh").args(["-c", line]).output().unwrap();
+        let script = format!("{load}\n{line}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let [abort, denied, list] = curls[..] else { panic!("{curls:?}") };
+    let [abort, denied, list] = starting("curl ")[..] else { panic!("{lines:?}") };
     assert!(run(abort).starts_with("HTTP/1.1 204"));
     let denied = run(denied);
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("not-authorized"), "{denied}");
     let list = run(list);
     assert!(list.starts_with("HTTP/1.1 200") && list.contains("archiveDescription"), "{list}");
+    let [aws] = starting("AWS_ACCESS_KEY_ID=$MEDIA_ACCESS_KEY_ID ")[..] else {
+        panic!("{lines:?}")
+    };
+    assert!(aws.contains("--endpoint-url http://127.0.0.1:"), "{aws}");
 }
 
 #[test]

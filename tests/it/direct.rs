@@ -9,6 +9,7 @@ use std::{
 
 use glacier_gateway::authn::sigv4::{Authorization, SignedRequest};
 use reqwest::Method;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -21,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 use crate::{
-    support::{ACCOUNT, Gateway, REGION, problem, uploads},
+    support::{ACCOUNT, Gateway, REGION, client, problem, uploads},
     tls::Ca,
 };
 
@@ -31,6 +32,9 @@ const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 const FROM_SDK: &str = "amz-sdk-invocation-id";
 
 const ABORTED: &str = "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\n";
+
+const CLOSING: &str =
+    "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\nConnection: close\r\n\r\n";
 
 /// A request as it was on the wire; headers' names in lower case, in order.
 #[derive(Clone, Debug)]
@@ -125,7 +129,8 @@ impl Recording {
                     };
                     while let Some(head) = read_head(&mut stream).await {
                         requests.lock().unwrap().push(Wire::parse(connection, &head));
-                        stream.write_all(reply.as_bytes()).await.unwrap();
+                        // Who has read enough hangs up.
+                        let _ = stream.write_all(reply.as_bytes()).await;
                         if closes {
                             drop(stream);
                             closing.send_modify(|closed| *closed += 1);
@@ -194,8 +199,6 @@ async fn a_direct_abort_is_on_the_wire_what_the_sdks_is() {
 
 #[tokio::test]
 async fn connections_are_used_again_where_glacier_keeps_them() {
-    const CLOSING: &str =
-        "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\nConnection: close\r\n\r\n";
     const AND_MORE: &str = "HTTP/1.1 204 No Content\r\nx-amzn-RequestId: recorded\r\n\r\nmore";
     const ALIKE: [usize; 3] = [1, 1, 1];
     const NEW: [usize; 3] = [1, 2, 3];
@@ -226,6 +229,37 @@ async fn connections_are_used_again_where_glacier_keeps_them() {
         let connections: Vec<_> = direct.iter().map(|wire| wire.connection).collect();
         assert_eq!(connections, expected, "{reply}");
     }
+}
+
+#[tokio::test]
+async fn a_gateway_out_of_descriptors_does_not_blame_glacier() {
+    let glacier = Recording::answering(CLOSING, true, None).await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "30s"),
+    ]);
+    // One connection, which is there before the descriptors are gone.
+    let client = client();
+    let call = async |method, path: &str| {
+        let token = gateway.key.token("owner");
+        let url = format!("{}{path}", gateway.rest);
+        client.request(method, url).bearer_auth(token).send().await.unwrap()
+    };
+    call(Method::GET, "/v1/access").await.bytes().await.unwrap();
+    let process = Pid::from_raw(gateway.process.child.id().try_into().unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+
+    let path = format!("{}/an-upload", uploads("own-a"));
+    for direct in [false, true] {
+        let none = Rlimit { current: Some(0), maximum };
+        let before = prlimit(process, Resource::Nofile, none).unwrap();
+        let (status, body) = problem(call(Method::DELETE, &path).await).await;
+        let expected = (503, &json!("gateway-out-of-descriptors"));
+        assert_eq!((status, &body["code"]), expected, "direct: {direct}");
+        prlimit(process, Resource::Nofile, before).unwrap();
+        assert_eq!(call(Method::DELETE, &path).await.status(), 204);
+    }
+    assert_eq!(glacier.take().len(), 2);
 }
 
 #[tokio::test]
@@ -292,6 +326,36 @@ async fn a_refused_attempt_is_not_repeated_if_the_time_would_not_do() {
     assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")));
     let [only] = &glacier.take()[..] else { panic!("one attempt") };
     assert!(only.header(FROM_SDK).is_none());
+}
+
+#[tokio::test]
+async fn an_abort_that_may_be_attempted_once_is_left_to_the_sdk() {
+    let gateway = Gateway::start().with_environment(&[("GATEWAY__AWS__MAX_ATTEMPTS", "1")]);
+    let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
+    gateway.simulator.fault(json!({"effect": "unavailable"})).await;
+    for id in &ids {
+        let path = format!("{}/{id}", uploads("own-a"));
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 503);
+    }
+    let received = gateway.simulator.requests().await;
+    let from_sdk: Vec<bool> = received.iter().map(|r| !r["headers"][FROM_SDK].is_null()).collect();
+    assert_eq!(from_sdk, [true, true]);
+}
+
+#[tokio::test]
+async fn a_reply_with_a_head_that_is_too_long_is_not_an_abort() {
+    let padding = "x".repeat(1 << 20);
+    let reply = format!("HTTP/1.1 204 No Content\r\nx-padding: {padding}\r\n\r\n");
+    let glacier = Recording::answering(reply.leak(), true, None).await;
+    let gateway = Gateway::start().with_environment(&[
+        ("GATEWAY__AWS__ENDPOINT_URL", &glacier.url),
+        ("GATEWAY__AWS__MAX_ATTEMPTS", "2"),
+    ]);
+    let path = format!("{}/an-upload", uploads("own-a"));
+    for direct in [false, true] {
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 502);
+        assert_eq!(glacier.take()[0].header(FROM_SDK).is_none(), direct);
+    }
 }
 
 #[tokio::test]

@@ -132,14 +132,35 @@ async fn an_unanswered_abort_is_reported_as_unknown_not_as_failed() {
     gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
 }
 
-#[tokio::test]
-async fn a_look_up_without_an_answer_does_not_say_that_the_abort_may_have_happened() {
+/// A gateway whose policy looks each upload up before it is aborted.
+fn asking_for_the_age() -> Gateway {
     let gateway = Gateway::start();
     let policy = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
         "Action": "glacier:AbortMultipartUpload", "Resource": "*", "Condition": {
             "NumericLessThan": {"gateway:UploadAgeInDays": "7"}}}}"#;
     std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), policy).unwrap();
-    let gateway = gateway.restarted();
+    gateway.restarted()
+}
+
+#[tokio::test]
+async fn what_is_known_of_an_upload_is_not_taken_for_one_of_another_vault() {
+    let gateway = asking_for_the_age();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    gateway.simulator.seed("own-b", &[]).await;
+    for (vault, status) in [("own-a", 204), ("own-b", 404), ("own-a", 204)] {
+        let path = format!("{}/{id}", uploads(vault));
+        let reply = gateway.call("owner", Method::DELETE, &path).await;
+        assert_eq!(reply.status(), status, "{vault}");
+    }
+    // Each was looked up once, and only the one that is there was aborted.
+    let requests = gateway.simulator.requests().await;
+    let sent: Vec<_> = requests.iter().map(|r| r["method"].as_str().unwrap()).collect();
+    assert_eq!(sent, ["GET", "DELETE", "GET", "DELETE"]);
+}
+
+#[tokio::test]
+async fn a_look_up_without_an_answer_does_not_say_that_the_abort_may_have_happened() {
+    let gateway = asking_for_the_age();
     let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
     gateway.simulator.fault(json!({"effect": "hang", "operation": "ListParts"})).await;
     let path = format!("{}/{id}", uploads("own-a"));

@@ -41,3 +41,33 @@ async fn json_and_yaml_are_served_and_documented_statuses_cover_every_code() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_page_of_docs_is_shown_in_no_frame_and_calls_only_the_gateway_and_the_issuer() {
+    let sign_in = r#"
+        [swagger_ui]
+        client_id = "docs"
+        authorization_url = "https://login.example.com/authorize"
+        token_url = "https://tokens.example.com/token"
+    "#;
+    for (settings, issuer) in [("", ""), (sign_in, " https://tokens.example.com")] {
+        let gateway = Gateway::with(settings, &[]);
+        let get = async |path: &str| {
+            client().get(format!("{}{path}", gateway.rest)).send().await.unwrap()
+        };
+        for page in ["/docs", "/docs/", "/docs/oauth2-redirect.html", "/docs/none"] {
+            let reply = get(page).await;
+            let policy = reply.headers()["content-security-policy"].to_str().unwrap();
+            let directives: Vec<_> = policy.split("; ").collect();
+            let calls = format!("connect-src 'self'{issuer}");
+            for directive in ["script-src 'self'", "frame-ancestors 'none'", calls.as_str()] {
+                assert!(directives.contains(&directive), "{page}: {policy}");
+            }
+        }
+        let page = get("/docs/swagger-initializer.js").await.text().await.unwrap();
+        assert!(page.contains("\"persistAuthorization\": false"), "{page}");
+        for path in ["/docs/", "/openapi.json", "/v1/access", "/none"] {
+            assert_eq!(get(path).await.headers()["referrer-policy"], "no-referrer", "{path}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use aws_sigv4::{
 };
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -85,8 +85,12 @@ impl Request {
     }
 
     pub async fn send(&self, gateway: &Gateway) -> (u16, Value) {
-        let mut stream =
-            TcpStream::connect(gateway.rest.strip_prefix("http://").unwrap()).await.unwrap();
+        let stream = TcpStream::connect(gateway.rest.strip_prefix("http://").unwrap()).await;
+        self.send_on(stream.unwrap()).await
+    }
+
+    /// Sends on a connection that there is.
+    pub async fn send_on(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> (u16, Value) {
         stream.write_all(self.text().as_bytes()).await.unwrap();
         stream.write_all(&self.body).await.unwrap();
         let mut reply = Vec::new();

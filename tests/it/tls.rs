@@ -1,25 +1,30 @@
 //! The REST API over TLS, callers by their certificates, and issuers behind a
 //! private CA.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io::Error, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use reqwest::{Certificate, Client, Identity};
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{BINARY, Gateway, Key, claims, now, problem};
+use crate::{
+    signed::Request,
+    support::{BINARY, Gateway, Key, claims, now, problem},
+};
+
+type TlsStream = tokio_rustls::client::TlsStream<TcpStream>;
 
 const VAULTS: &str = "/v1/accounts/-/vaults";
 
@@ -107,6 +112,8 @@ impl Served {
             [server.tls.client_teams]
             "spiffe://example.org/ns/own/sa/*" = ["owner"]
             "*.Own.example.org" = ["owner"]
+            [keys.master_key_files]
+            1 = "DIRECTORY/master-key-1"
             "#,
             path("tls.crt"),
             path("tls.key"),
@@ -119,6 +126,52 @@ impl Served {
     fn url(&self) -> String {
         format!("{}{VAULTS}", self.gateway.rest.replace("http://", "https://"))
     }
+}
+
+/// Connects with TLS and offers these application protocols.
+async fn connect(ca: &Ca, gateway: &Gateway, protocols: &[&[u8]]) -> Result<TlsStream, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.certificate().as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    let address = gateway.rest.strip_prefix("http://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect("127.0.0.1".try_into().unwrap(), stream).await
+}
+
+#[tokio::test]
+async fn http_2_is_not_offered() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    let either = connect(&ca, &served.gateway, &[b"h2", b"http/1.1"]).await.unwrap();
+    assert_eq!(either.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    let refused = connect(&ca, &served.gateway, &[b"h2"]).await.unwrap_err();
+    assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_signature_is_as_good_over_tls() {
+    let ca = Ca::new();
+    let served = Served::start(&ca);
+    let upload = served.gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    let key = served.gateway.create_key(&["--team", "owner"]);
+    let target = format!("/glacier/-/vaults/own-a/multipart-uploads/{upload}");
+    let request = Request::new(&served.gateway, "DELETE", &target).signed(&key);
+    let mut other = request.clone();
+    let host = other.headers.iter_mut().find(|(name, _)| name == "host").unwrap();
+    host.1 = "other.example.org".to_owned();
+
+    // The host is signed, so a request that was meant for another is refused.
+    let connected = async || connect(&ca, &served.gateway, &[b"http/1.1"]).await.unwrap();
+    assert_eq!(other.send_on(connected().await).await.0, 403);
+    assert_eq!(request.send_on(connected().await).await.0, 204);
+    let status = served.gateway.simulator.status("own-a", &upload).await;
+    assert_eq!(status.as_deref(), Some("aborted"));
 }
 
 /// Writes a server's certificate of one CA, and the CA of callers.

@@ -116,6 +116,7 @@ impl From<Problem> for Exception {
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable
+            | Code::GatewayOutOfDescriptors
             | Code::IssuerUnavailable
             | Code::GlacierTimeout => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "ServiceUnavailableException")

@@ -230,7 +230,10 @@ const REPLIES: [(&str, &[Code]); 12] = [
             Code::GlacierInvalidResponse,
         ],
     ),
-    ("Unavailable", &[Code::GlacierUnavailable, Code::IssuerUnavailable]),
+    (
+        "Unavailable",
+        &[Code::GlacierUnavailable, Code::GatewayOutOfDescriptors, Code::IssuerUnavailable],
+    ),
     ("Timeout", &[Code::GlacierTimeout]),
 ];
 

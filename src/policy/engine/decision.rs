@@ -122,11 +122,12 @@ pub struct NearMiss {
     pub statement: Arc<StatementId>,
     /// Why the statement did not apply.
     #[serde(flatten)]
+    #[schema(value_type = MissedSchema)]
     pub missed: Missed,
 }
 
 /// Why a statement did not apply.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "missed", rename_all = "camelCase")]
 pub enum Missed {
     /// The statement is about other resources.
@@ -136,6 +137,29 @@ pub enum Missed {
         /// The condition's context key, as the policy writes it.
         key: String,
     },
+}
+
+/// What kept a statement from applying.
+// As a schema this is one object: generators of clients drop an `allOf` of the `oneOf`
+// that the variants of `Missed` would make, and every schema that refers to it.
+#[derive(ToSchema)]
+#[schema(as = Missed)]
+#[allow(dead_code)]
+struct MissedSchema {
+    /// `resource`: the statement is about other resources. `condition`: a condition of
+    /// it did not hold.
+    missed: MissedKind,
+    /// With `condition`: the condition's context key, as the policy writes it.
+    #[schema(nullable = false)]
+    key: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code)]
+enum MissedKind {
+    Resource,
+    Condition,
 }
 
 impl Denial {
