@@ -5,13 +5,13 @@
 //! [`Denial`] that says why; [`LivePolicies`] replaces the set when the folder
 //! changes. This module knows nothing of HTTP.
 //!
-//! From text to decision, each room importing those above it only:
-//! - `language`: IAM's grammar, with places for messages;
-//! - `engine`: what a statement means, and how statements make a decision; asking
-//!   without doing;
-//! - `review`: what is refused beyond the grammar, what is warned of, and how that is
-//!   printed;
-//! - `folder`: folders, read and followed.
+//! There are four rooms; each imports only those before it:
+//! - `language` reads a document by IAM's grammar and keeps the places of its parts;
+//! - `engine` compiles statements, finds those that are about a request, and decides by
+//!   them; it also simulates decisions;
+//! - `review` finds the errors and warnings of a document beyond the grammar, and prints
+//!   them;
+//! - `folder` reads a policy folder and follows its changes.
 
 mod engine;
 mod folder;

@@ -1,10 +1,15 @@
-//! Decision times beside two peers on equivalent sets, and allocations.
+//! Decision times beside two peers on equivalent sets, allocations, and how long it
+//! takes to load a folder.
 //!
-//! Every statement allows one team to abort uploads in one vault; the request is
-//! for the vault of the last one. The peers take one flat set, so they get only
-//! the asking team's statements.
+//! Every statement allows one team to abort uploads in one vault, in the shape of
+//! `examples/policies`: in any region. The request is for the vault of the last
+//! statement, or for a vault of none. The peers take one flat set, so they get only the
+//! asking team's statements, with the region spelt out: one of them compares entities as
+//! wholes.
 
 use std::hint::black_box;
+use std::ops::Range;
+use std::time::Instant;
 
 use cedar_policy::{Authorizer, Entities, EntityUid};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -24,22 +29,35 @@ fn vault(number: usize) -> VaultArn {
     }
 }
 
-fn document(statements: usize) -> String {
-    let statements: Vec<_> = (0..statements)
-        .map(|n| json!({ "Effect": "Allow", "Action": ACTION, "Resource": vault(n).to_string() }))
+fn document(vaults: Range<usize>, resource: impl Fn(usize) -> String) -> String {
+    let statements: Vec<_> = vaults
+        .map(|n| json!({ "Effect": "Allow", "Action": ACTION, "Resource": resource(n) }))
         .collect();
     json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
 }
 
-/// A set of `teams` teams with `statements` statements each.
+/// A vault in any region, as `examples/policies` write it.
+fn in_any_region(number: usize) -> String {
+    format!("arn:aws:glacier:*:123456789012:vaults/vault-{number}")
+}
+
+/// A set of `teams` teams with `statements` statements each, in documents of at most
+/// a thousand.
 fn set(teams: usize, statements: usize) -> PolicySet {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("teams")).unwrap();
     for team in 0..teams {
-        let file = folder.path().join(format!("teams/team-{team}.json"));
-        std::fs::write(file, document(statements)).unwrap();
+        let own = folder.path().join(format!("teams/team-{team}"));
+        std::fs::create_dir_all(&own).unwrap();
+        for first in (0..statements).step_by(1_000) {
+            let vaults = first..statements.min(first + 1_000);
+            let file = own.join(format!("{first}.json"));
+            std::fs::write(file, document(vaults, in_any_region)).unwrap();
+        }
     }
-    PolicySet::load(folder.path()).unwrap().0
+    let started = Instant::now();
+    let (set, _) = PolicySet::load(folder.path()).unwrap();
+    println!("gateway/{teams} teams of {statements}: loaded in {:?}", started.elapsed());
+    set
 }
 
 fn member() -> Principal {
@@ -56,30 +74,32 @@ fn gateway(criterion: &mut Criterion) {
     let ann = member();
     let context = Context::new(OffsetDateTime::UNIX_EPOCH, true);
     let operation = Operation::AbortMultipartUpload;
-    for (teams, statements) in [(1, 10), (1, 1_000), (1_000, 10), (1, 10_000)] {
+    for (teams, statements) in [(1, 10), (1, 1_000), (1_000, 10), (1, 50_000), (10_000, 10)] {
         let set = set(teams, statements);
-        let resource = Resource::vault(vault(statements - 1));
         let decide = |resource| set.decide(&ann, operation, resource, &context);
-        let name = format!("gateway/{teams} teams of {statements}");
-        criterion.bench_function(&name, |bencher| {
-            bencher.iter_batched(
-                || resource.clone(),
-                |resource| black_box(decide(resource)).is_ok(),
-                criterion::BatchSize::SmallInput,
-            );
-        });
-        let asked = resource.clone();
-        let mut decided = None;
-        let allocated = allocation_counter::measure(|| decided = Some(decide(asked)));
-        assert!(decided.unwrap().is_ok());
-        println!("{name}: {} allocations", allocated.count_total);
+        for (answer, asked) in [("allowed", statements - 1), ("denied", statements)] {
+            let resource = Resource::vault(vault(asked));
+            let name = format!("gateway/{teams} teams of {statements}, {answer}");
+            criterion.bench_function(&name, |bencher| {
+                bencher.iter_batched(
+                    || resource.clone(),
+                    |resource| black_box(decide(resource)).is_ok(),
+                    criterion::BatchSize::SmallInput,
+                );
+            });
+            let mut decided = None;
+            let allocated = allocation_counter::measure(|| decided = Some(decide(resource)));
+            assert_eq!(decided.unwrap().is_ok(), answer == "allowed");
+            println!("{name}: {} allocations", allocated.count_total);
+        }
     }
 }
 
 fn iam_rs(criterion: &mut Criterion) {
     use iam_rs::{Arn, IAMPolicy, IAMRequest, Principal, PrincipalId};
     for statements in [10, 1_000] {
-        let policies: Vec<IAMPolicy> = vec![serde_json::from_str(&document(statements)).unwrap()];
+        let flat = document(0..statements, |n| vault(n).to_string());
+        let policies: Vec<IAMPolicy> = vec![serde_json::from_str(&flat).unwrap()];
         let request = IAMRequest::new(
             Principal::Aws(PrincipalId::String("arn:aws:iam::123456789012:user/ann".to_owned())),
             ACTION,

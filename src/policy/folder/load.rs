@@ -6,7 +6,7 @@
 //! vaults/*.json                             vault policies, with Principal
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -134,13 +134,15 @@ fn report_shadowed(placed: &[Placed<'_>], progress: &Progress, diagnostics: &mut
     let actions: Vec<String> = actions::performed().collect();
     let (denies, allows): (Vec<_>, Vec<_>) =
         placed.iter().partition(|placed| placed.statement.effect == Effect::Deny);
+    // A Deny belongs to a team, or to a layer that is for everyone.
+    let mut by_team: HashMap<Option<&str>, Vec<&Placed<'_>>> = HashMap::new();
+    for deny in denies {
+        by_team.entry(deny.source.team.as_deref()).or_default().push(deny);
+    }
     for allow in allows {
         progress.step();
-        let concerns = |deny: &&&Placed<'_>| {
-            let (deny, allow) = (deny.source, allow.source);
-            deny.layer != Layer::Policies || (deny.layer, &deny.team) == (allow.layer, &allow.team)
-        };
-        let mut denies = denies.iter().filter(concerns);
+        let own = allow.source.team.as_deref().and_then(|team| by_team.get(&Some(team)));
+        let mut denies = by_team.get(&None).into_iter().chain(own).flatten();
         let shadow = denies.find(|deny| deny.statement.shadows(&allow.statement, &actions));
         if let Some(deny) = shadow {
             let message = format!(

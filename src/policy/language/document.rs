@@ -2,7 +2,7 @@
 //! (IAM User Guide, "Grammar of the IAM JSON policy language").
 //!
 //! What is refused here is what IAM itself refuses. What the gateway asks beyond
-//! that is in [`review`](crate::policy::review).
+//! that is in the room `review`.
 
 use std::ops::Range;
 

@@ -2,10 +2,8 @@
 //! colons, as they do when a request is decided, so a pattern is judged as a whole and
 //! not field by field.
 
-use std::collections::BTreeSet;
-
 use crate::domain::TEAM_ARN;
-use crate::domain::{Region, VaultName};
+use crate::domain::{AccountId, Region, VaultName};
 use crate::policy::engine::pattern::{self, Syntax};
 
 /// What a pattern may match, character by character.
@@ -86,37 +84,43 @@ fn team() -> impl Iterator<Item = Part> {
 
 /// Whether a pattern matches any text that consists of these parts.
 fn meets(pattern: &[Piece], parts: impl Iterator<Item = Part>) -> bool {
-    // Before which pieces the pattern may stand after the parts so far; a `*` may
-    // also stand for nothing.
-    let mut before = BTreeSet::new();
-    let enter = |before: &mut BTreeSet<usize>, mut at: usize| {
-        while before.insert(at) && matches!(pattern.get(at), Some(Piece::Any)) {
-            at += 1;
+    // Before which pieces the pattern may stand after the parts so far, in order; a `*`
+    // may also stand for nothing.
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    let enter = |places: &mut Vec<usize>, mut at: usize| {
+        while places.last() < Some(&at) {
+            places.push(at);
+            match pattern.get(at) {
+                Some(Piece::Any) => at += 1,
+                _ => break,
+            }
         }
     };
-    let take = |before: &BTreeSet<usize>, characters: Characters| {
-        let mut after = BTreeSet::new();
+    let take = |before: &[usize], after: &mut Vec<usize>, characters: Characters| {
+        after.clear();
         for at in before.iter().copied() {
             match pattern.get(at) {
-                Some(Piece::Char(c)) if characters.contain(*c) => enter(&mut after, at + 1),
-                Some(Piece::One) => enter(&mut after, at + 1),
-                Some(Piece::Any) => enter(&mut after, at),
+                Some(Piece::Char(c)) if characters.contain(*c) => enter(after, at + 1),
+                Some(Piece::One) => enter(after, at + 1),
+                Some(Piece::Any) => enter(after, at),
                 Some(Piece::Char(_)) | None => {}
             }
         }
-        after
     };
     enter(&mut before, 0);
     for Part { holds, least, most } in parts {
         for _ in 0..least {
-            before = take(&before, holds);
+            take(&before, &mut after, holds);
+            std::mem::swap(&mut before, &mut after);
         }
         for _ in least..most {
-            let further = take(&before, holds);
-            if further.is_subset(&before) {
+            take(&before, &mut after, holds);
+            if after.iter().all(|at| before.contains(at)) {
                 break;
             }
-            before.extend(further);
+            before.append(&mut after);
+            before.sort_unstable();
+            before.dedup();
         }
         if before.is_empty() {
             return false;
@@ -153,7 +157,22 @@ pub(super) fn may_name_vault(text: &str) -> bool {
             *account = "*";
         }
     }
-    may_name(&fields, is_vault)
+    is_plain_vault(&fields) || may_name(&fields, is_vault)
+}
+
+/// Whether fields are written as nearly everybody writes them, which can be told without
+/// holding them against all that ARNs of vaults may be: wildcards stand for the whole
+/// region, the whole account or within the vault's name. A region that is spelt out has
+/// been found to be in its partition.
+fn is_plain_vault(fields: &[&str]) -> bool {
+    let ["arn", partition, "glacier", region, account, name] = fields else { return false };
+    let of_a_name = |b: u8| b.is_ascii_alphanumeric() || b"_-.*".contains(&b);
+    Region::PARTITIONS.iter().any(|(known, _)| known == partition)
+        && (*region == "*" || region.parse::<Region>().is_ok())
+        && (*account == "*" || account.parse::<AccountId>().is_ok())
+        && name
+            .strip_prefix("vaults/")
+            .is_some_and(|name| (1..=255).contains(&name.len()) && name.bytes().all(of_a_name))
 }
 
 /// Whether the pattern matches the ARN of any team.
