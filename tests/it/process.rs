@@ -1,8 +1,9 @@
 //! What a process does when its log cannot be written, or when it runs out of descriptors.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -59,7 +60,8 @@ impl Second {
     async fn told(&self, page: &str, says: impl Fn(&str) -> bool) {
         let deadline = now() + 30;
         loop {
-            let reply = client().get(format!("{}/{page}", self.management)).send().await.unwrap();
+            let request = client().get(format!("{}/{page}", self.management));
+            let reply = request.timeout(Duration::from_secs(30)).send().await.unwrap();
             assert_eq!(reply.status(), 200);
             let text = reply.text().await.unwrap();
             if says(&text) {
@@ -145,8 +147,16 @@ async fn more_connections_than_descriptors_leave_some_for_probes_and_for_glacier
     let stands = served.get(format!("{}/v1/access", second.rest)).send().await.unwrap();
     assert_eq!(stands.status(), 401);
     stands.bytes().await.unwrap();
-    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-    second.told("livez", |page| page == "ok\n").await;
+    let kept: Vec<_> = (0..100)
+        .map(|_| {
+            let mut connection = std::net::TcpStream::connect(address).unwrap();
+            connection.write_all(b"GET /v1/access HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            connection
+        })
+        .collect();
+    for _ in 0..50 {
+        second.told("livez", |page| page == "ok\n").await;
+    }
     assert_eq!(list().await, 200);
-    drop(idle);
+    drop(kept);
 }
