@@ -22,19 +22,24 @@ struct Second {
     management: String,
 }
 
+/// `command`, a line of shell, with the configuration of `gateway`.
+fn serve(gateway: &Gateway, command: &str, shutdown_timeout: &str) -> Command {
+    let mut serve = Command::new("sh");
+    serve
+        .args(["-c", command, BINARY])
+        .arg(gateway.directory.path().join("gateway.toml"))
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", shutdown_timeout)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    serve
+}
+
 impl Second {
     fn start(gateway: &Gateway, command: &str, shutdown_timeout: &str) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-c", command, BINARY])
-            .arg(gateway.directory.path().join("gateway.toml"))
-            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", shutdown_timeout)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = serve(gateway, command, shutdown_timeout).spawn().unwrap();
         let mut log = BufReader::with_capacity(1, child.stderr.take().unwrap());
         let listening = loop {
             let mut line = String::new();
@@ -159,4 +164,14 @@ async fn more_connections_than_descriptors_leave_some_for_probes_and_for_glacier
     }
     assert_eq!(list().await, 200);
     drop(kept);
+}
+
+#[test]
+fn a_limit_on_open_files_that_leaves_no_connection_is_refused_at_start() {
+    let gateway = Gateway::start();
+    let mut command = serve(&gateway, &format!("ulimit -n 40; {SERVE}"), "1s");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("(ulimit -n) is 40") && said.contains("server.workers"), "{said}");
 }
