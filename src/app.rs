@@ -63,6 +63,19 @@ pub enum StartError {
     /// The OpenAPI document.
     #[error("cannot write the OpenAPI document: {0}")]
     Document(Box<dyn std::error::Error>),
+    /// Too low a limit on open files.
+    #[error(
+        "the limit on open files (ulimit -n) is {limit}; with {workers} workers \
+         (server.workers) the gateway needs {needed} or more"
+    )]
+    Descriptors {
+        /// The limit.
+        limit: usize,
+        /// How many workers there would be.
+        workers: usize,
+        /// The lowest limit.
+        needed: usize,
+    },
     /// Signal handlers.
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
@@ -120,7 +133,7 @@ pub async fn start(
     let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
-        .max_connections(connections(workers))
+        .max_connections(connections(workers)?)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals();
@@ -210,12 +223,18 @@ async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle)
 /// How many REST connections a worker may have. Each may need a second descriptor for a
 /// connection to Glacier, so that connections alone never use up what the process may
 /// open (`RLIMIT_NOFILE`). Idle, with its listeners and event loops, the process has
-/// about 20 and 5 for each worker; there is room for probes and for files beside those.
-fn connections(workers: usize) -> usize {
+/// about 20 and 4 for each worker; there is room for probes and for files beside those.
+///
+/// # Errors
+/// When there is no room for one connection: a server without descriptors ends in a panic.
+fn connections(workers: usize) -> Result<usize, StartError> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let own = 48 + 8 * workers;
-    let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(own);
-    (left / 2 / workers).clamp(1, WORKER_CONNECTIONS)
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let own = 48 + 4 * workers;
+    match limit.saturating_sub(own) / 2 / workers {
+        0 => Err(StartError::Descriptors { limit, workers, needed: own + 2 * workers }),
+        connections => Ok(connections.min(WORKER_CONNECTIONS)),
+    }
 }
 
 async fn follow_revocations(gateway: Data<Gateway>) {

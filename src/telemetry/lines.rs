@@ -178,3 +178,55 @@ impl Lines {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// A sink whose every write ends as it is told.
+    struct Scripted(mpsc::Receiver<io::Result<usize>>);
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.recv().unwrap().map(|limit| limit.min(bytes.len()))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lost_lines_are_counted_and_told_once_lines_can_be_written_again() {
+        static LINES: Lines = Lines::new();
+        let (script, scripted) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            LINES.write_to(Scripted(scripted), move |lost| tell.send(lost).unwrap())
+        });
+
+        let patience = Duration::from_secs(30);
+        script.send(Err(ErrorKind::Interrupted.into())).unwrap();
+        script.send(Ok(2)).unwrap();
+        LINES.push(b"a\n");
+        assert!(LINES.finish(patience).is_ok());
+
+        LINES.push(b"b\n");
+        assert!(matches!(LINES.finish(Duration::ZERO), Err(Unwritten::Late(1))));
+        script.send(Err(ErrorKind::BrokenPipe.into())).unwrap();
+        let finished = LINES.finish(patience);
+        assert!(matches!(finished, Err(Unwritten::Failed { lost: 1, .. })), "{finished:?}");
+        assert!(LINES.status().trouble.is_some());
+
+        LINES.push(&vec![b'x'; CAPACITY + 1]);
+        LINES.push(b"c\n");
+        script.send(Ok(1)).unwrap();
+        script.send(Ok(1)).unwrap();
+        assert_eq!(told.recv_timeout(patience), Ok(2));
+        assert!(LINES.finish(patience).is_ok());
+        assert_eq!(LINES.status(), LogStatus { lost: 2, waiting: 0, trouble: None });
+    }
+}

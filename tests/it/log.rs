@@ -1,6 +1,7 @@
 //! Each request leaves one structured line, and no secret.
 
 use reqwest::Method;
+use serde_json::Value;
 
 use crate::support::{Gateway, client, uploads};
 
@@ -47,6 +48,16 @@ async fn each_request_leaves_one_line_with_who_what_why_and_what_became_of_it() 
     let lines = gateway.process.all_lines();
     let of_the_abort = lines.iter().filter(|line| line.contains("the-abort")).count();
     assert_eq!(of_the_abort, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_http_is_no_error_of_ours() {
+    let gateway = Gateway::start();
+    let (status, _) = gateway.raw("GET /\0", "/").await;
+    assert_eq!(status, 400);
+    let is_told =
+        |event: &Value| event["message"].as_str().unwrap_or_default().contains("request parse");
+    assert_eq!(gateway.process.event(is_told)["level"], "INFO");
 }
 
 #[tokio::test]

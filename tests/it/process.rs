@@ -1,8 +1,9 @@
 //! What a process does when its log cannot be written, or when it runs out of descriptors.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, ChildStderr, Command, Stdio},
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -21,19 +22,24 @@ struct Second {
     management: String,
 }
 
+/// `command`, a line of shell, with the configuration of `gateway`.
+fn serve(gateway: &Gateway, command: &str, shutdown_timeout: &str) -> Command {
+    let mut serve = Command::new("sh");
+    serve
+        .args(["-c", command, BINARY])
+        .arg(gateway.directory.path().join("gateway.toml"))
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", shutdown_timeout)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped());
+    serve
+}
+
 impl Second {
     fn start(gateway: &Gateway, command: &str, shutdown_timeout: &str) -> Self {
-        let mut child = Command::new("sh")
-            .args(["-c", command, BINARY])
-            .arg(gateway.directory.path().join("gateway.toml"))
-            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", shutdown_timeout)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = serve(gateway, command, shutdown_timeout).spawn().unwrap();
         let mut log = BufReader::with_capacity(1, child.stderr.take().unwrap());
         let listening = loop {
             let mut line = String::new();
@@ -59,7 +65,8 @@ impl Second {
     async fn told(&self, page: &str, says: impl Fn(&str) -> bool) {
         let deadline = now() + 30;
         loop {
-            let reply = client().get(format!("{}/{page}", self.management)).send().await.unwrap();
+            let request = client().get(format!("{}/{page}", self.management));
+            let reply = request.timeout(Duration::from_secs(30)).send().await.unwrap();
             assert_eq!(reply.status(), 200);
             let text = reply.text().await.unwrap();
             if says(&text) {
@@ -145,8 +152,26 @@ async fn more_connections_than_descriptors_leave_some_for_probes_and_for_glacier
     let stands = served.get(format!("{}/v1/access", second.rest)).send().await.unwrap();
     assert_eq!(stands.status(), 401);
     stands.bytes().await.unwrap();
-    let idle: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-    second.told("livez", |page| page == "ok\n").await;
+    let kept: Vec<_> = (0..100)
+        .map(|_| {
+            let mut connection = std::net::TcpStream::connect(address).unwrap();
+            connection.write_all(b"GET /v1/access HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            connection
+        })
+        .collect();
+    for _ in 0..50 {
+        second.told("livez", |page| page == "ok\n").await;
+    }
     assert_eq!(list().await, 200);
-    drop(idle);
+    drop(kept);
+}
+
+#[test]
+fn a_limit_on_open_files_that_leaves_no_connection_is_refused_at_start() {
+    let gateway = Gateway::start();
+    let mut command = serve(&gateway, &format!("ulimit -n 40; {SERVE}"), "1s");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("(ulimit -n) is 40") && said.contains("server.workers"), "{said}");
 }
