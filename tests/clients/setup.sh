@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the client tests need and the machine lacks: a browser and its
 # driver, Python packages under .cache, npm packages beside the tests; with the word
-# `generators`, also what `make generated-clients` needs. Safe to
-# repeat; what is up to date is left alone.
+# `generators`, also what `make generated-clients` needs. Safe to repeat; what is up to
+# date is left alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

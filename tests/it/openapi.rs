@@ -50,7 +50,11 @@ async fn the_page_of_docs_is_shown_in_no_frame_and_calls_only_the_gateway_and_th
         authorization_url = "https://login.example.com/authorize"
         token_url = "https://tokens.example.com/token"
     "#;
-    for (settings, issuer) in [("", ""), (sign_in, " https://tokens.example.com")] {
+    let kept = format!("{sign_in}persist_authorization = true");
+    let issuer = " https://tokens.example.com";
+    for (settings, issuer, keeps) in
+        [("", "", false), (sign_in, issuer, false), (kept.as_str(), issuer, true)]
+    {
         let gateway = Gateway::with(settings, &[]);
         let get = async |path: &str| {
             client().get(format!("{}{path}", gateway.rest)).send().await.unwrap()
@@ -65,7 +69,7 @@ async fn the_page_of_docs_is_shown_in_no_frame_and_calls_only_the_gateway_and_th
             }
         }
         let page = get("/docs/swagger-initializer.js").await.text().await.unwrap();
-        assert!(page.contains("\"persistAuthorization\": false"), "{page}");
+        assert!(page.contains(&format!("\"persistAuthorization\": {keeps}")), "{page}");
         for path in ["/docs/", "/openapi.json", "/v1/access", "/none"] {
             assert_eq!(get(path).await.headers()["referrer-policy"], "no-referrer", "{path}");
         }
