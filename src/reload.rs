@@ -78,7 +78,7 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     }
 
     /// What is in force now.
-    pub(crate) fn load(&self) -> Guard<Arc<T>> {
+    pub(crate) fn current(&self) -> Guard<Arc<T>> {
         self.current.load()
     }
 

@@ -102,7 +102,7 @@ where
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line { json: Vec::with_capacity(1024), text: String::with_capacity(128) };
         line.json.extend(b"{\"timestamp\":\"");
-        // Memory can be written to; that the log cannot, nobody could be told.
+        // Writing to memory does not fail.
         let _ = OffsetDateTime::now_utc().format_into(&mut line.json, &Rfc3339);
         line.json.push(b'"');
         // A request that is not HTTP is its sender's mistake.
@@ -130,8 +130,27 @@ impl Line {
         for part in [",\"", name, "\":"] {
             self.json.extend_from_slice(part.as_bytes());
         }
+        let start = self.json.len();
         // That cannot fail: the values are plain.
         let _ = serde_json::to_writer(&mut self.json, &value);
+        if !self.json[start..].is_ascii() {
+            self.escape_from(start);
+        }
+    }
+
+    /// Escapes what is neither ASCII nor a letter or digit: callers may send characters
+    /// that show as nothing, or that turn the direction of the text after them.
+    fn escape_from(&mut self, start: usize) {
+        let written = String::from_utf8_lossy(&self.json.split_off(start)).into_owned();
+        for c in written.chars() {
+            if c.is_ascii() || c.is_alphanumeric() {
+                self.json.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(&mut self.json, "\\u{unit:04x}");
+            }
+        }
     }
 }
 
@@ -192,7 +211,7 @@ mod tests {
         let written = Written::default();
         let sink = written.clone();
         let log = tracing_subscriber::registry().with(Json(move || sink.clone()));
-        let hostile = "a\"b\\c\nd\u{7}é\u{2028}";
+        let hostile = "a\"b\\c\nd\u{7}é\u{2028}\u{202e}\u{200b}\u{1f4a3}";
         tracing::subscriber::with_default(log, || {
             tracing::warn!(
                 text = hostile,
@@ -208,6 +227,8 @@ mod tests {
         let bytes = written.0.lock().unwrap().clone();
         let line = String::from_utf8(bytes).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
+        let plain = |c: char| c.is_ascii() || c.is_alphanumeric();
+        assert!(line.chars().all(plain), "what does not show is escaped: {line}");
         let mut event: Value = serde_json::from_str(&line).unwrap();
         let timestamp = event["timestamp"].take();
         assert!(OffsetDateTime::parse(timestamp.as_str().unwrap(), &Rfc3339).is_ok());

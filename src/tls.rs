@@ -150,18 +150,18 @@ impl fmt::Debug for Current {
 
 impl ResolvesServerCert for Current {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load().key.clone())
+        Some(self.0.current().key.clone())
     }
 }
 
 /// Asks the verifier of the material in use.
 impl ClientCertVerifier for Current {
     fn offer_client_auth(&self) -> bool {
-        self.0.load().clients.offer_client_auth()
+        self.0.current().clients.offer_client_auth()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.load().clients.client_auth_mandatory()
+        self.0.current().clients.client_auth_mandatory()
     }
 
     // Hints would have to be borrowed from what may be replaced; they are optional
@@ -176,7 +176,7 @@ impl ClientCertVerifier for Current {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.load().clients.verify_client_cert(certificate, intermediates, now)
+        self.0.current().clients.verify_client_cert(certificate, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -185,7 +185,7 @@ impl ClientCertVerifier for Current {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().clients.verify_tls12_signature(message, certificate, signature)
+        self.0.current().clients.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -194,11 +194,11 @@ impl ClientCertVerifier for Current {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.load().clients.verify_tls13_signature(message, certificate, signature)
+        self.0.current().clients.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().clients.supported_verify_schemes()
+        self.0.current().clients.supported_verify_schemes()
     }
 }
 /// Notes the certificate that a new connection's client showed to `verifier`.

@@ -7,7 +7,14 @@ mod operation;
 mod principal;
 mod team;
 
+use time::{format_description::BorrowedFormatItem, macros::format_description};
+
 pub use ids::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
 pub use principal::{CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, TEAM_ARN};
 pub use team::{InvalidTeam, check_team};
+
+/// How SigV4 writes a date, in `X-Amz-Date`: ISO 8601's basic format, in UTC (IAM User
+/// Guide, "Elements of an AWS API request signature").
+pub const AMZ_DATE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");

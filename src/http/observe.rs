@@ -1,7 +1,11 @@
 //! What surrounds every request: its IDs, its record and log line, and the headers of
 //! its reply.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::OnceCell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage, HttpRequest, ResponseError,
@@ -41,12 +45,17 @@ pub struct Arrival {
     pub peer: Option<Peer>,
     /// The record that this request began.
     pub recorder: Recorder,
+    /// The route's pattern, once it is found.
+    route: Rc<OnceCell<String>>,
 }
 
 impl Arrival {
     /// The arrival that [`observe`] noted, if it did.
     pub fn of(request: &HttpRequest) -> Option<Self> {
-        request.extensions().get::<Arrival>().cloned()
+        let arrival = request.extensions().get::<Arrival>().cloned()?;
+        // For the line of a request whose client leaves before the reply.
+        arrival.route.get_or_init(|| request.match_pattern().unwrap_or_default());
+        Some(arrival)
     }
 }
 
@@ -57,7 +66,7 @@ pub async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut observed = Observed::begin(&request);
     let mut response = next.call(request).await?.map_into_boxed_body();
-    observed.route = response.request().match_pattern().unwrap_or_default();
+    observed.route.get_or_init(|| response.request().match_pattern().unwrap_or_default());
     let mut record = observed.recorder.edit();
     if let Some(error) = response.response().error() {
         let problem = match error.as_error::<Problem>() {
@@ -100,7 +109,7 @@ struct Observed {
     recorder: Recorder,
     method: Method,
     /// The route's pattern; never the raw path, which may hold anything.
-    route: String,
+    route: Rc<OnceCell<String>>,
     gateway: Option<Data<Gateway>>,
     started: Instant,
     /// The reply's status, and how long it took to make.
@@ -124,9 +133,11 @@ impl Observed {
             source_ip: peer.and_then(|peer| peer.address),
             ..Record::default()
         });
-        request.extensions_mut().insert(Arrival { peer, recorder: recorder.clone() });
+        let route = Rc::<OnceCell<String>>::default();
+        let arrival = Arrival { peer, recorder: recorder.clone(), route: route.clone() };
+        request.extensions_mut().insert(arrival);
         let method = request.method().clone();
-        Self { recorder, method, route: String::new(), gateway, started, answer: None }
+        Self { recorder, method, route, gateway, started, answer: None }
     }
 }
 
@@ -155,6 +166,7 @@ impl Drop for Observed {
             None => (None, self.started.elapsed()),
         };
         let record = self.recorder.edit();
+        let route = self.route.get().map_or("", String::as_str);
         let caller = record.principal.as_deref();
         let (lookup, upstream) = (record.lookup.as_ref(), record.upstream.as_ref());
         tracing::info!(
@@ -162,7 +174,7 @@ impl Drop for Observed {
             event_id = record.event_id,
             request_id = record.request_id,
             method = self.method.as_str(),
-            route = self.route,
+            route,
             source_ip = record.source_ip.map(tracing::field::display),
             issuer = caller.map(|caller| caller.issuer.as_str()),
             subject = caller.map(|caller| caller.subject.as_str()),
@@ -190,7 +202,7 @@ impl Drop for Observed {
         );
         if let Some(gateway) = &self.gateway {
             let (door, method) = (record.door, known(self.method.as_str()));
-            let route = Route { door, method, route: std::mem::take(&mut self.route) };
+            let route = Route { door, method, route: route.to_owned() };
             gateway.metrics.request(route, status.unwrap_or(CLIENT_LEFT), duration);
         }
     }

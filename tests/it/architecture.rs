@@ -9,7 +9,7 @@ use std::{
 /// The rooms from the ground up: each with the rooms that it may import, all of which
 /// stand before it, so that there are no circles. A file belongs to the room with the
 /// longest path that it begins with.
-const ROOMS: [(&str, &[&str]); 29] = [
+const ROOMS: [(&str, &[&str]); 30] = [
     ("domain", &[]),
     ("spelling", &[]),
     ("files", &[]),
@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("policy/folder", &["domain", "files", "policy/engine", "policy/language", "policy/review"]),
     ("policy", &["policy/engine", "policy/folder", "policy/language", "policy/review"]),
     ("telemetry", &["config"]),
-    ("metrics", &["policy"]),
+    ("metrics", &["policy", "reload", "telemetry"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("glacier", &["config", "domain", "policy"]),
     ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
@@ -29,8 +29,9 @@ const ROOMS: [(&str, &[&str]); 29] = [
     ("http/peer", &[]),
     ("http/problem", &["authn", "domain", "gateway", "glacier", "policy"]),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
+    ("http/docs", &["config", "gateway"]),
     ("http/body", &["http/problem"]),
-    ("http/observe", &["domain", "gateway", "http/peer", "http/problem", "metrics"]),
+    ("http/observe", &["domain", "gateway", "http/docs", "http/peer", "http/problem", "metrics"]),
     (
         "http/caller",
         &["authn", "domain", "gateway", "http/observe", "http/peer", "http/problem", "policy"],
@@ -65,7 +66,7 @@ const ROOMS: [(&str, &[&str]); 29] = [
             "http/problem",
         ],
     ),
-    ("http", &["config", "gateway", "http/aws", "http/methods", "http/observe", "http/rest"]),
+    ("http", &["gateway", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"]),
     ("app", &["authn", "config", "gateway", "glacier", "http", "http/management", "policy", "tls"]),
     // What starts the program, and what stands in for AWS, may import everything below.
     ("", &[]),

@@ -173,7 +173,7 @@ impl GatewayKeys {
         if now >= key.expires {
             return Err(KeyError::Expired);
         }
-        if self.revocations.as_ref().is_some_and(|list| list.load().covers(id, &key)) {
+        if self.revocations.as_ref().is_some_and(|list| list.current().covers(id, &key)) {
             return Err(KeyError::Revoked);
         }
         let principal = Principal {

@@ -11,9 +11,9 @@ use aws_sigv4::{
     sign::v4,
 };
 use secrecy::{ExposeSecret, SecretString};
-use time::{Duration, OffsetDateTime, PrimitiveDateTime, macros::format_description};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use crate::domain::Region;
+use crate::domain::{AMZ_DATE, Region};
 
 const SERVICE: &str = "glacier";
 const DATE_HEADER: &str = "x-amz-date";
@@ -197,10 +197,9 @@ impl<'a> Authorization<'a> {
         now: OffsetDateTime,
         tolerance: Duration,
     ) -> Result<OffsetDateTime, SignatureError> {
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-        let written = |moment: OffsetDateTime| moment.format(format).unwrap_or_default();
+        let written = |moment: OffsetDateTime| moment.format(AMZ_DATE).unwrap_or_default();
         let text = request.header(DATE_HEADER)?.unwrap_or_default();
-        let date = PrimitiveDateTime::parse(text, format).map(PrimitiveDateTime::assume_utc);
+        let date = PrimitiveDateTime::parse(text, AMZ_DATE).map(PrimitiveDateTime::assume_utc);
         // Written anew, so that there is one way only to write a date.
         let Some(date) = date.ok().filter(|date| written(*date) == text) else {
             return incomplete("X-Amz-Date must be a date such as 20121231T235959Z.");

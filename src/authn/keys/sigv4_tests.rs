@@ -110,10 +110,9 @@ impl Spoilable {
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/{scope}/aws4_request, \
              SignedHeaders={signed_headers}, Signature={zeros}"
         );
-        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
         let date = self.headers.iter().find(|(name, _)| name == "x-amz-date").unwrap();
         let date = std::str::from_utf8(&date.1).unwrap();
-        let date = PrimitiveDateTime::parse(date, format).unwrap().assume_utc();
+        let date = PrimitiveDateTime::parse(date, AMZ_DATE).unwrap().assume_utc();
         let signature = self.as_request(|request| {
             let authorization = Authorization::parse(&unsigned).unwrap();
             authorization.expected_signature(request, &secret(), date).unwrap()

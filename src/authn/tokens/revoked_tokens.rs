@@ -65,12 +65,12 @@ impl RevokedTokens {
 
     /// Whether the principal, or the token that proved it, is revoked.
     pub(super) fn cover(&self, principal: &Principal) -> bool {
-        self.0.as_ref().is_some_and(|list| list.load().covers(principal))
+        self.0.as_ref().is_some_and(|list| list.current().covers(principal))
     }
 
     /// Whether a subject of `issuer` is revoked.
     pub(super) fn cover_subject(&self, issuer: &str, subject: &str) -> bool {
-        self.0.as_ref().is_some_and(|list| list.load().covers_subject(issuer, subject))
+        self.0.as_ref().is_some_and(|list| list.current().covers_subject(issuer, subject))
     }
 }
 

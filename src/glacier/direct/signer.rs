@@ -12,7 +12,9 @@ use aws_lc_rs::{
 use aws_sigv4::sign::v4::generate_signing_key;
 use data_encoding::HEXLOWER;
 use http::HeaderValue;
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
+
+use crate::domain::AMZ_DATE;
 
 use super::template::{DATE, TOKEN, Template};
 
@@ -104,7 +106,7 @@ impl Signer {
 
 /// ISO 8601 basic format, as SigV4 wants it.
 fn timestamp(now: OffsetDateTime) -> Option<String> {
-    now.format(format_description!("[year][month][day]T[hour][minute][second]Z")).ok()
+    now.format(AMZ_DATE).ok()
 }
 
 #[cfg(test)]

@@ -7,36 +7,23 @@ use crate::domain::{AccountId, Operation, Region, VaultArn};
 /// The resource of a request, as policies see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    target: Target,
+    region: Region,
+    owner: AccountId,
     /// The text that `Resource` patterns are held against.
     text: Arc<str>,
 }
 
-/// What a [`Resource`] stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A vault, matched by its ARN.
-    Vault(VaultArn),
-    /// An account in a region, for an operation that takes no resource
-    /// (`ListVaults`): matched as `*`, so that only `"Resource": "*"` reaches it
-    /// (IAM User Guide, "IAM JSON policy elements: Resource").
-    Account {
-        /// The region whose vaults are listed.
-        region: Region,
-        /// The account whose vaults are listed.
-        account: AccountId,
-    },
-}
-
 impl Resource {
-    /// A vault.
+    /// A vault, matched by its ARN.
     pub fn vault(vault: VaultArn) -> Self {
-        Self { text: vault.to_string().into(), target: Target::Vault(vault) }
+        Self { text: vault.to_string().into(), region: vault.region, owner: vault.account }
     }
 
-    /// An account in a region, for `ListVaults`.
+    /// An account in a region, for an operation that takes no resource (`ListVaults`):
+    /// matched as `*`, so that only `"Resource": "*"` reaches it (IAM User Guide, "IAM
+    /// JSON policy elements: Resource").
     pub fn account(region: Region, account: AccountId) -> Self {
-        Self { text: "*".into(), target: Target::Account { region, account } }
+        Self { text: "*".into(), region, owner: account }
     }
 
     /// What an operation on this vault is about: the vault, or its account for
@@ -48,25 +35,14 @@ impl Resource {
         }
     }
 
-    /// What the resource stands for.
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
     /// The region, for `aws:RequestedRegion`.
     pub fn region(&self) -> &Region {
-        match &self.target {
-            Target::Vault(vault) => &vault.region,
-            Target::Account { region, .. } => region,
-        }
+        &self.region
     }
 
     /// The account that owns the resource, for `aws:ResourceAccount`.
     pub fn owner(&self) -> &AccountId {
-        match &self.target {
-            Target::Vault(vault) => &vault.account,
-            Target::Account { account, .. } => account,
-        }
+        &self.owner
     }
 
     /// The same as [`Self::as_str`], to keep.

@@ -14,8 +14,9 @@ use tokio::time::MissedTickBehavior;
 
 use crate::files::{Progress, Reader};
 use crate::policy::engine::set::PolicySet;
-use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::finding::Finding;
 use crate::policy::language::lint_code::LintCode;
+use crate::policy::language::lint_code::Severity;
 use crate::policy::review::diagnostic::Diagnostic;
 
 /// A policy folder's set, replaced as a whole: a request that has taken the set

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-use serde::Serialize;
-
 use super::lint_code::LintCode;
 
 /// Something read from a document, and the bytes it stands at.
@@ -12,16 +10,6 @@ use super::lint_code::LintCode;
 pub(crate) struct Spanned<T> {
     pub value: T,
     pub span: Range<usize>,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// The policy is legal, but its author hardly meant it.
-    Warning,
-    /// The document is refused, and the whole set with it.
-    Error,
 }
 
 /// An error or a warning at a place in one document's text.

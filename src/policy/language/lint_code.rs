@@ -1,6 +1,16 @@
 //! The codes of the linter: what each means, and whether it refuses a policy.
 
-use super::finding::Severity;
+use serde::Serialize;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The policy is legal, but its author hardly meant it.
+    Warning,
+    /// The document is refused, and the whole set with it.
+    Error,
+}
 
 macro_rules! codes {
     ($($variant:ident = $code:literal, $severity:ident, $meaning:literal;)*) => {

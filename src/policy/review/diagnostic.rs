@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::policy::language::finding::{Finding, Severity};
+use crate::policy::language::finding::Finding;
+use crate::policy::language::lint_code::Severity;
 
 /// A finding in a policy file, with its line and column.
 #[derive(Clone, Debug, Serialize)]

@@ -8,8 +8,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Value, json};
 
 use super::diagnostic::Diagnostic;
-use crate::policy::language::finding::Severity;
 use crate::policy::language::lint_code::LintCode;
+use crate::policy::language::lint_code::Severity;
 
 /// How diagnostics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
