@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, rt, web::Data};
+use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, http::KeepAlive, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc;
@@ -32,6 +32,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The most connections to the probes: an orchestrator's and Prometheus's, with room.
 const MANAGEMENT_CONNECTIONS: usize = 16;
+/// How long a connection to the management listener may be without a request.
+const MANAGEMENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// actix's own limit to the connections of a worker.
 const WORKER_CONNECTIONS: usize = 25_600;
 
@@ -158,6 +160,9 @@ pub async fn start(
     })
     .workers(1)
     .max_connections(MANAGEMENT_CONNECTIONS)
+    // So that connections which ask nothing do not keep probes waiting.
+    .keep_alive(KeepAlive::Disabled)
+    .client_request_timeout(MANAGEMENT_TIMEOUT)
     .shutdown_timeout(1)
     .disable_signals()
     .bind(server.management_listen)

@@ -138,12 +138,12 @@ impl Line {
         }
     }
 
-    /// Escapes what is neither ASCII nor a letter or digit: callers may send characters
-    /// that show as nothing, or that turn the direction of the text after them.
+    /// Escapes what is not ASCII: callers may send characters that show as nothing, or
+    /// that turn the direction of the text after them.
     fn escape_from(&mut self, start: usize) {
         let written = String::from_utf8_lossy(&self.json.split_off(start)).into_owned();
         for c in written.chars() {
-            if c.is_ascii() || c.is_alphanumeric() {
+            if c.is_ascii() {
                 self.json.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 continue;
             }
@@ -227,8 +227,7 @@ mod tests {
         let bytes = written.0.lock().unwrap().clone();
         let line = String::from_utf8(bytes).unwrap();
         assert_eq!(line.matches('\n').count(), 1);
-        let plain = |c: char| c.is_ascii() || c.is_alphanumeric();
-        assert!(line.chars().all(plain), "what does not show is escaped: {line}");
+        assert!(line.is_ascii(), "what may not show is escaped: {line}");
         let mut event: Value = serde_json::from_str(&line).unwrap();
         let timestamp = event["timestamp"].take();
         assert!(OffsetDateTime::parse(timestamp.as_str().unwrap(), &Rfc3339).is_ok());

@@ -40,7 +40,8 @@ pub struct Record {
     pub statement: Option<Arc<StatementId>>,
     /// What became of the call, if more is known than the reply says: `aborted`; `gone`,
     /// if Glacier does not know the upload, be it aborted, completed or never begun;
-    /// `unknown`, if an abort was sent and may or may not have happened.
+    /// `unknown`, if an abort was sent, or was about to be, and may or may not have
+    /// happened.
     pub outcome: Option<&'static str>,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
     pub lookup: Option<Forwarded>,

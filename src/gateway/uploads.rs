@@ -37,7 +37,12 @@ impl Default for UploadLookup {
 }
 
 impl UploadLookup {
-    /// The facts of an upload.
+    /// The facts of an upload, if they are remembered.
+    pub fn remembered(&self, vault: &VaultArn, upload: &UploadId) -> Option<UploadFacts> {
+        self.0.get(&(vault.clone(), upload.clone()))
+    }
+
+    /// Asks Glacier for the facts of an upload, and remembers them.
     ///
     /// # Errors
     /// As Glacier answers ListParts; see [`UpstreamError`].
@@ -47,10 +52,6 @@ impl UploadLookup {
         permit: &Permit<ListParts>,
         upload: &UploadId,
     ) -> Result<Reply<UploadFacts>, UpstreamError> {
-        let key = (permit.resource().clone(), upload.clone());
-        if let Some(value) = self.0.get(&key) {
-            return Ok(Reply { value, request_id: None });
-        }
         let page = Page { marker: None, limit: Some(1) };
         let Reply { value, request_id } = upstream.list_parts(permit, upload, page).await?;
         let created =
@@ -59,7 +60,7 @@ impl UploadLookup {
                 UpstreamError::invalid_response(Operation::ListParts, cause)
             })?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
-        self.0.insert(key, facts.clone());
+        self.0.insert((permit.resource().clone(), upload.clone()), facts.clone());
         Ok(Reply { value: facts, request_id })
     }
 }

@@ -22,6 +22,9 @@ pub struct UpstreamError {
     /// What Glacier was asked for: for a look-up not the operation that the caller
     /// asked for.
     pub operation: Operation,
+    /// Whether an attempt ended without a refusal, so that it may have been carried out
+    /// whatever the last attempt says.
+    pub unsettled: bool,
     /// What AWS calls the request, where it answered at all.
     pub request_id: Option<String>,
     /// Glacier's own sentence, where it wrote one for the caller.
@@ -129,11 +132,19 @@ impl UpstreamError {
         let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
         let kind = classify(status, code.as_deref(), message.as_deref());
         let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
-        Self { kind, operation, request_id, message, cause }
+        let message = message.map(bounded);
+        Self { kind, operation, unsettled: false, request_id, message, cause: bounded(cause) }
     }
 
     fn without_answer(kind: UpstreamErrorKind, operation: Operation, cause: &str) -> Self {
-        Self { kind, operation, request_id: None, message: None, cause: cause.to_owned() }
+        Self {
+            kind,
+            operation,
+            unsettled: false,
+            request_id: None,
+            message: None,
+            cause: cause.to_owned(),
+        }
     }
 
     /// Reads the SDK's error. Its enums leave most of Glacier's errors
@@ -160,22 +171,33 @@ impl UpstreamError {
         Self {
             kind,
             operation,
+            unsettled: false,
             request_id: error.request_id().map(str::to_owned),
-            message: error.message().map(str::to_owned),
-            cause: DisplayErrorContext(&error).to_string(),
+            message: error.message().map(str::to_owned).map(bounded),
+            cause: bounded(DisplayErrorContext(&error).to_string()),
         }
     }
 
     /// Whether an abort was sent that may have been carried out all the same.
     pub fn outcome_is_unknown(&self) -> bool {
         use UpstreamErrorKind::*;
-        // Even if there is no connection for the last attempt: others came before it.
-        self.operation == Operation::AbortMultipartUpload
-            && matches!(
-                self.kind,
-                Timeout | Unreachable | OutOfDescriptors | Unavailable | InvalidResponse
-            )
+        let last = matches!(
+            self.kind,
+            Timeout | Unreachable | OutOfDescriptors | Unavailable | InvalidResponse
+        );
+        self.operation == Operation::AbortMultipartUpload && (self.unsettled || last)
     }
+}
+
+/// At most 1 KiB of what Glacier, or whoever answers in its place, wrote: it goes to the
+/// log and to the caller.
+fn bounded(mut text: String) -> String {
+    const MOST: usize = 1024;
+    if text.len() > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push('…');
+    }
+    text
 }
 
 /// Design of the mapping: the Glacier Developer Guide's "Error Responses", and

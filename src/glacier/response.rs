@@ -1,9 +1,16 @@
 //! What an answer must be like to be Glacier's.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use aws_sdk_glacier::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
-        interceptors::BeforeDeserializationInterceptorContextMut,
+        interceptors::{
+            BeforeDeserializationInterceptorContextMut, FinalizerInterceptorContextRef,
+        },
     },
     error::BoxError,
     primitives::SdkBody,
@@ -45,6 +52,39 @@ impl Intercept for CheckResponse {
         }
         let body = Limited::new(response.take_body(), MAX_BODY);
         *response.body_mut() = SdkBody::from_body_1_x(body);
+        Ok(())
+    }
+}
+
+/// Notes whether an attempt ended without Glacier's refusal, so that it may have been
+/// carried out whatever a later attempt says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unsettled(Arc<AtomicBool>);
+
+impl Unsettled {
+    pub(super) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Intercept for Unsettled {
+    fn name(&self) -> &'static str {
+        "Unsettled"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if !context.response().is_some_and(|response| response.status().is_client_error()) {
+            self.note();
+        }
         Ok(())
     }
 }

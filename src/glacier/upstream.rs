@@ -12,7 +12,7 @@ use aws_sdk_glacier::{Client, config, operation::RequestId};
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
-    response::{CheckResponse, Sent},
+    response::{CheckResponse, Sent, Unsettled},
 };
 use crate::{
     config::Aws,
@@ -107,13 +107,20 @@ impl Upstream {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
+        let unsettled = Unsettled::default();
         let again = match attempt {
             Attempt::Aborted(reply) => return Ok(reply),
             Attempt::Refused(refusal) => {
+                if refusal.error.outcome_is_unknown() {
+                    unsettled.note();
+                }
                 self.back_off(refusal, started).await?;
                 true
             }
-            Attempt::Failed => true,
+            Attempt::Failed => {
+                unsettled.note();
+                true
+            }
             Attempt::NotMade => false,
         };
         let call = regional
@@ -122,12 +129,14 @@ impl Upstream {
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
-            .customize();
+            .customize()
+            .interceptor(unsettled.clone());
         let call = if again { call.config_override(self.after(started)) } else { call };
         // In a box, since it is large and every request's future holds its place.
-        let output = Box::pin(call.send())
-            .await
-            .map_err(|error| UpstreamError::from_sdk(Operation::AbortMultipartUpload, error))?;
+        let output = Box::pin(call.send()).await.map_err(|error| UpstreamError {
+            unsettled: unsettled.is_noted(),
+            ..UpstreamError::from_sdk(Operation::AbortMultipartUpload, error)
+        })?;
         Ok(reply(&output, ()))
     }
 

@@ -64,8 +64,9 @@ pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Pro
             format!("The User-Agent header is longer than {MAX_GIVEN_VALUE} bytes: shorten it.");
         return Err(Problem::new(Code::MalformedRequest, detail));
     }
-    Ok(match user_agent.and_then(|value| value.to_str().ok()) {
-        Some(user_agent) => context.user_agent(user_agent),
+    // With bytes that are not text it is still there, lest a Deny that asks for it be void.
+    Ok(match user_agent {
+        Some(value) => context.user_agent(&String::from_utf8_lossy(value.as_bytes())),
         None => context,
     })
 }

@@ -363,6 +363,11 @@ impl From<&UpstreamError> for Problem {
                 "The request was not forwarded; tell the gateway's operators the request ID.".to_owned(),
             ),
         };
+        if error.unsettled {
+            let earlier =
+                "An earlier attempt may have aborted the upload; repeat the abort without harm.";
+            return Self::new(code, format!("{detail} {earlier}"));
+        }
         Self::new(code, detail)
     }
 }
@@ -377,6 +382,7 @@ mod tests {
             let error = UpstreamError {
                 kind,
                 operation: Operation::ListParts,
+                unsettled: false,
                 request_id: None,
                 message: None,
                 cause: String::new(),

@@ -230,3 +230,13 @@ fn healthcheck(gateway: &Gateway, options: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
     command.args(["healthcheck", "--address", address]).args(options).output().unwrap()
 }
+
+#[tokio::test]
+async fn connections_that_ask_nothing_do_not_keep_probes_waiting() {
+    let gateway = Gateway::start();
+    let address = gateway.management.strip_prefix("http://").unwrap();
+    let idle: Vec<_> = (0..40).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+    let reply = client().get(format!("{}/livez", gateway.management)).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    drop(idle);
+}

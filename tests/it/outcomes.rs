@@ -113,3 +113,50 @@ async fn requests_that_share_the_callers_id_have_ids_of_the_gateways_own() {
         .collect();
     assert_ne!(ids[0], ids[1]);
 }
+
+#[tokio::test]
+async fn a_refused_attempt_after_one_that_may_have_been_carried_out_is_unknown() {
+    let gateway = Gateway::start();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let abort = "AbortMultipartUpload";
+    let lost = json!({"effect": "reset", "operation": abort, "times": 1, "carriedOut": true});
+    gateway.simulator.fault(lost).await;
+    gateway.simulator.fault(json!({"effect": "throttle", "operation": abort})).await;
+
+    let path = format!("{}/{id}", uploads("own-a"));
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")), "{body}");
+    assert!(body["detail"].as_str().unwrap().contains("may have aborted"), "{body}");
+    assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
+    gateway.process.event(|event| event["upload_id"] == **id && event["outcome"] == "unknown");
+}
+
+#[tokio::test]
+async fn a_remembered_look_up_is_not_counted_as_a_call_of_glacier() {
+    let (gateway, id) = looked_up_first().await;
+    let path = format!("{}/{id}", uploads("own-a"));
+    for _ in 0..3 {
+        gateway.call("owner", Method::DELETE, &path).await;
+    }
+    let metrics = metrics(&gateway).await;
+    let calls = "upstream_requests_total{operation=\"ListParts\",result=\"ok\"} 1\n";
+    assert!(metrics.contains(calls), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_long_message_of_glaciers_does_not_cost_the_record() {
+    let gateway = Gateway::start();
+    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let message = "x".repeat(100_000);
+    let error = json!({"error": {"status": 400, "code": "InvalidParameterValueException", "message": message}});
+    gateway.simulator.fault(json!({"effect": error})).await;
+
+    let path = format!("{}/{id}", uploads("own-a"));
+    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+
+    assert_eq!(status, 400);
+    assert!(body["detail"].as_str().unwrap().len() < 2048);
+    let line = gateway.process.event(|event| event["upload_id"] == **id);
+    assert!(line.to_string().len() < 8192, "{line}");
+}
