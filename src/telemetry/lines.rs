@@ -13,6 +13,9 @@ use std::{
 const CAPACITY: usize = 8 << 20;
 /// What is written at once, so that it is known how far a slow reader has come.
 const CHUNK: usize = 1 << 16;
+/// For how long lines gather before they are written: on a busy gateway, waking the writer
+/// for each line and writing each by itself took a fifth of a request's CPU time.
+const GATHER: Duration = Duration::from_millis(1);
 /// After how long without progress a reader counts as blocked.
 const BLOCKED: Duration = Duration::from_secs(5);
 /// How soon a sink that takes nothing now is asked again.
@@ -125,8 +128,9 @@ impl Lines {
         let mut lost_before = 0;
         loop {
             let empty = |queue: &mut Queue| queue.lines == 0;
-            let mut queue =
-                self.filled.wait_while(self.queue(), empty).unwrap_or_else(PoisonError::into_inner);
+            drop(self.filled.wait_while(self.queue(), empty));
+            thread::sleep(GATHER);
+            let mut queue = self.queue();
             std::mem::swap(&mut batch, &mut queue.waiting);
             queue.writing = std::mem::take(&mut queue.lines);
             queue.progress = Some(Instant::now());
