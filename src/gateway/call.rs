@@ -24,7 +24,7 @@ use crate::{
         Page, PartPage, Reply, UploadPage, UpstreamError, UpstreamErrorKind, Vault, VaultPage,
     },
     policy::{
-        Access, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation,
+        Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation,
         StatementId,
     },
 };
@@ -185,8 +185,9 @@ impl Call {
     where
         A: Action<ResourceType: Into<Resource>>,
     {
-        self.asks(A::OPERATION.action(), resource.clone().into().text());
-        self.decided(self.policies.authorize(&self.principal, resource, &self.context))
+        let asked = Asked::new(resource);
+        self.asks(A::OPERATION.action(), asked.seen().text());
+        self.decided(self.policies.authorize(&self.principal, &asked, &self.context))
     }
 
     /// The same for an upload, whose age and description policies may ask for.
@@ -200,12 +201,13 @@ impl Call {
     {
         self.recorder.edit().upload_id = Some(upload.clone());
         let Self { gateway, principal, context, policies, .. } = self;
-        self.asks(A::OPERATION.action(), Resource::vault(vault.clone()).text());
-        let lookup = policies.authorize_lookup(principal, A::OPERATION, &vault, context);
+        let asked = Asked::new(vault);
+        self.asks(A::OPERATION.action(), asked.seen().text());
+        let lookup = policies.authorize_lookup(principal, A::OPERATION, &asked, context);
         let Some(lookup) = lookup else {
-            return self.decided(policies.authorize(principal, vault, context));
+            return self.decided(policies.authorize(principal, &asked, context));
         };
-        let facts = match gateway.uploads.remembered(&vault, upload) {
+        let facts = match gateway.uploads.remembered(lookup.resource(), upload) {
             Some(facts) => facts,
             None => {
                 // In a box, since it is large and few requests need it.
@@ -216,7 +218,7 @@ impl Call {
         let UploadFacts { created, description } = facts;
         let age = OffsetDateTime::now_utc() - created;
         let context = context.clone().upload(age, description.as_deref());
-        self.decided(policies.authorize(principal, vault, &context))
+        self.decided(policies.authorize(principal, &asked, &context))
     }
 
     /// Notes what is asked for.

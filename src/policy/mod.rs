@@ -21,7 +21,7 @@ mod review;
 pub use engine::batch::simulate_line;
 pub use engine::context::{Context, InvalidContext, MAX_GIVEN_VALUE};
 pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
-pub use engine::permit::Permit;
+pub use engine::permit::{Asked, Permit};
 pub use engine::resource::{NoVault, Resource};
 pub use engine::set::PolicySet;
 pub use engine::simulate::{Access, Decision, Simulation};

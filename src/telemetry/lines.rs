@@ -14,7 +14,7 @@ const CAPACITY: usize = 8 << 20;
 /// What is written at once, so that it is known how far a slow reader has come.
 const CHUNK: usize = 1 << 16;
 /// For how long lines gather before they are written: on a busy gateway, waking the writer
-/// for each line and writing each by itself took a fifth of a request's CPU time.
+/// for each line and writing each by itself took an eighth of a request's CPU time.
 const GATHER: Duration = Duration::from_millis(1);
 /// After how long without progress a reader counts as blocked.
 const BLOCKED: Duration = Duration::from_secs(5);

@@ -75,6 +75,25 @@ impl<A: Action> Permit<A> {
     }
 }
 
+/// A resource that is asked for, and how policies see it, which is printed once.
+#[derive(Debug)]
+pub struct Asked<R> {
+    resource: R,
+    seen: Resource,
+}
+
+impl<R: Clone + Into<Resource>> Asked<R> {
+    /// Asks for `resource`.
+    pub fn new(resource: R) -> Self {
+        Self { seen: resource.clone().into(), resource }
+    }
+
+    /// How policies see the resource.
+    pub fn seen(&self) -> &Resource {
+        &self.seen
+    }
+}
+
 impl PolicySet {
     /// Decides whether the caller may perform the operation `A` on the resource.
     ///
@@ -83,14 +102,14 @@ impl PolicySet {
     pub fn authorize<A>(
         &self,
         principal: &Principal,
-        resource: A::ResourceType,
+        asked: &Asked<A::ResourceType>,
         context: &Context,
     ) -> Result<Permit<A>, Denial>
     where
-        A: Action<ResourceType: Into<Resource>>,
+        A: Action,
     {
-        let grant = self.decide(principal, A::OPERATION, resource.clone().into(), context)?;
-        Ok(Permit { resource, grant })
+        let grant = self.decide(principal, A::OPERATION, asked.seen.clone(), context)?;
+        Ok(Permit { resource: asked.resource.clone(), grant })
     }
 
     /// A permit to look up the upload's facts, if a policy that could apply to
@@ -99,12 +118,11 @@ impl PolicySet {
         &self,
         principal: &Principal,
         operation: Operation,
-        vault: &VaultArn,
+        asked: &Asked<VaultArn>,
         context: &Context,
     ) -> Option<Permit<ListParts>> {
-        let resource = vault.clone().into();
-        let grant = self.upload_lookup(principal, operation, &resource, context)?;
-        Some(Permit { resource: vault.clone(), grant })
+        let grant = self.upload_lookup(principal, operation, &asked.seen, context)?;
+        Some(Permit { resource: asked.resource.clone(), grant })
     }
 }
 
