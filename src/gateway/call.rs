@@ -163,14 +163,11 @@ impl Call {
         questions: Vec<(Operation, Resource)>,
         keys: impl IntoIterator<Item = (String, serde_json::Value)>,
     ) -> Result<Vec<Simulation>, InvalidContext> {
-        let mut record = self.recorder.edit();
-        if record.action.is_none() {
+        if self.recorder.edit().action.is_none() {
             // For teams of their own, callers need no permission.
             let team = principal.teams.first().map_or("", String::as_str);
-            record.action = Some(SIMULATE_ACCESS);
-            record.resource = Some(format!("{TEAM_ARN}{team}").into());
+            self.asks(SIMULATE_ACCESS, format!("{TEAM_ARN}{team}").into());
         }
-        drop(record);
         let context = self.context.clone().simulate(keys)?;
         let tells_reasons = self.tells_reasons();
         let simulate = |(operation, resource)| {

@@ -9,7 +9,8 @@ use aws_sdk_glacier::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
         interceptors::{
-            BeforeDeserializationInterceptorContextMut, FinalizerInterceptorContextRef,
+            BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
+            FinalizerInterceptorContextRef,
         },
     },
     error::BoxError,
@@ -56,18 +57,26 @@ impl Intercept for CheckResponse {
     }
 }
 
-/// Notes whether an attempt ended without Glacier's refusal, so that it may have been
-/// carried out whatever a later attempt says.
+/// Notes whether an attempt was made and ended without Glacier's refusal, so that it may
+/// have been carried out whatever a later attempt says.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unsettled(Arc<AtomicBool>);
+pub(super) struct Unsettled(Arc<Attempts>);
+
+#[derive(Debug, Default)]
+struct Attempts {
+    /// Whether the present attempt came as far as to be sent: without credentials it
+    /// does not.
+    under_way: AtomicBool,
+    unsettled: AtomicBool,
+}
 
 impl Unsettled {
     pub(super) fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.unsettled.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn is_noted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.unsettled.load(Ordering::Relaxed)
     }
 }
 
@@ -76,13 +85,24 @@ impl Intercept for Unsettled {
         "Unsettled"
     }
 
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.under_way.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if !context.response().is_some_and(|response| response.status().is_client_error()) {
+        let sent = self.0.under_way.swap(false, Ordering::Relaxed);
+        if sent && !context.response().is_some_and(|response| response.status().is_client_error()) {
             self.note();
         }
         Ok(())

@@ -203,4 +203,7 @@ async fn a_gateway_without_credentials_says_so_too() {
     let (status, body) = abort(&gateway).await;
     assert_eq!((status, &body["code"]), (502, &json!("gateway-not-authorized-upstream")));
     assert!(gateway.simulator.requests().await.is_empty());
+    // Nothing was sent, and nothing says that something was.
+    assert!(!body["detail"].as_str().unwrap().contains("attempt"), "{body}");
+    gateway.process.event(|event| event["outcome"] == "gateway-not-authorized-upstream");
 }
