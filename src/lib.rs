@@ -7,6 +7,7 @@
 //! [`app`] builds all of it from [`config::Settings`].
 
 pub mod app;
+pub mod audit;
 pub mod authn;
 pub mod cli;
 pub mod config;
@@ -24,5 +25,6 @@ mod signals;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod spelling;
+pub mod store;
 pub mod telemetry;
 pub mod tls;

@@ -1,0 +1,10 @@
+//! The audit trail: a record of every decision, durable before a change is forwarded.
+
+mod event;
+mod trail;
+
+pub use self::{
+    event::{Decision, Event, Upstream, UserIdentity},
+    trail::{Intent, Trail, TrailStatus},
+};
+pub use crate::store::Unavailable;
