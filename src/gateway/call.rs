@@ -287,16 +287,16 @@ impl Call {
         let started = Instant::now();
         let result = answer.await;
         let time = started.elapsed();
-        let (label, forwarded) = match &result {
-            Ok(reply) => {
-                ("ok", Forwarded { request_id: reply.request_id.clone(), error: None, time })
+        let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
+        self.gateway.metrics.upstream(operation.name(), label, time);
+        match result {
+            Ok(Reply { value, request_id }) => {
+                (Ok(value), Forwarded { request_id, error: None, time })
             }
             Err(error) => {
                 let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
-                (error.kind.code(), Forwarded { request_id, error: Some(cause), time })
+                (Err(error), Forwarded { request_id, error: Some(cause), time })
             }
-        };
-        self.gateway.metrics.upstream(operation.name(), label, time);
-        (result.map(|reply| reply.value), forwarded)
+        }
     }
 }
