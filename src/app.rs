@@ -17,7 +17,7 @@ use crate::{
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
-    http::{self, management},
+    http::{self, connections::Connections, management},
     policy::{Diagnostic, LivePolicies},
     signals::Signals,
     tls::{self, TlsError},
@@ -133,17 +133,21 @@ pub async fn start(
     // Whoever knows that the gateway listens may stop it.
     let signals = Signals::new()?;
     let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
+    let most = connections(workers)?;
+    let connections = Connections::new(workers * most);
+    let counted = connections.clone();
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
-        .max_connections(connections(workers)?)
+        .max_connections(most)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals();
     let rest = match &server.tls {
-        None => rest.bind(server.listen),
+        None => rest.on_connect(move |_, data| counted.count(data)).bind(server.listen),
         Some(tls) => {
             let (tls, verifier) = tls::server_config(tls, gateway.followed.clone())?;
             rest.on_connect(move |connection, data| {
+                counted.count(data);
                 tls::note_certificate(connection, data, &verifier);
             })
             .bind_rustls_0_23(server.listen, tls)
@@ -154,9 +158,12 @@ pub async fn start(
         setting: "server.listen",
         source,
     })?;
-    let probes = gateway.clone();
+    let (probes, connections) = (gateway.clone(), Data::new(connections));
     let management = HttpServer::new(move || {
-        ActixApp::new().app_data(probes.clone()).configure(management::routes)
+        ActixApp::new()
+            .app_data(probes.clone())
+            .app_data(connections.clone())
+            .configure(management::routes)
     })
     .workers(1)
     .max_connections(MANAGEMENT_CONNECTIONS)

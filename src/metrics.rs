@@ -37,6 +37,8 @@ pub struct Metrics {
     policies_empty: Gauge,
     files_valid: Family<Setting, Gauge>,
     issuer_keys_usable: Family<IssuerLabel, Gauge>,
+    rest_connections: Gauge,
+    rest_connections_limit: Gauge,
     log_lines_lost: Counter,
     log_lines_waiting: Gauge,
 }
@@ -146,6 +148,18 @@ impl Default for Metrics {
             "1 if tokens of the issuer can be verified, 0 if its keys are unknown or too old",
             issuer_keys_usable.clone(),
         );
+        let rest_connections = Gauge::default();
+        registry.register(
+            "rest_connections",
+            "Connections to the REST listener",
+            rest_connections.clone(),
+        );
+        let rest_connections_limit = Gauge::default();
+        registry.register(
+            "rest_connections_limit",
+            "How many of those are served at once; further ones wait",
+            rest_connections_limit.clone(),
+        );
         let log_lines_lost = Counter::default();
         registry.register(
             "log_lines_lost",
@@ -175,6 +189,8 @@ impl Default for Metrics {
             policies_empty,
             files_valid,
             issuer_keys_usable,
+            rest_connections,
+            rest_connections_limit,
             log_lines_lost,
             log_lines_waiting,
         }
@@ -222,6 +238,13 @@ impl Metrics {
             let issuer = IssuerLabel { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
+    }
+
+    /// Says how many REST connections there are and may be.
+    pub fn connections(&self, open: usize, limit: usize) {
+        let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
+        self.rest_connections.set(gauge(open));
+        self.rest_connections_limit.set(gauge(limit));
     }
 
     /// Says how the log is.

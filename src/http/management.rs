@@ -8,6 +8,7 @@ use actix_web::{
     web::{self, Data},
 };
 
+use super::connections::Connections;
 use crate::{gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
 /// Adds the probes and `/metrics`.
@@ -24,7 +25,7 @@ async fn livez() -> HttpResponse {
 /// The gateway can serve callers. Below that stands what is wrong and yet no reason to
 /// send callers elsewhere, because other replicas would serve them no better.
 #[get("/readyz")]
-async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
+async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpResponse {
     let mut troubles = String::new();
     let policies = gateway.policies.status();
     if let Some(error) = &policies.unread {
@@ -54,6 +55,10 @@ async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
     if log.lost > 0 {
         troubles += &format!("log: {} lines are lost since the start\n", log.lost);
     }
+    if connections.open() >= connections.limit {
+        let limit = connections.limit;
+        troubles += &format!("connections: all {limit} are taken; further callers wait for one\n");
+    }
     probe(gateway.readiness(), &troubles)
 }
 
@@ -65,7 +70,11 @@ async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
 
 /// What Prometheus reads.
 #[get("/metrics")]
-async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
+async fn metrics(
+    gateway: Data<Gateway>,
+    connections: Data<Connections>,
+) -> actix_web::Result<HttpResponse> {
+    gateway.metrics.connections(connections.open(), connections.limit);
     gateway.metrics.policies(&gateway.policies.status());
     gateway.metrics.log(&telemetry::status());
     gateway.metrics.followed(&gateway.followed);
