@@ -141,9 +141,10 @@ impl Observed {
     }
 }
 
-/// The caller's `X-Request-Id`, if it is harmless.
+/// The caller's `X-Request-Id`, if there is one and it is harmless.
 fn given_id(request: &ServiceRequest) -> Option<&str> {
-    let given = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let mut all = request.headers().get_all(REQUEST_ID);
+    let given = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
     let harmless = (1..=128).contains(&given.len())
         && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b));
     harmless.then_some(given)

@@ -101,6 +101,8 @@ codes! {
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
     /// The request's body did not arrive in time.
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
+    /// The request's body is longer than the gateway reads.
+    BodyTooLong = "body-too-long", PAYLOAD_TOO_LARGE, "The request's body is too long";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// The gateway's own fault.
