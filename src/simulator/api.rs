@@ -6,14 +6,16 @@ use std::time::Instant;
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
 
 use super::{
-    Received, Simulator,
+    clock::timestamp,
     error::GlacierError,
     operation::{Operation, Target},
+    received::Received,
     reply::{Reply, spoil},
     signature::{self, Caller},
+    state::Simulator,
     tree_hash::{Hash, Hasher, Payload},
     uploads::{Part, Upload},
     vaults::{Vault, Vaults},
@@ -316,11 +318,4 @@ pub(super) fn describe_part(first: u64, part: Part) -> Value {
         "RangeInBytes": format!("{first}-{}", first + part.length - 1),
         "SHA256TreeHash": hex::encode(part.tree_hash),
     })
-}
-
-/// A date as Glacier writes it, e.g. `2012-03-20T17:03:43.221Z`.
-pub(super) fn timestamp(moment: OffsetDateTime) -> String {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    moment.format(format).unwrap_or_default()
 }
