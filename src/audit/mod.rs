@@ -1,6 +1,7 @@
 //! The audit trail: a record of every decision, durable before a change is forwarded.
 
 mod event;
+pub mod query;
 mod trail;
 
 pub use self::{

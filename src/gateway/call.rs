@@ -149,6 +149,9 @@ impl Call {
         let decision = self.policies.decide_own(&self.principal, action, reach, &self.context);
         self.asks(action.action(), reach.resource(action).into());
         self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
+        if let Ok(grant) = &decision {
+            self.recorder.edit().team = self.principal.teams.get(grant.team).cloned();
+        }
         decision.map(drop).map_err(|denial| self.not_authorized(action.action(), denial))
     }
 
