@@ -7,6 +7,7 @@
 //! [`app`] builds all of it from [`config::Settings`].
 
 pub mod app;
+pub mod audit;
 pub mod authn;
 pub mod cli;
 pub mod config;

@@ -9,7 +9,7 @@ use std::{
 /// The rooms from the ground up: each with the rooms that it may import, all of which
 /// stand before it, so that there are no circles. A file belongs to the room with the
 /// longest path that it begins with.
-const ROOMS: [(&str, &[&str]); 30] = [
+const ROOMS: [(&str, &[&str]); 31] = [
     ("domain", &[]),
     ("spelling", &[]),
     ("files", &[]),
@@ -23,6 +23,7 @@ const ROOMS: [(&str, &[&str]); 30] = [
     ("telemetry", &["config"]),
     ("metrics", &["policy", "reload", "telemetry"]),
     ("authn", &["config", "domain", "files", "reload"]),
+    ("audit", &["config", "files"]),
     ("glacier", &["config", "domain", "policy"]),
     ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
     ("tls", &["authn", "config", "files", "reload"]),
