@@ -1,3 +1,5 @@
 //! The audit trail.
 
+pub mod export;
 pub mod log;
+pub mod verify;

@@ -196,7 +196,7 @@ impl TrustedKeys {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(super) mod tests {
+pub(in crate::audit) mod tests {
     use super::*;
 
     /// As many new keys.

@@ -10,14 +10,22 @@ mod keys;
 mod month;
 mod path;
 mod proof;
+mod start;
 mod tree;
 
 pub use self::{
-    checkpoint::{Checkpoint, MalformedCheckpoint},
+    checkpoint::{BadSignature, Checkpoint, MalformedCheckpoint},
     keys::{CheckpointKeys, TrustedKeys, UnusableKey, VerifierKey},
     month::{LogName, Month, MonthError},
     path::{LogPath, append_to_bundle, entries_of_bundle},
     proof::{Tiles, tiles_for_proof},
-    tree::{Edge, Node, TILE_WIDTH, leaf_hash, tile_width},
+    start::{LogEnd, LogStart},
+    tree::{Edge, Node, TILE_WIDTH, hashes_of_tile, leaf_hash, tile_width},
 };
 pub use tlog_tiles::Hash;
+
+/// Keys for the tests of other modules.
+#[cfg(test)]
+pub(super) mod tests {
+    pub use super::keys::tests::keys;
+}

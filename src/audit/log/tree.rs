@@ -32,6 +32,11 @@ pub fn tile_width(level: u8, index: u64, size: u64) -> u16 {
     width as u16
 }
 
+/// The hashes in the bytes of a tile. What is left over of a cut hash is left out.
+pub fn hashes_of_tile(tile: &[u8]) -> Vec<Hash> {
+    tile.as_chunks().0.iter().map(|hash| Hash(*hash)).collect()
+}
+
 /// A hash in a tile: that of the `index`th full subtree of 256<sup>level</sup> leaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Node {
