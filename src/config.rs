@@ -5,6 +5,7 @@
 
 mod examine;
 mod issuers;
+mod store;
 mod swagger_ui;
 mod tls;
 
@@ -26,6 +27,7 @@ use url::Url;
 pub use self::{
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
 };
@@ -53,6 +55,10 @@ pub struct Settings {
     pub tokens: Tokens,
     /// The gateway keys of callers that sign.
     pub keys: Keys,
+    /// Where what outlives a request is kept.
+    pub store: Store,
+    /// The audit trail.
+    pub audit: Audit,
     /// How a person signs in from Swagger UI.
     pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
@@ -250,6 +256,8 @@ impl Settings {
             let key = format!("issuers.{}", CLIENT_CERTIFICATES);
             wrong(key, "is the name that policies know certificates by; choose another");
         }
+        self.store.check(&mut wrong);
+        self.audit.check(&mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);
         }

@@ -25,5 +25,6 @@ mod signals;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 mod spelling;
+pub mod store;
 pub mod telemetry;
 pub mod tls;

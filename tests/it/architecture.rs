@@ -9,7 +9,7 @@ use std::{
 /// The rooms from the ground up: each with the rooms that it may import, all of which
 /// stand before it, so that there are no circles. A file belongs to the room with the
 /// longest path that it begins with.
-const ROOMS: [(&str, &[&str]); 31] = [
+const ROOMS: [(&str, &[&str]); 32] = [
     ("domain", &[]),
     ("spelling", &[]),
     ("files", &[]),
@@ -23,8 +23,9 @@ const ROOMS: [(&str, &[&str]); 31] = [
     ("telemetry", &["config"]),
     ("metrics", &["policy", "reload", "telemetry"]),
     ("authn", &["config", "domain", "files", "reload"]),
-    ("audit", &["config", "files"]),
-    ("glacier", &["config", "domain", "policy"]),
+    ("store", &["config"]),
+    ("audit", &["config", "domain", "files", "policy", "store"]),
+    ("glacier", &["audit", "config", "domain", "policy"]),
     ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
@@ -74,10 +75,12 @@ const ROOMS: [(&str, &[&str]); 31] = [
 ];
 
 /// Crates that only the rooms named here may speak to.
-const CRATES: [(&str, &[&str]); 3] = [
+const CRATES: [(&str, &[&str]); 5] = [
     ("actix_web", &["app", "cli", "dev", "http", "simulator", "tls"]),
     ("aws_sdk_glacier", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
+    ("rusqlite", &["store"]),
+    ("sqlx", &["audit", "store"]),
 ];
 
 #[test]

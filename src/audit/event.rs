@@ -1,0 +1,189 @@
+//! The record of an event, as the trail keeps it.
+//!
+//! Where CloudTrail has a name for a thing, this is the name (CloudTrail User Guide,
+//! "CloudTrail record contents").
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    policy::StatementId,
+    store::{Append, Kind},
+};
+
+/// What happened. What is not known is left out.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    /// The gateway's own ID of the event.
+    pub id: Uuid,
+    /// When it began.
+    pub time: Option<OffsetDateTime>,
+    /// Whose action it is: `glacier.amazonaws.com` or `glacier-gateway`.
+    pub source: &'static str,
+    /// The action, such as `AbortMultipartUpload`.
+    pub name: &'static str,
+    /// Whether the action changes nothing.
+    pub read_only: bool,
+    /// The region of the resource.
+    pub region: Option<String>,
+    /// The account of the resource.
+    pub account: Option<String>,
+    /// The caller's ID of the request.
+    pub request_id: Option<String>,
+    /// Through which door the request came.
+    pub door: Option<&'static str>,
+    /// The caller's address.
+    pub source_ip: Option<IpAddr>,
+    /// The caller.
+    pub identity: Option<UserIdentity>,
+    /// The team whose permission decided.
+    pub team: Option<String>,
+    /// The resource, as policies see it.
+    pub resource: Option<String>,
+    /// The upload.
+    pub upload_id: Option<String>,
+    /// What the policies decided, and why.
+    pub decision: Option<Decision>,
+    /// What became of it.
+    pub outcome: Option<&'static str>,
+    /// The stable code of the problem that the caller was told.
+    pub error_code: Option<&'static str>,
+    /// Glacier's answer.
+    pub upstream: Option<Upstream>,
+}
+
+/// Who called.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserIdentity {
+    /// The issuer that vouches for the caller.
+    pub issuer: String,
+    /// The caller's name at that issuer.
+    pub subject: String,
+    /// Who acts in the caller's stead, the last first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub actors: Vec<String>,
+    /// The caller's teams.
+    pub teams: Vec<String>,
+    /// The gateway key that signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+}
+
+/// What the policies decided.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// `allowed`, `explicitDeny` or `implicitDeny`.
+    pub outcome: &'static str,
+    /// The statement that decided.
+    #[serde(flatten)]
+    pub statement: Option<StatementId>,
+}
+
+/// What Glacier answered.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Upstream {
+    /// AWS's ID of the last attempt.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
+    pub request_id: Option<String>,
+    /// How often Glacier was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// How long Glacier took, retries included.
+    pub latency_ms: u64,
+}
+
+/// The JSON of an entry.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    event_version: &'static str,
+    #[serde(rename = "eventID")]
+    event_id: Uuid,
+    event_time: String,
+    event_type: &'static str,
+    event_source: &'static str,
+    event_name: &'static str,
+    read_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aws_region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recipient_account_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    door: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "sourceIPAddress")]
+    source_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_identity: Option<&'a UserIdentity>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream: Option<&'a Upstream>,
+}
+
+impl Event {
+    /// The event as an entry of `kind`.
+    pub(super) fn append(&self, kind: Kind) -> Append {
+        let time = self.time.unwrap_or_else(OffsetDateTime::now_utc);
+        let entry = Entry {
+            event_version: "1.0",
+            event_id: self.id,
+            event_time: time.format(&Rfc3339).unwrap_or_default(),
+            event_type: match kind {
+                Kind::Event => "Event",
+                Kind::Intent => "Intent",
+                Kind::Outcome => "Outcome",
+                Kind::LateOutcome => "LateOutcome",
+                Kind::LogStart => "LogStart",
+                Kind::Counted => "Counted",
+            },
+            event_source: self.source,
+            event_name: self.name,
+            read_only: self.read_only,
+            aws_region: self.region.as_deref(),
+            recipient_account_id: self.account.as_deref(),
+            request_id: self.request_id.as_deref(),
+            door: self.door,
+            source_ip: self.source_ip,
+            user_identity: self.identity.as_ref(),
+            team: self.team.as_deref(),
+            resource: self.resource.as_deref(),
+            upload_id: self.upload_id.as_deref(),
+            decision: self.decision.as_ref(),
+            outcome: self.outcome,
+            error_code: self.error_code,
+            upstream: self.upstream.as_ref(),
+        };
+        // Nothing in an entry can fail to be written as JSON.
+        let json = serde_json::to_vec(&entry).unwrap_or_default();
+        let micros = time.unix_timestamp_nanos() / 1000;
+        Append::new(self.id, i64::try_from(micros).unwrap_or(0), kind, self.teams(), json)
+    }
+
+    /// Who may read it: the team decided for, else all of the caller's.
+    fn teams(&self) -> String {
+        let all = self.identity.as_ref().map_or(&[][..], |identity| &identity.teams);
+        let teams = match &self.team {
+            Some(team) => std::slice::from_ref(team),
+            None => all,
+        };
+        if teams.is_empty() { String::new() } else { format!("/{}/", teams.join("/")) }
+    }
+}

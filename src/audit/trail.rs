@@ -1,0 +1,163 @@
+//! The trail, as the gateway writes it.
+
+use std::{sync::Arc, time::Duration};
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Event, Unavailable};
+use crate::{
+    config,
+    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
+};
+
+/// The audit trail; cheap to clone.
+#[derive(Clone)]
+pub struct Trail(Option<Arc<Kept>>);
+
+struct Kept {
+    store: Store,
+    deadline: Duration,
+}
+
+/// How the trail is.
+#[derive(Clone, Debug)]
+pub struct TrailStatus {
+    /// How its store is.
+    pub store: StoreStatus,
+}
+
+/// That a change is on record: what the client of Glacier asks for before it sends one.
+/// Its outcome is recorded when it is settled, or `not-attempted` or `unknown` if it never is.
+#[must_use]
+pub struct Intent {
+    trail: Trail,
+    event: Event,
+    settled: bool,
+}
+
+impl Trail {
+    /// Opens the store that the settings name, and its log.
+    ///
+    /// # Errors
+    /// A store that cannot be used.
+    pub async fn open(store: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
+        let Some(store) = Store::open(store, REWRITE).await? else { return Ok(Self(None)) };
+        begin_log(&store, audit).await?;
+        Ok(Self(Some(Arc::new(Kept { store, deadline: audit.deadline }))))
+    }
+
+    /// The store behind the trail, if there is one.
+    pub fn store(&self) -> Option<&Store> {
+        self.0.as_ref().map(|kept| &kept.store)
+    }
+
+    /// Records that a change is about to be forwarded, and waits until that is durable.
+    /// Without a store nothing is recorded.
+    ///
+    /// # Errors
+    /// When it is not durable in time. Then the change must not be forwarded.
+    pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
+        let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
+        let pending = kept.store.append(event.append(Kind::Intent));
+        pending.durable(kept.deadline).await?;
+        Ok(Intent { trail: self.clone(), event, settled: false })
+    }
+
+    /// Records an event without waiting.
+    pub fn record(&self, event: &Event) {
+        if let Some(kept) = &self.0 {
+            kept.store.append_later(event.append(Kind::Event));
+        }
+    }
+
+    /// How the trail is; `None` without a store.
+    pub fn status(&self) -> Option<TrailStatus> {
+        self.0.as_ref().map(|kept| TrailStatus { store: kept.store.status() })
+    }
+
+    /// Writes what waits. Blocks until then.
+    pub fn close(&self) {
+        if let Some(kept) = &self.0 {
+            kept.store.close();
+        }
+    }
+}
+
+impl Intent {
+    /// Without a store there is nothing to record in.
+    fn unrecorded(trail: Trail, event: Event) -> Self {
+        Self { trail, event, settled: true }
+    }
+
+    /// Records what became of the change, without waiting.
+    pub fn settle(mut self, fill: impl FnOnce(&mut Event)) {
+        fill(&mut self.event);
+        self.write();
+        self.settled = true;
+    }
+
+    fn write(&self) {
+        if let Some(kept) = &self.trail.0 {
+            kept.store.append_later(self.event.append(Kind::Outcome));
+        }
+    }
+}
+
+impl Drop for Intent {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.event.outcome.get_or_insert("unknown");
+            self.write();
+        }
+    }
+}
+
+/// How the writer makes outcomes that it alone knows of.
+const REWRITE: Rewrite = Rewrite { late, not_attempted };
+
+fn late(append: Append) -> Append {
+    let text = String::from_utf8_lossy(&append.entry);
+    let entry = text.replacen("\"eventType\":\"Outcome\"", "\"eventType\":\"LateOutcome\"", 1);
+    Append::new(append.event, append.at, Kind::LateOutcome, append.teams, entry.into_bytes())
+}
+
+fn not_attempted(intent: &Append) -> Append {
+    let mut entry: serde_json::Value = serde_json::from_slice(&intent.entry).unwrap_or_default();
+    entry["eventType"] = "Outcome".into();
+    entry["outcome"] = "not-attempted".into();
+    let entry = serde_json::to_vec(&entry).unwrap_or_default();
+    Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
+}
+
+/// Begins the first log, unless there is one.
+async fn begin_log(store: &Store, audit: &config::Audit) -> Result<(), StoreError> {
+    let head: Option<(i64,)> = both!(store, pool => {
+        sqlx::query_as("SELECT log FROM audit_head").fetch_optional(pool).await?
+    });
+    if head.is_some() {
+        return Ok(());
+    }
+    let today = OffsetDateTime::now_utc();
+    let month = format!("{:04}-{:02}", today.year(), u8::from(today.month()));
+    let name = audit.origin.as_deref().unwrap_or(store.id());
+    let origin = format!("{name}/audit/{month}");
+    both!(store, pool => {
+        let mut transaction = pool.begin().await?;
+        sqlx::query("INSERT INTO audit_log (log, origin, month) VALUES (1, $1, $2)")
+            .bind(origin)
+            .bind(month)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("INSERT INTO audit_head VALUES (1, 1, 0)").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+    });
+    let start = Event {
+        id: Uuid::now_v7(),
+        source: "glacier-gateway",
+        name: "StartLog",
+        ..Event::default()
+    };
+    store.append_later(start.append(Kind::LogStart));
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Leases: of all processes that share the store, one at a time does a chore.
+
+use std::time::{Duration, Instant};
+
+use sqlx::AssertSqlSafe;
+
+use super::{Store, both, error::StoreError};
+
+/// The right to do a chore until a moment. Whatever is written under it says
+/// `epoch = mine`, so that a holder that was stopped for too long changes nothing.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Goes up with each new holder.
+    pub epoch: i64,
+    /// By this process's own clock, earlier than the store's.
+    expires: Instant,
+}
+
+impl Lease {
+    /// Whether the lease still holds, as far as this process can know.
+    pub fn holds(&self) -> bool {
+        Instant::now() < self.expires
+    }
+}
+
+impl Store {
+    /// Takes or extends the lease `name` for `length`. `None` if another process has it.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn lease(&self, name: &str, length: Duration) -> Result<Option<Lease>, StoreError> {
+        let asked = Instant::now();
+        let now = self.now();
+        let sql = format!(
+            "INSERT INTO lease (name, owner, epoch, until) VALUES ($1, $2, 1, {now} + $3) \
+             ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, \
+             epoch = lease.epoch + CASE WHEN lease.owner = excluded.owner THEN 0 ELSE 1 END \
+             WHERE lease.owner = excluded.owner OR lease.until < {now} RETURNING epoch"
+        );
+        let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let held: Option<(i64,)> = both!(self, pool => {
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(name)
+                .bind(self.replica())
+                .bind(micros)
+                .fetch_optional(pool)
+                .await?
+        });
+        // Counted from before the question, so that it ends before the store's does.
+        Ok(held.map(|(epoch,)| Lease { epoch, expires: asked + length * 3 / 4 }))
+    }
+
+    /// Gives the lease `name` up, so that another need not wait for its end.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn release(&self, name: &str) -> Result<(), StoreError> {
+        both!(self, pool => {
+            sqlx::query("UPDATE lease SET until = 0 WHERE name = $1 AND owner = $2")
+                .bind(name)
+                .bind(self.replica())
+                .execute(pool)
+                .await?;
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+-- Times are microseconds since 1970, UTC. docs/audit.md says what the tables of the
+-- trail hold.
+
+CREATE TABLE audit_log (
+    log BIGINT PRIMARY KEY,
+    origin TEXT NOT NULL UNIQUE,
+    month TEXT NOT NULL,
+    -- The final size, once the log is closed.
+    size BIGINT,
+    -- Whether retention has dropped the entries.
+    dropped BIGINT NOT NULL DEFAULT 0
+);
+
+-- Where the next entry goes: one row.
+CREATE TABLE audit_head (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    log BIGINT NOT NULL,
+    next BIGINT NOT NULL
+);
+
+CREATE TABLE audit_entry (
+    -- log << 40 | index
+    position BIGINT PRIMARY KEY,
+    at BIGINT NOT NULL,
+    event BYTEA NOT NULL,
+    kind BIGINT NOT NULL,
+    teams TEXT NOT NULL,
+    leaf BYTEA NOT NULL,
+    entry BYTEA NOT NULL
+);
+
+-- Outcomes that came hours after their intents are not found by time.
+CREATE INDEX audit_entry_late ON audit_entry (event) WHERE kind = 3;
+
+-- Intents without an outcome.
+CREATE TABLE audit_open (
+    event BYTEA PRIMARY KEY,
+    replica TEXT NOT NULL,
+    position BIGINT NOT NULL
+);
+
+-- Tiles of level 1 and above. Those of level 0 are the entries' leaves.
+CREATE TABLE audit_tile (
+    log BIGINT NOT NULL,
+    level BIGINT NOT NULL,
+    idx BIGINT NOT NULL,
+    hashes BYTEA NOT NULL,
+    PRIMARY KEY (log, level, idx)
+);
+
+-- The last checkpoint of each log.
+CREATE TABLE audit_checkpoint (
+    log BIGINT PRIMARY KEY,
+    size BIGINT NOT NULL,
+    note TEXT NOT NULL
+);
+
+CREATE TABLE lease (
+    name TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+-- The processes that share the store, and when each was last heard of.
+CREATE TABLE replica (
+    id TEXT PRIMARY KEY,
+    seen BIGINT NOT NULL
+);

@@ -1,0 +1,69 @@
+-- Times are microseconds since 1970, UTC. docs/audit.md says what the tables of the
+-- trail hold.
+
+CREATE TABLE audit_log (
+    log INTEGER PRIMARY KEY,
+    origin TEXT NOT NULL UNIQUE,
+    month TEXT NOT NULL,
+    -- The final size, once the log is closed.
+    size INTEGER,
+    -- Whether retention has dropped the entries.
+    dropped INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- Where the next entry goes: one row.
+CREATE TABLE audit_head (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    log INTEGER NOT NULL,
+    next INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE audit_entry (
+    -- log << 40 | index
+    position INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    event BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    teams TEXT NOT NULL,
+    leaf BLOB NOT NULL,
+    entry BLOB NOT NULL
+) STRICT;
+
+-- Outcomes that came hours after their intents are not found by time.
+CREATE INDEX audit_entry_late ON audit_entry (event) WHERE kind = 3;
+
+-- Intents without an outcome.
+CREATE TABLE audit_open (
+    event BLOB PRIMARY KEY,
+    replica TEXT NOT NULL,
+    position INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Tiles of level 1 and above. Those of level 0 are the entries' leaves.
+CREATE TABLE audit_tile (
+    log INTEGER NOT NULL,
+    level INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (log, level, idx)
+) STRICT, WITHOUT ROWID;
+
+-- The last checkpoint of each log.
+CREATE TABLE audit_checkpoint (
+    log INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE lease (
+    name TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT;
+
+-- The processes that share the store, and when each was last heard of.
+CREATE TABLE replica (
+    id TEXT PRIMARY KEY,
+    seen INTEGER NOT NULL
+) STRICT;
