@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use time::OffsetDateTime;
-use uuid::Uuid;
-
-use super::{Event, Unavailable};
+use super::{
+    Event, Unavailable,
+    log::{LogState, Sealer},
+};
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
+    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus},
 };
 
 /// The audit trail; cheap to clone.
@@ -17,6 +17,7 @@ pub struct Trail(Option<Arc<Kept>>);
 
 struct Kept {
     store: Store,
+    log: LogState,
     deadline: Duration,
 }
 
@@ -41,15 +42,23 @@ impl Trail {
     ///
     /// # Errors
     /// A store that cannot be used.
-    pub async fn open(store: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
-        let Some(store) = Store::open(store, REWRITE).await? else { return Ok(Self(None)) };
-        begin_log(&store, audit).await?;
-        Ok(Self(Some(Arc::new(Kept { store, deadline: audit.deadline }))))
+    pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
+        let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
+        let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url)
+            .await
+            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+        tokio::spawn(sealer.run());
+        Ok(Self(Some(Arc::new(Kept { store, log, deadline: audit.deadline }))))
     }
 
     /// The store behind the trail, if there is one.
     pub fn store(&self) -> Option<&Store> {
         self.0.as_ref().map(|kept| &kept.store)
+    }
+
+    /// How the log is; `None` without a store.
+    pub fn log(&self) -> Option<&LogState> {
+        self.0.as_ref().map(|kept| &kept.log)
     }
 
     /// Records that a change is about to be forwarded, and waits until that is durable.
@@ -128,36 +137,4 @@ fn not_attempted(intent: &Append) -> Append {
     entry["outcome"] = "not-attempted".into();
     let entry = serde_json::to_vec(&entry).unwrap_or_default();
     Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
-}
-
-/// Begins the first log, unless there is one.
-async fn begin_log(store: &Store, audit: &config::Audit) -> Result<(), StoreError> {
-    let head: Option<(i64,)> = both!(store, pool => {
-        sqlx::query_as("SELECT log FROM audit_head").fetch_optional(pool).await?
-    });
-    if head.is_some() {
-        return Ok(());
-    }
-    let today = OffsetDateTime::now_utc();
-    let month = format!("{:04}-{:02}", today.year(), u8::from(today.month()));
-    let name = audit.origin.as_deref().unwrap_or(store.id());
-    let origin = format!("{name}/audit/{month}");
-    both!(store, pool => {
-        let mut transaction = pool.begin().await?;
-        sqlx::query("INSERT INTO audit_log (log, origin, month) VALUES (1, $1, $2)")
-            .bind(origin)
-            .bind(month)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("INSERT INTO audit_head VALUES (1, 1, 0)").execute(&mut *transaction).await?;
-        transaction.commit().await?;
-    });
-    let start = Event {
-        id: Uuid::now_v7(),
-        source: "glacier-gateway",
-        name: "StartLog",
-        ..Event::default()
-    };
-    store.append_later(start.append(Kind::LogStart));
-    Ok(())
 }

@@ -8,19 +8,26 @@
 mod checkpoint;
 mod keys;
 mod month;
+mod outside;
 mod path;
 mod proof;
+pub mod rows;
+mod sealer;
 mod start;
 mod tree;
+mod writing;
 
 pub use self::{
-    checkpoint::{BadSignature, Checkpoint, MalformedCheckpoint},
+    checkpoint::{BadSignature, Checkpoint, MalformedCheckpoint, Unsigned},
     keys::{CheckpointKeys, TrustedKeys, UnusableKey, VerifierKey},
     month::{LogName, Month, MonthError},
+    outside::read as read_checkpoint_file,
     path::{LogPath, append_to_bundle, entries_of_bundle},
     proof::{Tiles, tiles_for_proof},
+    sealer::{AcceptError, Accepted, LogError, LogState, LogStatus, Sealer, accept_loss},
     start::{LogEnd, LogStart},
     tree::{Edge, Node, TILE_WIDTH, hashes_of_tile, leaf_hash, tile_width},
+    writing::SealError,
 };
 pub use tlog_tiles::Hash;
 

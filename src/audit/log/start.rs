@@ -1,9 +1,12 @@
 //! The first record of a log. It ties the log to the one before.
 
 use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tlog_tiles::Hash;
+use uuid::Uuid;
 
 use super::Checkpoint;
+use crate::store::{Append, Kind};
 
 /// What the first record of a log says of the log, under the name `log`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -14,10 +17,10 @@ pub struct LogStart {
     /// The log before, at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<LogEnd>,
-    /// A checkpoint of the log before that the store no longer bears out. Whoever ran
+    /// Checkpoints that the store no longer bears out, as signed notes. Whoever ran
     /// `audit accept-loss` accepted that.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub abandoned: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<String>,
 }
 
 /// A log at its end.
@@ -35,7 +38,41 @@ pub struct LogEnd {
     pub checkpoint: Option<String>,
 }
 
+/// The JSON of the record.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    event_version: &'static str,
+    #[serde(rename = "eventID")]
+    event_id: Uuid,
+    event_time: String,
+    event_type: &'static str,
+    event_source: &'static str,
+    event_name: &'static str,
+    read_only: bool,
+    log: &'a LogStart,
+}
+
 impl LogStart {
+    /// The record, as of `at`, in microseconds since 1970. It is no team's.
+    pub(super) fn append(&self, at: i64) -> Append {
+        let id = Uuid::now_v7();
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at / 1000) * 1_000_000);
+        let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let entry = Entry {
+            event_version: "1.0",
+            event_id: id,
+            event_time: time.format(&Rfc3339).unwrap_or_default(),
+            event_type: "LogStart",
+            event_source: "glacier-gateway",
+            event_name: "StartLog",
+            read_only: false,
+            log: self,
+        };
+        let entry = serde_json::to_vec(&entry).unwrap_or_default();
+        Append::new(id, at, Kind::LogStart, String::new(), entry)
+    }
+
     /// From the first record of a log.
     pub fn of_entry(entry: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]

@@ -95,6 +95,19 @@ fn plan(found: &[Found], kept: &[Kept], keys: Option<&TrustedKeys>) -> Plan {
     let mut checks = Vec::new();
     let starts: Vec<Option<LogStart>> =
         found.iter().map(|log| log.first.as_deref().and_then(LogStart::of_entry)).collect();
+    // What the trail itself says was lost.
+    let abandoned: Vec<Kept> = found
+        .iter()
+        .zip(&starts)
+        .flat_map(|(log, start)| {
+            let notes = start.iter().flat_map(|start| &start.abandoned);
+            let lost = notes.filter_map(|note| Checkpoint::parse(note).ok());
+            lost.map(|checkpoint| Kept {
+                checkpoint,
+                from: format!("the first record of {}", log.origin),
+            })
+        })
+        .collect();
     for (i, log) in found.iter().enumerate() {
         let origin = &log.origin;
         let mut wrong = |reason: String| {
@@ -129,19 +142,17 @@ fn plan(found: &[Found], kept: &[Kept], keys: Option<&TrustedKeys>) -> Plan {
         });
         let next = starts.get(i + 1).and_then(Option::as_ref);
         let end = next.and_then(|start| start.previous.as_ref());
-        let abandoned = next.and_then(|start| start.abandoned.as_deref());
-        let abandoned = abandoned.and_then(|note| Checkpoint::parse(note).ok());
         let end_claim = end.and_then(|end| end.claim()).map(|checkpoint| Kept {
             checkpoint,
             from: format!("the first record of {}", found[i + 1].origin),
         });
+        let abandoned: Vec<&Kept> =
+            abandoned.iter().filter(|kept| kept.checkpoint.origin == *origin).collect();
         let is_own = |kept: &&Kept| kept.checkpoint.origin == *origin;
-        let all = own.chain(end_claim).chain(kept.iter().filter(is_own).cloned()).chain(
-            abandoned.iter().map(|checkpoint| Kept {
-                checkpoint: checkpoint.clone(),
-                from: format!("the first record of {}", found[i + 1].origin),
-            }),
-        );
+        let all = own
+            .chain(end_claim)
+            .chain(kept.iter().filter(is_own).cloned())
+            .chain(abandoned.iter().map(|kept| (*kept).clone()));
         let own_size = log.checkpoint.as_ref().map_or(0, |own| own.size);
         let mut claims = Vec::new();
         for Kept { checkpoint, from } in all {
@@ -150,16 +161,18 @@ fn plan(found: &[Found], kept: &[Kept], keys: Option<&TrustedKeys>) -> Plan {
                 continue;
             }
             let given_up = !checkpoint.note.is_empty()
-                && abandoned.as_ref().is_some_and(|abandoned| {
-                    abandoned.origin == *origin
-                        && (own_size + 1..=abandoned.size).contains(&checkpoint.size)
-                });
+                && checkpoint.size > own_size
+                && abandoned.iter().any(|lost| checkpoint.size <= lost.checkpoint.size);
             claims.push(Claim { checkpoint, from, given_up });
         }
         checks.push(LogCheck::new(origin, claims, keys));
     }
     for Kept { checkpoint, from } in kept {
-        if !found.iter().any(|log| log.origin == checkpoint.origin) {
+        let has_log = found.iter().any(|log| log.origin == checkpoint.origin);
+        let was_given_up = abandoned.iter().any(|lost| {
+            lost.checkpoint.origin == checkpoint.origin && checkpoint.size <= lost.checkpoint.size
+        });
+        if !has_log && !was_given_up {
             let reason = format!(
                 "the log is missing: the checkpoint of {from} vouches for {} records of it",
                 checkpoint.size

@@ -35,7 +35,7 @@ fn first(origin: &str, previous: Option<&Checkpoint>) -> Vec<u8> {
         root_hash: end.root.to_string(),
         checkpoint: Some(end.note.clone()),
     });
-    let log = LogStart { origin: origin.to_owned(), previous, abandoned: None };
+    let log = LogStart { origin: origin.to_owned(), previous, abandoned: Vec::new() };
     json!({"eventType": "LogStart", "log": log}).to_string().into_bytes()
 }
 
