@@ -4,7 +4,10 @@
 //! the checkpoints that are known.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -33,7 +36,13 @@ const PREFIX_END: &str = "/audit/";
 
 /// How the log is; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct LogState(Arc<Mutex<LogStatus>>);
+pub struct LogState(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    status: Mutex<LogStatus>,
+    rolled_back: AtomicBool,
+}
 
 /// How the log is.
 #[derive(Clone, Debug, Default)]
@@ -56,13 +65,14 @@ impl LogState {
         self.edit().clone()
     }
 
-    /// What the store does not bear out, if changes are to be refused for that.
-    pub fn rolled_back(&self) -> Option<String> {
-        self.edit().rolled_back.clone()
+    /// Whether changes are to be refused because the store does not bear out what was
+    /// signed.
+    pub fn is_rolled_back(&self) -> bool {
+        self.0.rolled_back.load(Relaxed)
     }
 
     fn edit(&self) -> std::sync::MutexGuard<'_, LogStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -340,6 +350,7 @@ impl Sealer {
                     None => tracing::warn!("changes are accepted again"),
                 }
             }
+            self.state.0.rolled_back.store(newest.is_some(), Relaxed);
             status.rolled_back = newest;
         }
         if !lost.is_empty() {
