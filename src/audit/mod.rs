@@ -1,8 +1,11 @@
 //! The audit trail: a record of every decision, durable before a change is forwarded.
 
 mod event;
+pub mod export;
+pub mod log;
 pub mod query;
 mod trail;
+pub mod verify;
 
 pub use self::{
     event::{Decision, Event, Upstream, UserIdentity},
