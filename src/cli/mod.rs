@@ -6,6 +6,7 @@ mod healthcheck;
 mod key;
 mod policy;
 mod serve;
+mod store;
 
 use std::{
     io::{self, Write},
@@ -43,6 +44,9 @@ enum Command {
     /// Make and inspect gateway keys, which AWS SDKs sign with.
     #[command(subcommand)]
     Key(key::Chore),
+    /// Look after the store, in which the audit trail is kept.
+    #[command(subcommand)]
+    Store(store::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
@@ -75,6 +79,7 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
         Command::Key(chore) => key::run(chore),
+        Command::Store(chore) => store::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),
