@@ -39,6 +39,9 @@ npm_packages() {
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
+# Debian keeps the server's programs out of the path.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
+[ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
 # Debian's python3 comes without the means to make environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ "${1-}" = generators ]; then

@@ -1,7 +1,7 @@
 //! Verification of one log: whether its records are those that checkpoints vouch for,
 //! and if not, which is the first that is wrong.
 
-use super::Wrong;
+use super::wrong::Wrong;
 use crate::audit::log::{
     BadSignature, Checkpoint, Edge, Hash, TILE_WIDTH, Tiles, TrustedKeys, leaf_hash, tile_width,
 };

@@ -7,8 +7,7 @@ mod folder;
 mod store;
 #[cfg(test)]
 mod tests;
-
-use std::fmt;
+mod wrong;
 
 use self::check::Claim;
 pub(crate) use self::check::upper_tiles;
@@ -16,31 +15,9 @@ pub use self::{
     check::{LogCheck, LogReport},
     folder::{FolderError, verify_folder},
     store::verify_store,
+    wrong::Wrong,
 };
 use super::log::{Checkpoint, LogName, LogStart, TrustedKeys};
-
-/// What is wrong, and with which records.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrong {
-    /// The log.
-    pub origin: String,
-    /// The first record that is wrong, or can be.
-    pub first: u64,
-    /// The last, if it is not known which of several.
-    pub last: Option<u64>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, first, last, reason } = self;
-        match last {
-            None => write!(f, "{origin}, record {first}: {reason}"),
-            Some(last) => write!(f, "{origin}, records {first} to {last}: {reason}"),
-        }
-    }
-}
 
 /// What is known of a log before its records are read.
 #[derive(Clone, Debug)]
