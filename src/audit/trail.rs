@@ -1,11 +1,17 @@
 //! The trail, as the gateway writes it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Event, Unavailable};
+use super::{Event, Unavailable, Upstream};
 use crate::{
     config,
     store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
@@ -18,6 +24,7 @@ pub struct Trail(Option<Arc<Kept>>);
 struct Kept {
     store: Store,
     deadline: Duration,
+    refused_changes: AtomicU64,
 }
 
 /// How the trail is.
@@ -25,10 +32,22 @@ struct Kept {
 pub struct TrailStatus {
     /// How its store is.
     pub store: StoreStatus,
+    /// How many changes were refused because their record was not durable in time.
+    pub refused_changes: u64,
 }
 
 /// That a change is on record: what the client of Glacier asks for before it sends one.
-/// Its outcome is recorded when it is settled, or `not-attempted` or `unknown` if it never is.
+/// If it is dropped before it is settled, its outcome is `unknown`.
+///
+/// Only a durable record makes one, or the lack of a store. Nobody else does:
+///
+/// ```compile_fail,E0451
+/// use glacier_gateway::audit::{Event, Intent, Trail};
+///
+/// fn forge(trail: Trail, event: Event) -> Intent {
+///     Intent { trail, event, settled: false }
+/// }
+/// ```
 #[must_use]
 pub struct Intent {
     trail: Trail,
@@ -44,7 +63,11 @@ impl Trail {
     pub async fn open(store: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
         let Some(store) = Store::open(store, REWRITE).await? else { return Ok(Self(None)) };
         begin_log(&store, audit).await?;
-        Ok(Self(Some(Arc::new(Kept { store, deadline: audit.deadline }))))
+        Ok(Self(Some(Arc::new(Kept {
+            store,
+            deadline: audit.deadline,
+            refused_changes: AtomicU64::new(0),
+        }))))
     }
 
     /// The store behind the trail, if there is one.
@@ -60,7 +83,10 @@ impl Trail {
     pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
         let pending = kept.store.append(event.append(Kind::Intent));
-        pending.durable(kept.deadline).await?;
+        if let Err(unavailable) = pending.durable(kept.deadline).await {
+            kept.refused_changes.fetch_add(1, Relaxed);
+            return Err(unavailable);
+        }
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
@@ -71,9 +97,21 @@ impl Trail {
         }
     }
 
+    /// Records an event, and waits until that is durable.
+    ///
+    /// # Errors
+    /// When it is not durable in time.
+    pub async fn record_durably(&self, event: &Event) -> Result<(), Unavailable> {
+        let Some(kept) = &self.0 else { return Ok(()) };
+        kept.store.append(event.append(Kind::Event)).durable(kept.deadline).await.map(drop)
+    }
+
     /// How the trail is; `None` without a store.
     pub fn status(&self) -> Option<TrailStatus> {
-        self.0.as_ref().map(|kept| TrailStatus { store: kept.store.status() })
+        self.0.as_ref().map(|kept| TrailStatus {
+            store: kept.store.status(),
+            refused_changes: kept.refused_changes.load(Relaxed),
+        })
     }
 
     /// Writes what waits. Blocks until then.
@@ -91,23 +129,30 @@ impl Intent {
     }
 
     /// Records what became of the change, without waiting.
-    pub fn settle(mut self, fill: impl FnOnce(&mut Event)) {
-        fill(&mut self.event);
+    pub fn settle(
+        mut self,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+        upstream: Option<Upstream>,
+    ) {
+        self.event.outcome = Some(outcome);
+        self.event.error_code = error_code;
+        self.event.upstream = upstream;
         self.write();
-        self.settled = true;
     }
 
-    fn write(&self) {
+    fn write(&mut self) {
         if let Some(kept) = &self.trail.0 {
             kept.store.append_later(self.event.append(Kind::Outcome));
         }
+        self.settled = true;
     }
 }
 
 impl Drop for Intent {
     fn drop(&mut self) {
         if !self.settled {
-            self.event.outcome.get_or_insert("unknown");
+            self.event.outcome = Some("unknown");
             self.write();
         }
     }
