@@ -22,6 +22,7 @@ use self::{
 };
 use crate::{
     app::{self, Running, StartError},
+    audit::log::CheckpointKeys,
     authn::GatewayKeys,
     config::Settings,
     domain::{AccountId, Region},
@@ -142,6 +143,9 @@ impl Dev {
 
         let master_key = directory.path().join("master-key");
         std::fs::write(&master_key, random_secret()?)?;
+        let audit_key = directory.path().join("audit-key");
+        let key = CheckpointKeys::create().map_err(|e| example(&e))?;
+        std::fs::write(&audit_key, key.expose_secret())?;
         let settings = format!(
             r#"
             [server]
@@ -164,6 +168,8 @@ impl Dev {
             url = "sqlite:{directory}/store.db"
             [audit]
             checkpoint_file = "{directory}/checkpoint"
+            [audit.key_files]
+            1 = {audit_key:?}
             "#,
             rest = bind(0),
             management = bind(1),
