@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    env, fmt,
     fs::OpenOptions,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -124,6 +124,9 @@ impl fmt::Display for Facts {
              --vault-name {vault}",
             region = simulator.region,
         )?;
+        writeln!(f, "\n# Whether the record of all this is as it was written")?;
+        let program = env::args_os().next().unwrap_or_default();
+        writeln!(f, "{} audit verify", PathBuf::from(program).display())?;
         writeln!(f, "\nPress Ctrl-C to stop.")
     }
 }
