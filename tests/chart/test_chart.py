@@ -322,11 +322,19 @@ def test_a_team_may_have_a_dot_and_json_text_stays_as_it_is(tmp_path):
 
 def test_what_the_documentation_says_fits_together(tmp_path):
     page = (ROOT / "docs/deploy.md").read_text()
-    [text] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    first, *stores = re.findall(r"```yaml\n(.*?)```", page, re.S)
     values = tmp_path / "values.yaml"
-    values.write_text(text)
-    done = check_config(objects(values=values), tmp_path / "pod")
-    assert done.returncode == 0, done.stderr
+    values.write_text(first)
+    kinds = set()
+    for i, store in enumerate(["{}", *stores]):
+        added = tmp_path / f"store-{i}.yaml"
+        added.write_text(store)
+        rendered = objects("--values", added, values=values)
+        done = check_config(rendered, tmp_path / f"pod-{i}")
+        assert done.returncode == 0, done.stderr
+        settings = rendered["ConfigMap", "gateway-glacier-gateway-settings"]["data"]["config.toml"]
+        kinds.add(tomllib.loads(settings).get("store", {}).get("url", "none").partition(":")[0])
+    assert kinds == {"none", "sqlite", "postgres"}
 
     release, namespace = "glacier-gateway", "glacier-gateway"
     assert f"helm upgrade --install {release} helm/glacier-gateway" in page
