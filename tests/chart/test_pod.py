@@ -315,6 +315,9 @@ def test_the_abort_is_in_the_trail_and_a_checkpoint_outside_of_the_store_vouches
     until(lambda: checkpoint.exists() and int(checkpoint.read_text().split("\n")[1]) >= len(entries), pod)
     for file in (checkpoint, *(pod.state / "glacier-gateway").iterdir()):
         assert (file.stat().st_uid, file.stat().st_gid) == (65532, 65532), file
+    settings = pod.container["args"][1:]
+    verify = pod.run("audit", "verify", *settings, stdout=subprocess.PIPE)
+    assert (verify.wait(timeout=20), "the trail holds" in verify.stdout.read()) == (0, True)
 
 
 def test_a_strict_parser_reads_the_metrics(pod):
