@@ -9,6 +9,6 @@ pub mod verify;
 
 pub use self::{
     event::{Decision, Event, Upstream, UserIdentity},
-    trail::{Intent, Trail, TrailStatus},
+    trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
-pub use crate::store::{StoreError, Unavailable};
+pub use crate::store::StoreError;

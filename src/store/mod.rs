@@ -6,15 +6,19 @@
 //! microseconds since 1970, UTC.
 
 mod append;
+mod backend;
+pub mod chores;
 mod error;
 mod lease;
+mod postgres;
+mod schema;
 mod sqlite;
 mod status;
 mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use sqlx::SqlitePool;
+use sqlx::{PgPool, SqlitePool};
 use uuid::Uuid;
 
 pub use self::{
@@ -23,7 +27,7 @@ pub use self::{
     lease::Lease,
     status::StoreStatus,
 };
-use self::{sqlite::Sqlite, writer::Writer};
+use self::{backend::Backend, writer::Writer};
 use crate::config::{self, StoreUrl};
 
 /// Runs the body with the pool of whichever kind the store is. The body is compiled
@@ -32,10 +36,17 @@ macro_rules! both {
     ($store:expr, $pool:ident => $body:expr) => {
         match $store.pool() {
             $crate::store::Pool::Sqlite($pool) => $body,
+            $crate::store::Pool::Postgres($pool) => $body,
         }
     };
 }
 pub(crate) use both;
+
+/// How many entries there are, as the logs say, and how many intents are open.
+const COUNTS: &str = "SELECT \
+    CAST(coalesce((SELECT sum(size) FROM audit_log WHERE dropped = 0), 0) \
+        + coalesce((SELECT next FROM audit_head), 0) AS BIGINT), \
+    (SELECT count(*) FROM audit_open)";
 
 /// A store that is open; cheap to clone.
 #[derive(Clone)]
@@ -44,6 +55,7 @@ pub struct Store(Arc<Open>);
 struct Open {
     id: String,
     replica: String,
+    backend: Backend,
     pool: Pool,
     writer: Writer,
 }
@@ -52,6 +64,9 @@ struct Open {
 pub enum Pool {
     /// To a file.
     Sqlite(SqlitePool),
+    /// To a server. A connection that was lost on the way is noticed late: whoever asks
+    /// bounds the time.
+    Postgres(PgPool),
 }
 
 impl Store {
@@ -64,17 +79,11 @@ impl Store {
         settings: &config::Store,
         rewrite: Rewrite,
     ) -> Result<Option<Self>, StoreError> {
+        let Some(backend) = Backend::open(settings).await? else { return Ok(None) };
         let replica = Uuid::new_v4().to_string();
-        let (pool, writer) = match &settings.url {
-            StoreUrl::None => return Ok(None),
-            StoreUrl::Sqlite(path) => {
-                let file = Sqlite::open(path, settings)?;
-                let pool = file.pool(settings.connections).await?;
-                (Pool::Sqlite(pool), Writer::start(file, replica.clone(), rewrite)?)
-            }
-            StoreUrl::Postgres(_) => return Err(StoreError::unusable("not built yet")),
-        };
-        let mut open = Open { id: String::new(), replica, pool, writer };
+        let pool = backend.pool(settings.connections).await?;
+        let writer = Writer::start(backend.clone(), replica.clone(), rewrite).await?;
+        let mut open = Open { id: String::new(), replica, backend, pool, writer };
         let (id,): (String,) = both!(open, pool => {
             sqlx::query_as("SELECT store_id FROM store_info").fetch_one(pool).await?
         });
@@ -109,9 +118,16 @@ impl Store {
         self.0.writer.status()
     }
 
-    /// Writes what waits, and ends the writer. Blocks until then.
-    pub fn close(&self) {
-        self.0.writer.close();
+    /// How many hundredths of the store's file system are free, as of a second ago; `None`
+    /// if that cannot be known from here.
+    pub fn free_space(&self) -> Option<u8> {
+        self.0.writer.free()
+    }
+
+    /// Writes what waits, and ends the writer. Blocks until then, but no longer than
+    /// `limit`. Gives false if something was not written.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.0.writer.close(limit)
     }
 
     /// Connections for everything but the trail's entries; see `both!`.
@@ -135,8 +151,11 @@ impl Pool {
     pub async fn beside(settings: &config::Store) -> Result<Option<Self>, StoreError> {
         match &settings.url {
             StoreUrl::None => Ok(None),
-            StoreUrl::Sqlite(path) => Ok(Some(Self::Sqlite(sqlite::beside(path).await?))),
-            StoreUrl::Postgres(_) => Err(StoreError::unusable("not built yet")),
+            StoreUrl::Sqlite(path) => Ok(Some(Self::Sqlite(sqlite::pool_beside(path).await?))),
+            StoreUrl::Postgres(url) => {
+                let database = postgres::Postgres::new(url, settings)?;
+                Ok(Some(Self::Postgres(database.pool(2)?)))
+            }
         }
     }
 
@@ -149,12 +168,16 @@ impl Pool {
     pub(crate) fn now(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Self::Postgres(_) => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
         }
     }
 }
 
 impl Open {
     fn pool(&self) -> &Pool {
+        if let (Backend::Postgres(database), Pool::Postgres(pool)) = (&self.backend, &self.pool) {
+            database.refresh(pool);
+        }
         &self.pool
     }
 }
