@@ -142,6 +142,9 @@ impl Event {
     /// The event as an entry of `kind`.
     pub(super) fn append(&self, kind: Kind) -> Append {
         let time = self.time.unwrap_or_else(OffsetDateTime::now_utc);
+        // What an intent says of the request, its outcome does not say again.
+        let is_outcome = matches!(kind, Kind::Outcome | Kind::LateOutcome);
+        let request = Some(self).filter(|_| !is_outcome);
         let entry = Entry {
             event_version: "1.0",
             event_id: self.id,
@@ -157,16 +160,16 @@ impl Event {
             event_source: self.source,
             event_name: self.name,
             read_only: self.read_only,
-            aws_region: self.region.as_deref(),
-            recipient_account_id: self.account.as_deref(),
-            request_id: self.request_id.as_deref(),
-            door: self.door,
-            source_ip: self.source_ip,
-            user_identity: self.identity.as_ref(),
+            aws_region: request.and_then(|event| event.region.as_deref()),
+            recipient_account_id: request.and_then(|event| event.account.as_deref()),
+            request_id: request.and_then(|event| event.request_id.as_deref()),
+            door: request.and_then(|event| event.door),
+            source_ip: request.and_then(|event| event.source_ip),
+            user_identity: request.and_then(|event| event.identity.as_ref()),
             team: self.team.as_deref(),
             resource: self.resource.as_deref(),
             upload_id: self.upload_id.as_deref(),
-            decision: self.decision.as_ref(),
+            decision: request.and_then(|event| event.decision.as_ref()),
             outcome: self.outcome,
             error_code: self.error_code,
             upstream: self.upstream.as_ref(),

@@ -1,10 +1,13 @@
 //! The audit trail: a record of every decision, durable before a change is forwarded.
 
 mod event;
+pub mod export;
+pub mod log;
 mod trail;
+pub mod verify;
 
 pub use self::{
     event::{Decision, Event, Upstream, UserIdentity},
-    trail::{Intent, Trail, TrailStatus},
+    trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
-pub use crate::store::Unavailable;
+pub use crate::store::StoreError;

@@ -1,14 +1,20 @@
 //! The trail, as the gateway writes it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use time::OffsetDateTime;
-use uuid::Uuid;
-
-use super::{Event, Unavailable};
+use super::{
+    Event, Upstream,
+    log::{LogState, LogStatus, Sealer},
+};
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
+    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, Unavailable},
 };
 
 /// The audit trail; cheap to clone.
@@ -17,7 +23,9 @@ pub struct Trail(Option<Arc<Kept>>);
 
 struct Kept {
     store: Store,
+    log: LogState,
     deadline: Duration,
+    refused_changes: AtomicU64,
 }
 
 /// How the trail is.
@@ -25,10 +33,36 @@ struct Kept {
 pub struct TrailStatus {
     /// How its store is.
     pub store: StoreStatus,
+    /// How its log is.
+    pub log: LogStatus,
+    /// How many changes were refused because their record was not durable in time.
+    pub refused_changes: u64,
+}
+
+/// Why something could not be put on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrecorded {
+    /// Its record was not durable in time.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The store does not bear out a checkpoint that was signed, so that what is recorded
+    /// now would contradict what was recorded before.
+    #[error("the store is behind a checkpoint of its trail")]
+    RolledBack,
 }
 
 /// That a change is on record: what the client of Glacier asks for before it sends one.
-/// Its outcome is recorded when it is settled, or `not-attempted` or `unknown` if it never is.
+/// If it is dropped before it is settled, its outcome is `unknown`.
+///
+/// Only a durable record makes one, or the lack of a store. Nobody else does:
+///
+/// ```compile_fail,E0451
+/// use glacier_gateway::audit::{Event, Intent, Trail};
+///
+/// fn forge(trail: Trail, event: Event) -> Intent {
+///     Intent { trail, event, settled: false }
+/// }
+/// ```
 #[must_use]
 pub struct Intent {
     trail: Trail,
@@ -41,10 +75,18 @@ impl Trail {
     ///
     /// # Errors
     /// A store that cannot be used.
-    pub async fn open(store: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
-        let Some(store) = Store::open(store, REWRITE).await? else { return Ok(Self(None)) };
-        begin_log(&store, audit).await?;
-        Ok(Self(Some(Arc::new(Kept { store, deadline: audit.deadline }))))
+    pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
+        let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
+        let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url)
+            .await
+            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+        tokio::spawn(sealer.run());
+        Ok(Self(Some(Arc::new(Kept {
+            store,
+            log,
+            deadline: audit.deadline,
+            refused_changes: AtomicU64::new(0),
+        }))))
     }
 
     /// The store behind the trail, if there is one.
@@ -56,11 +98,19 @@ impl Trail {
     /// Without a store nothing is recorded.
     ///
     /// # Errors
-    /// When it is not durable in time. Then the change must not be forwarded.
-    pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
+    /// When it is not durable in time, or the trail was rolled back. Then the change must
+    /// not be forwarded.
+    pub async fn intent(&self, event: Event) -> Result<Intent, Unrecorded> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
-        let pending = kept.store.append(event.append(Kind::Intent));
-        pending.durable(kept.deadline).await?;
+        let recorded = if kept.log.is_rolled_back() {
+            Err(Unrecorded::RolledBack)
+        } else {
+            kept.durable(&event, Kind::Intent).await
+        };
+        if let Err(unrecorded) = recorded {
+            kept.refused_changes.fetch_add(1, Relaxed);
+            return Err(unrecorded);
+        }
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
@@ -71,15 +121,37 @@ impl Trail {
         }
     }
 
+    /// Records an event, and waits until that is durable.
+    ///
+    /// # Errors
+    /// When it is not durable in time.
+    pub async fn record_durably(&self, event: &Event) -> Result<(), Unrecorded> {
+        match &self.0 {
+            Some(kept) => kept.durable(event, Kind::Event).await,
+            None => Ok(()),
+        }
+    }
+
     /// How the trail is; `None` without a store.
     pub fn status(&self) -> Option<TrailStatus> {
-        self.0.as_ref().map(|kept| TrailStatus { store: kept.store.status() })
+        self.0.as_ref().map(|kept| TrailStatus {
+            store: kept.store.status(),
+            log: kept.log.status(),
+            refused_changes: kept.refused_changes.load(Relaxed),
+        })
     }
 
     /// Writes what waits. Blocks until then, but no longer than `limit`. Gives false if
     /// something was not written.
     pub fn close(&self, limit: Duration) -> bool {
         self.0.as_ref().is_none_or(|kept| kept.store.close(limit))
+    }
+}
+
+impl Kept {
+    async fn durable(&self, event: &Event, kind: Kind) -> Result<(), Unrecorded> {
+        self.store.append(event.append(kind)).durable(self.deadline).await?;
+        Ok(())
     }
 }
 
@@ -90,23 +162,30 @@ impl Intent {
     }
 
     /// Records what became of the change, without waiting.
-    pub fn settle(mut self, fill: impl FnOnce(&mut Event)) {
-        fill(&mut self.event);
+    pub fn settle(
+        mut self,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+        upstream: Option<Upstream>,
+    ) {
+        self.event.outcome = Some(outcome);
+        self.event.error_code = error_code;
+        self.event.upstream = upstream;
         self.write();
-        self.settled = true;
     }
 
-    fn write(&self) {
+    fn write(&mut self) {
         if let Some(kept) = &self.trail.0 {
             kept.store.append_later(self.event.append(Kind::Outcome));
         }
+        self.settled = true;
     }
 }
 
 impl Drop for Intent {
     fn drop(&mut self) {
         if !self.settled {
-            self.event.outcome.get_or_insert("unknown");
+            self.event.outcome = Some("unknown");
             self.write();
         }
     }
@@ -127,36 +206,4 @@ fn not_attempted(intent: &Append) -> Append {
     entry["outcome"] = "not-attempted".into();
     let entry = serde_json::to_vec(&entry).unwrap_or_default();
     Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
-}
-
-/// Begins the first log, unless there is one.
-async fn begin_log(store: &Store, audit: &config::Audit) -> Result<(), StoreError> {
-    let head: Option<(i64,)> = both!(store, pool => {
-        sqlx::query_as("SELECT log FROM audit_head").fetch_optional(pool).await?
-    });
-    if head.is_some() {
-        return Ok(());
-    }
-    let today = OffsetDateTime::now_utc();
-    let month = format!("{:04}-{:02}", today.year(), u8::from(today.month()));
-    let name = audit.origin.as_deref().unwrap_or(store.id());
-    let origin = format!("{name}/audit/{month}");
-    both!(store, pool => {
-        let mut transaction = pool.begin().await?;
-        sqlx::query("INSERT INTO audit_log (log, origin, month) VALUES (1, $1, $2)")
-            .bind(origin)
-            .bind(month)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("INSERT INTO audit_head VALUES (1, 1, 0)").execute(&mut *transaction).await?;
-        transaction.commit().await?;
-    });
-    let start = Event {
-        id: Uuid::now_v7(),
-        source: "glacier-gateway",
-        name: "StartLog",
-        ..Event::default()
-    };
-    store.append_later(start.append(Kind::LogStart));
-    Ok(())
 }

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{ConfigFile, Failure, serve};
+use super::{
+    Failure,
+    config_file::{self, ConfigFile},
+};
 use crate::{
     config,
     store::{StoreError, chores},
@@ -70,7 +73,7 @@ fn check(settings: &config::Store) -> Result<(), Failure> {
 }
 
 fn settings(file: &ConfigFile) -> Result<config::Store, Failure> {
-    Ok(serve::settings(file.config.as_deref())?.store)
+    Ok(config_file::settings(file.config.as_deref())?.store)
 }
 
 fn wait<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {

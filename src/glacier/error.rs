@@ -66,6 +66,27 @@ pub enum UpstreamErrorKind {
     Internal,
 }
 
+impl UpstreamError {
+    /// What became of the operation, in the trail's words: `gone`, `unknown`,
+    /// `refused-by-glacier`, or `failed` if it was not carried out.
+    pub fn outcome(&self) -> &'static str {
+        use UpstreamErrorKind::*;
+        match self.kind {
+            UploadNotFound => "gone",
+            _ if self.outcome_is_unknown() => "unknown",
+            VaultNotFound
+            | InvalidParameter
+            | MissingParameter
+            | Throttled
+            | NotAvailableForAccount
+            | NotAuthorized => "refused-by-glacier",
+            Unavailable | Timeout | Unreachable | OutOfDescriptors | InvalidResponse | Internal => {
+                "failed"
+            }
+        }
+    }
+}
+
 impl UpstreamErrorKind {
     /// All kinds.
     pub const ALL: [Self; 13] = [
@@ -265,6 +286,12 @@ mod tests {
             (403, "", "<html>", NotAuthorized),
             (400, "NoLongerSupportedException", "", NotAvailableForAccount),
             (400, "InvalidParameterValueException", "Invalid vault name", InvalidParameter),
+            (400, "MissingParameterValueException", "", MissingParameter),
+            (400, "InvalidSignatureException", "", NotAuthorized),
+            (401, "", "", NotAuthorized),
+            (400, "ServiceUnavailableException", "", Unavailable),
+            (400, "RequestTimeoutException", "", Unavailable),
+            (408, "", "", Unavailable),
             (500, "", "", Unavailable),
             (503, "SlowDown", "", Unavailable),
             (404, "", "<html>", InvalidResponse),

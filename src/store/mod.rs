@@ -9,7 +9,9 @@ mod append;
 mod backend;
 pub mod chores;
 mod error;
+mod examined;
 mod lease;
+mod pool;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -18,35 +20,18 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, SqlitePool};
 use uuid::Uuid;
 
+pub(crate) use self::pool::both;
 pub use self::{
     append::{Append, Kind, MAX_ENTRY, Pending, Position, Rewrite, leaf},
     error::{StoreError, Unavailable},
     lease::Lease,
+    pool::Pool,
     status::StoreStatus,
 };
 use self::{backend::Backend, writer::Writer};
 use crate::config;
-
-/// Runs the body with the pool of whichever kind the store is. The body is compiled
-/// once for each kind, and its SQL is the same text: parameters are `$1`, `$2`.
-macro_rules! both {
-    ($store:expr, $pool:ident => $body:expr) => {
-        match $store.pool() {
-            $crate::store::Pool::Sqlite($pool) => $body,
-            $crate::store::Pool::Postgres($pool) => $body,
-        }
-    };
-}
-pub(crate) use both;
-
-/// How many entries there are, as the logs say, and how many intents are open.
-const COUNTS: &str = "SELECT \
-    CAST(coalesce((SELECT sum(size) FROM audit_log WHERE dropped = 0), 0) \
-        + coalesce((SELECT next FROM audit_head), 0) AS BIGINT), \
-    (SELECT count(*) FROM audit_open)";
 
 /// A store that is open; cheap to clone.
 #[derive(Clone)]
@@ -58,15 +43,6 @@ struct Open {
     backend: Backend,
     pool: Pool,
     writer: Writer,
-}
-
-/// Connections for everything but the trail's entries.
-pub enum Pool {
-    /// To a file.
-    Sqlite(SqlitePool),
-    /// To a server. A connection that was lost on the way is noticed late: whoever asks
-    /// bounds the time.
-    Postgres(PgPool),
 }
 
 impl Store {
@@ -137,10 +113,7 @@ impl Store {
 
     /// The time as the store tells it, in SQL.
     pub(crate) fn now(&self) -> &'static str {
-        match self.pool() {
-            Pool::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-            Pool::Postgres(_) => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
-        }
+        self.pool().now()
     }
 }
 

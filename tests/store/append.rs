@@ -78,9 +78,8 @@ on_both! {
         for n in 0..300 {
             let event = Uuid::now_v7();
             let pending = store.append(entry(event, Kind::Intent, "intent"));
-            match pending.durable(Duration::from_micros(n * 30)).await {
-                Ok(_) => drop(durable.insert(event)),
-                Err(Unavailable) => {}
+            if pending.durable(Duration::from_micros(n * 30)).await.is_ok() {
+                durable.insert(event);
             }
         }
         assert!(store.close(PATIENCE));

@@ -39,7 +39,7 @@ pub(crate) use on_both;
 /// Where a store is.
 pub struct Place {
     pub settings: config::Store,
-    pub directory: TempDir,
+    pub _directory: TempDir,
 }
 
 /// A row of the log, without its times.
@@ -73,7 +73,7 @@ impl Place {
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = StoreUrl::Sqlite(directory.path().join("store.db"));
-        Self { settings: settings(url, None), directory }
+        Self { settings: settings(url, None), _directory: directory }
     }
 
     /// A new database of the shared cluster.
@@ -84,7 +84,7 @@ impl Place {
     pub async fn at(cluster: &Cluster) -> Self {
         let url = cluster.url("postgres", &cluster.database().await);
         let settings = settings(url.try_into().unwrap(), Some(cluster.password_file()));
-        Self { settings, directory: tempfile::tempdir().unwrap() }
+        Self { settings, _directory: tempfile::tempdir().unwrap() }
     }
 
     /// Opens the store, whose log has begun.
