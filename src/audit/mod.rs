@@ -3,6 +3,7 @@
 mod event;
 pub mod export;
 pub mod log;
+pub mod retention;
 mod trail;
 pub mod verify;
 
