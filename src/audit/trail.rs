@@ -141,11 +141,10 @@ impl Trail {
         })
     }
 
-    /// Writes what waits. Blocks until then.
-    pub fn close(&self) {
-        if let Some(kept) = &self.0 {
-            kept.store.close();
-        }
+    /// Writes what waits. Blocks until then, but no longer than `limit`. Gives false if
+    /// something was not written.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.0.as_ref().is_none_or(|kept| kept.store.close(limit))
     }
 }
 

@@ -23,7 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("policy", &["policy/engine", "policy/folder", "policy/language", "policy/review"]),
     ("telemetry", &["config"]),
     ("authn", &["config", "domain", "files", "reload"]),
-    ("store", &["config"]),
+    ("store", &["config", "files"]),
     ("audit", &["config", "domain", "files", "policy", "store"]),
     ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
