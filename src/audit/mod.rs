@@ -4,6 +4,7 @@ mod event;
 pub mod export;
 pub mod log;
 pub mod query;
+pub mod retention;
 mod trail;
 pub mod verify;
 
