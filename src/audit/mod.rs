@@ -3,6 +3,7 @@
 mod event;
 pub mod export;
 pub mod log;
+pub mod query;
 mod trail;
 pub mod verify;
 

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{ConfigFile, Failure, config_file};
+use super::{
+    Failure,
+    config_file::{self, ConfigFile},
+};
 use crate::{
     config,
     store::{StoreError, chores},

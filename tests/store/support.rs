@@ -39,7 +39,7 @@ pub(crate) use on_both;
 /// Where a store is.
 pub struct Place {
     pub settings: config::Store,
-    _directory: TempDir,
+    pub _directory: TempDir,
 }
 
 /// A row of the log, without its times.

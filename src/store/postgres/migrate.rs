@@ -20,7 +20,7 @@ const GRANTS: &str = "\
     GRANT SELECT ON store_info TO {role}; \
     GRANT SELECT, INSERT ON audit_entry, audit_log TO {role}; \
     GRANT UPDATE (size) ON audit_log TO {role}; \
-    GRANT SELECT, INSERT, UPDATE ON audit_head, audit_tile, audit_checkpoint TO {role}; \
+    GRANT SELECT, INSERT, UPDATE ON audit_head, audit_tile, audit_checkpoint, audit_lost TO {role}; \
     GRANT SELECT, INSERT, UPDATE, DELETE ON audit_open, lease, replica TO {role}";
 
 /// Applies the migrations that the database lacks, all or none. If the schema is up to
