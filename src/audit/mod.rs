@@ -1,6 +1,8 @@
 //! The audit trail: a record of every decision, durable before a change is forwarded.
 
 mod event;
+mod flood;
+mod housekeeping;
 mod trail;
 
 pub use self::{

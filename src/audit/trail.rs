@@ -1,11 +1,11 @@
 //! The trail, as the gateway writes it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Event, Unavailable};
+use super::{Event, Unavailable, flood::Flood, housekeeping};
 use crate::{
     config,
     store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
@@ -15,9 +15,10 @@ use crate::{
 #[derive(Clone)]
 pub struct Trail(Option<Arc<Kept>>);
 
-struct Kept {
-    store: Store,
+pub(super) struct Kept {
+    pub(super) store: Store,
     deadline: Duration,
+    pub(super) flood: Flood,
 }
 
 /// How the trail is.
@@ -25,6 +26,8 @@ struct Kept {
 pub struct TrailStatus {
     /// How its store is.
     pub store: StoreStatus,
+    /// Whether so little room is left on its disk that only changes are recorded.
+    pub scarce: bool,
 }
 
 /// That a change is on record: what the client of Glacier asks for before it sends one.
@@ -41,10 +44,13 @@ impl Trail {
     ///
     /// # Errors
     /// A store that cannot be used.
-    pub async fn open(store: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
-        let Some(store) = Store::open(store, REWRITE).await? else { return Ok(Self(None)) };
+    pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
+        let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
         begin_log(&store, audit).await?;
-        Ok(Self(Some(Arc::new(Kept { store, deadline: audit.deadline }))))
+        let kept = Kept { store, deadline: audit.deadline, flood: Flood::default() };
+        let kept = Arc::new(kept);
+        tokio::spawn(housekeeping::keep(Arc::downgrade(&kept), settings.url.clone()));
+        Ok(Self(Some(kept)))
     }
 
     /// The store behind the trail, if there is one.
@@ -64,21 +70,39 @@ impl Trail {
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
-    /// Records an event without waiting.
+    /// Records a read or a denial without waiting. In a flood it is counted.
     pub fn record(&self, event: &Event) {
-        if let Some(kept) = &self.0 {
+        if let Some(kept) = &self.0
+            && kept.flood.admits(event)
+        {
             kept.store.append_later(event.append(Kind::Event));
+        }
+    }
+
+    /// Counts a request whose caller proved nothing. `issuer` is the configured one that
+    /// the request names, if it names one.
+    pub fn refused_authentication(
+        &self,
+        source: Option<IpAddr>,
+        issuer: Option<&str>,
+        code: &'static str,
+    ) {
+        if let Some(kept) = &self.0 {
+            kept.flood.refused_authentication(source, issuer, code, OffsetDateTime::now_utc());
         }
     }
 
     /// How the trail is; `None` without a store.
     pub fn status(&self) -> Option<TrailStatus> {
-        self.0.as_ref().map(|kept| TrailStatus { store: kept.store.status() })
+        self.0
+            .as_ref()
+            .map(|kept| TrailStatus { store: kept.store.status(), scarce: kept.flood.is_scarce() })
     }
 
     /// Writes what waits. Blocks until then.
     pub fn close(&self) {
         if let Some(kept) = &self.0 {
+            kept.record_counted();
             kept.store.close();
         }
     }

@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ("metrics", &["policy", "reload", "telemetry"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config"]),
-    ("audit", &["config", "domain", "policy", "store"]),
+    ("audit", &["config", "domain", "files", "policy", "store"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
     ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
     ("tls", &["authn", "config", "files", "reload"]),
