@@ -13,11 +13,12 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc;
 
 use crate::{
+    audit::{StoreError, Trail},
     authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
     config::Settings,
     gateway::Gateway,
     glacier::Upstream,
-    http::{self, management},
+    http::{self, connections::Connections, management},
     policy::{Diagnostic, LivePolicies},
     signals::Signals,
     tls::{self, TlsError},
@@ -78,6 +79,9 @@ pub enum StartError {
         /// The lowest limit.
         needed: usize,
     },
+    /// The store of the audit trail.
+    #[error("cannot use the store (store.url): {0}")]
+    Store(#[from] StoreError),
     /// Signal handlers.
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
@@ -117,9 +121,16 @@ pub async fn start(
     }
     let authenticator = Authenticator::start(&settings)?;
     let keys = GatewayKeys::load(&settings.keys)?;
+    let trail = Trail::open(&settings.store, &settings.audit).await?;
+    if trail.store().is_none() {
+        tracing::warn!(
+            "there is no audit trail, because store.url is \"none\": the only record of a change is \
+             its log line, which can be lost"
+        );
+    }
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
-    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, upstream));
+    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, trail, upstream));
     let told = gateway.clone();
     let replaced = move || told.authenticator.forget_tokens();
     rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, replaced)?);
@@ -133,17 +144,21 @@ pub async fn start(
     // Whoever knows that the gateway listens may stop it.
     let signals = Signals::new()?;
     let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
+    let most = connections(workers)?;
+    let connections = Connections::new(workers * most);
+    let counted = connections.clone();
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
-        .max_connections(connections(workers)?)
+        .max_connections(most)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals();
     let rest = match &server.tls {
-        None => rest.bind(server.listen),
+        None => rest.on_connect(move |_, data| counted.count(data)).bind(server.listen),
         Some(tls) => {
             let (tls, verifier) = tls::server_config(tls, gateway.followed.clone())?;
             rest.on_connect(move |connection, data| {
+                counted.count(data);
                 tls::note_certificate(connection, data, &verifier);
             })
             .bind_rustls_0_23(server.listen, tls)
@@ -154,9 +169,12 @@ pub async fn start(
         setting: "server.listen",
         source,
     })?;
-    let probes = gateway.clone();
+    let (probes, connections) = (gateway.clone(), Data::new(connections));
     let management = HttpServer::new(move || {
-        ActixApp::new().app_data(probes.clone()).configure(management::routes)
+        ActixApp::new()
+            .app_data(probes.clone())
+            .app_data(connections.clone())
+            .configure(management::routes)
     })
     .workers(1)
     .max_connections(MANAGEMENT_CONNECTIONS)
@@ -218,10 +236,12 @@ impl Running {
 }
 
 /// Stops: readiness turns red, the REST listener closes, requests in flight finish, the
-/// probes go last.
+/// trail is written, the probes go last.
 async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle) {
     gateway.drain();
     rest.stop(true).await;
+    let trail = gateway.trail.clone();
+    let _ = tokio::task::spawn_blocking(move || trail.close()).await;
     management.stop(false).await;
 }
 

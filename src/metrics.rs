@@ -3,6 +3,8 @@
 //! No label says who called or which vault or upload was meant: those are many,
 //! and in the log.
 
+mod trail;
+
 use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
@@ -11,7 +13,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{policy::Status, reload::Followed, telemetry::LogStatus};
+use self::trail::TrailMetrics;
+use crate::{audit::TrailStatus, policy::Status, reload::Followed, telemetry::LogStatus};
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -27,6 +30,7 @@ type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    trail: TrailMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -37,6 +41,8 @@ pub struct Metrics {
     policies_empty: Gauge,
     files_valid: Family<Setting, Gauge>,
     issuer_keys_usable: Family<IssuerLabel, Gauge>,
+    rest_connections: Gauge,
+    rest_connections_limit: Gauge,
     log_lines_lost: Counter,
     log_lines_waiting: Gauge,
 }
@@ -146,6 +152,18 @@ impl Default for Metrics {
             "1 if tokens of the issuer can be verified, 0 if its keys are unknown or too old",
             issuer_keys_usable.clone(),
         );
+        let rest_connections = Gauge::default();
+        registry.register(
+            "rest_connections",
+            "Connections to the REST listener",
+            rest_connections.clone(),
+        );
+        let rest_connections_limit = Gauge::default();
+        registry.register(
+            "rest_connections_limit",
+            "How many of those are served at once; further ones wait",
+            rest_connections_limit.clone(),
+        );
         let log_lines_lost = Counter::default();
         registry.register(
             "log_lines_lost",
@@ -163,8 +181,10 @@ impl Default for Metrics {
             ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
         ];
         registry.register("build", "What is running", Info::new(build));
+        let trail = TrailMetrics::new(&mut registry);
         Self {
             registry,
+            trail,
             requests,
             request_duration,
             decisions,
@@ -175,6 +195,8 @@ impl Default for Metrics {
             policies_empty,
             files_valid,
             issuer_keys_usable,
+            rest_connections,
+            rest_connections_limit,
             log_lines_lost,
             log_lines_waiting,
         }
@@ -222,6 +244,18 @@ impl Metrics {
             let issuer = IssuerLabel { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
+    }
+
+    /// Says how many REST connections there are and may be.
+    pub fn connections(&self, open: usize, limit: usize) {
+        let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
+        self.rest_connections.set(gauge(open));
+        self.rest_connections_limit.set(gauge(limit));
+    }
+
+    /// Says how the audit trail is, if there is one.
+    pub fn trail(&self, status: Option<&TrailStatus>) {
+        self.trail.set(status);
     }
 
     /// Says how the log is.

@@ -110,9 +110,9 @@ where
             "actix_http::h1::dispatcher" => &Level::INFO,
             _ => event.metadata().level(),
         };
-        line.add("level", level.as_str());
+        line.add_text("level", level.as_str());
         event.record(&mut line);
-        line.add("target", event.metadata().target());
+        line.add_text("target", event.metadata().target());
         line.json.extend(b"}\n");
         let _ = self.0.make_writer().write_all(&line.json);
     }
@@ -125,33 +125,55 @@ struct Line {
 }
 
 impl Line {
+    /// Adds a number or a truth value.
     fn add(&mut self, name: &str, value: impl Serialize) {
-        // Names are identifiers of Rust, which JSON need not escape.
+        self.begin(name);
+        // That cannot fail: the values are plain.
+        let _ = serde_json::to_writer(&mut self.json, &value);
+    }
+
+    /// Adds a text. Most need no escapes, and are copied as they are: looking for
+    /// escapes byte by byte was a fortieth of a request's instructions.
+    fn add_text(&mut self, name: &str, text: &str) {
+        self.begin(name);
+        self.json.push(b'"');
+        if needs_no_escape(text) {
+            self.json.extend_from_slice(text.as_bytes());
+        } else {
+            self.escape(text);
+        }
+        self.json.push(b'"');
+    }
+
+    /// Names are identifiers of Rust, which JSON need not escape.
+    fn begin(&mut self, name: &str) {
         for part in [",\"", name, "\":"] {
             self.json.extend_from_slice(part.as_bytes());
         }
-        let start = self.json.len();
-        // That cannot fail: the values are plain.
-        let _ = serde_json::to_writer(&mut self.json, &value);
-        if !self.json[start..].is_ascii() {
-            self.escape_from(start);
-        }
     }
 
-    /// Escapes what is not ASCII: callers may send characters that show as nothing, or
-    /// that turn the direction of the text after them.
-    fn escape_from(&mut self, start: usize) {
-        let written = String::from_utf8_lossy(&self.json.split_off(start)).into_owned();
-        for c in written.chars() {
-            if c.is_ascii() {
-                self.json.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-                continue;
-            }
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                let _ = write!(&mut self.json, "\\u{unit:04x}");
+    /// Escapes as JSON does, and whatever is not ASCII: callers may send characters that
+    /// show as nothing, or that turn the direction of the text after them.
+    fn escape(&mut self, text: &str) {
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.json.extend([b'\\', c as u8]),
+                ' '..='~' => self.json.push(c as u8),
+                _ => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        let _ = write!(&mut self.json, "\\u{unit:04x}");
+                    }
+                }
             }
         }
     }
+}
+
+/// Looks at all bytes even after one that needs an escape: so the compiler takes many at
+/// once.
+fn needs_no_escape(text: &str) -> bool {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+    text.bytes().fold(true, |all, byte| all & plain(byte))
 }
 
 impl Visit for Line {
@@ -172,14 +194,14 @@ impl Visit for Line {
     }
 
     fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
-        self.add(field.name(), value);
+        self.add_text(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         let _ = write!(text, "{value:?}");
-        self.add(field.name(), &text);
+        self.add_text(field.name(), &text);
         self.text = text;
     }
 }

@@ -187,6 +187,9 @@ impl Event {
 
     /// The JSON of its entry.
     pub(super) fn json(&self, event_type: &'static str) -> Vec<u8> {
+        // What an intent says of the request, its outcome does not say again.
+        let is_outcome = matches!(event_type, "Outcome" | "LateOutcome");
+        let request = Some(self).filter(|_| !is_outcome);
         let entry = Entry {
             event_version: "1.0",
             event_id: self.id,
@@ -195,19 +198,16 @@ impl Event {
             event_source: self.source,
             event_name: self.name,
             read_only: self.read_only,
-            aws_region: self.region.as_deref(),
-            recipient_account_id: self.account.as_deref(),
-            request_id: self.request_id.as_deref(),
-            door: self.door,
-            source_ip: match self.source_network {
-                Some(network) => Some(Source::Network(network)),
-                None => self.source_ip.map(Source::Host),
-            },
-            user_identity: self.identity.as_ref(),
+            aws_region: request.and_then(|event| event.region.as_deref()),
+            recipient_account_id: request.and_then(|event| event.account.as_deref()),
+            request_id: request.and_then(|event| event.request_id.as_deref()),
+            door: request.and_then(|event| event.door),
+            source_ip: request.and_then(Self::origin),
+            user_identity: request.and_then(|event| event.identity.as_ref()),
             team: self.team.as_deref(),
             resource: self.resource.as_deref(),
             upload_id: self.upload_id.as_deref(),
-            decision: self.decision.as_ref(),
+            decision: request.and_then(|event| event.decision.as_ref()),
             outcome: self.outcome,
             error_code: self.error_code,
             upstream: self.upstream.as_ref(),
@@ -217,6 +217,11 @@ impl Event {
         };
         // Nothing in an entry can fail to be written as JSON.
         serde_json::to_vec(&entry).unwrap_or_default()
+    }
+
+    fn origin(&self) -> Option<Source> {
+        let network = self.source_network.map(Source::Network);
+        network.or(self.source_ip.map(Source::Host))
     }
 
     fn time(&self) -> OffsetDateTime {

@@ -2,6 +2,7 @@
 //! is left.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
@@ -11,8 +12,16 @@ use rustix::fs::statvfs;
 use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 
-use super::{event::Counted, flood::omitted, trail::Kept};
-use crate::{config::StoreUrl, files::Reader, store::Kind};
+use super::{
+    Event,
+    event::Counted,
+    flood::{Flood, omitted},
+};
+use crate::{
+    config::StoreUrl,
+    files::Reader,
+    store::{Kind, Store},
+};
 
 /// How often the trail looks after itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -23,38 +32,46 @@ const QUIET: usize = 4_000;
 /// Below this part of the disk, reads and denials are only counted: one in so many.
 const SCARCE: u64 = 20;
 
-/// Looks after the trail as long as it is there.
-pub(super) async fn keep(trail: Weak<Kept>, url: StoreUrl) {
-    let folder = match &url {
-        StoreUrl::Sqlite(path) => path.parent().map(Path::to_owned),
-        StoreUrl::None | StoreUrl::Postgres(_) => None,
-    };
-    let (mut room, mut overflow) = (folder.map(Room::of), Overflow::default());
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut since_counted = 0;
-    loop {
-        ticks.tick().await;
-        let Some(kept) = trail.upgrade() else { return };
-        if let Some(room) = &mut room {
-            kept.flood.set_scarce(room.is_scarce().await);
-        }
-        since_counted += 1;
-        if !kept.has_room() {
-            continue;
-        }
-        overflow.record(&kept);
-        if since_counted >= MINUTE {
-            kept.record_counted();
-            since_counted = 0;
-        }
-    }
+/// Records what need not be durable before something else happens.
+pub(super) struct Keeper {
+    store: Store,
+    flood: Flood,
 }
 
-impl Kept {
+impl Keeper {
+    /// Looks after the trail in `store` as long as this is there. Must run inside a tokio
+    /// runtime.
+    pub fn start(store: Store, url: &StoreUrl) -> Arc<Self> {
+        let keeper = Arc::new(Self { store, flood: Flood::default() });
+        tokio::spawn(keep(Arc::downgrade(&keeper), Room::of(url)));
+        keeper
+    }
+
+    /// Records a read or a denial, or counts it.
+    pub fn record(&self, event: &Event) {
+        if self.flood.admits(event) {
+            self.store.append_later(event.append(Kind::Event));
+        }
+    }
+
+    /// Counts a request whose caller proved nothing.
+    pub fn refused_authentication(
+        &self,
+        source: Option<IpAddr>,
+        issuer: Option<&str>,
+        code: &'static str,
+    ) {
+        self.flood.refused_authentication(source, issuer, code, OffsetDateTime::now_utc());
+    }
+
+    /// Whether so little room is left that only changes are recorded.
+    pub fn is_scarce(&self) -> bool {
+        self.flood.is_scarce()
+    }
+
     /// Records what was counted, unless so little room is left that it is to wait.
-    pub(super) fn record_counted(&self) {
-        if self.flood.is_scarce() {
+    pub fn record_counted(&self) {
+        if self.is_scarce() {
             return;
         }
         for event in self.flood.take() {
@@ -66,7 +83,30 @@ impl Kept {
     /// Whether all that was counted can be recorded now.
     fn has_room(&self) -> bool {
         let status = self.store.status();
-        !self.flood.is_scarce() && status.trouble.is_none() && status.waiting < QUIET
+        !self.is_scarce() && status.trouble.is_none() && status.waiting < QUIET
+    }
+}
+
+async fn keep(keeper: Weak<Keeper>, mut room: Option<Room>) {
+    let mut overflow = Overflow::default();
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut since_counted = 0;
+    loop {
+        ticks.tick().await;
+        let Some(keeper) = keeper.upgrade() else { return };
+        if let Some(room) = &mut room {
+            keeper.flood.set_scarce(room.is_scarce().await);
+        }
+        since_counted += 1;
+        if !keeper.has_room() {
+            continue;
+        }
+        overflow.record(&keeper.store);
+        if since_counted >= MINUTE {
+            keeper.record_counted();
+            since_counted = 0;
+        }
     }
 }
 
@@ -84,14 +124,13 @@ impl Default for Overflow {
 
 impl Overflow {
     /// Records how many there were since the last time.
-    fn record(&mut self, kept: &Arc<Kept>) {
-        let (refused, now) = (kept.store.status().refused, OffsetDateTime::now_utc());
+    fn record(&mut self, store: &Store) {
+        let (refused, now) = (store.status().refused, OffsetDateTime::now_utc());
         let count = refused - self.recorded;
         let counted = Counted { count, from: self.since, to: now };
-        if count > 0
-            && !kept.store.append_later(omitted("queue-full", counted).append(Kind::Counted))
-        {
-            // Counted as refused itself, though it stands for no further event.
+        let record = || omitted("queue-full", counted).append(Kind::Counted);
+        if count > 0 && !store.append_later(record()) {
+            // This refusal is counted too, though it stands for no further event.
             self.recorded += 1;
             return;
         }
@@ -107,9 +146,11 @@ struct Room {
 }
 
 impl Room {
-    fn of(folder: PathBuf) -> Self {
-        let folder = if folder.as_os_str().is_empty() { ".".into() } else { folder };
-        Self { folder, reader: Reader::default(), scarce: false }
+    fn of(url: &StoreUrl) -> Option<Self> {
+        let StoreUrl::Sqlite(path) = url else { return None };
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).to_owned();
+        Some(Self { folder, reader: Reader::default(), scarce: false })
     }
 
     /// Whether too little is left. If the disk does not tell, it stays as it was.

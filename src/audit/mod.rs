@@ -9,4 +9,4 @@ pub use self::{
     event::{Decision, Event, Upstream, UserIdentity},
     trail::{Intent, Trail, TrailStatus},
 };
-pub use crate::store::Unavailable;
+pub use crate::store::{StoreError, Unavailable};

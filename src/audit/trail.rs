@@ -1,11 +1,18 @@
 //! The trail, as the gateway writes it.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Event, Unavailable, flood::Flood, housekeeping};
+use super::{Event, Unavailable, Upstream, housekeeping::Keeper};
 use crate::{
     config,
     store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
@@ -15,10 +22,11 @@ use crate::{
 #[derive(Clone)]
 pub struct Trail(Option<Arc<Kept>>);
 
-pub(super) struct Kept {
-    pub(super) store: Store,
+struct Kept {
+    store: Store,
+    keeper: Arc<Keeper>,
     deadline: Duration,
-    pub(super) flood: Flood,
+    refused_changes: AtomicU64,
 }
 
 /// How the trail is.
@@ -28,10 +36,22 @@ pub struct TrailStatus {
     pub store: StoreStatus,
     /// Whether so little room is left on its disk that only changes are recorded.
     pub scarce: bool,
+    /// How many changes were refused because their record was not durable in time.
+    pub refused_changes: u64,
 }
 
 /// That a change is on record: what the client of Glacier asks for before it sends one.
-/// Its outcome is recorded when it is settled, or `not-attempted` or `unknown` if it never is.
+/// If it is dropped before it is settled, its outcome is `unknown`.
+///
+/// Only a durable record makes one, or the lack of a store. Nobody else does:
+///
+/// ```compile_fail,E0451
+/// use glacier_gateway::audit::{Event, Intent, Trail};
+///
+/// fn forge(trail: Trail, event: Event) -> Intent {
+///     Intent { trail, event, settled: false }
+/// }
+/// ```
 #[must_use]
 pub struct Intent {
     trail: Trail,
@@ -47,10 +67,12 @@ impl Trail {
     pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
         let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
         begin_log(&store, audit).await?;
-        let kept = Kept { store, deadline: audit.deadline, flood: Flood::default() };
-        let kept = Arc::new(kept);
-        tokio::spawn(housekeeping::keep(Arc::downgrade(&kept), settings.url.clone()));
-        Ok(Self(Some(kept)))
+        Ok(Self(Some(Arc::new(Kept {
+            keeper: Keeper::start(store.clone(), &settings.url),
+            store,
+            deadline: audit.deadline,
+            refused_changes: AtomicU64::new(0),
+        }))))
     }
 
     /// The store behind the trail, if there is one.
@@ -66,17 +88,27 @@ impl Trail {
     pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
         let pending = kept.store.append(event.append(Kind::Intent));
-        pending.durable(kept.deadline).await?;
+        if let Err(unavailable) = pending.durable(kept.deadline).await {
+            kept.refused_changes.fetch_add(1, Relaxed);
+            return Err(unavailable);
+        }
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
     /// Records a read or a denial without waiting. In a flood it is counted.
     pub fn record(&self, event: &Event) {
-        if let Some(kept) = &self.0
-            && kept.flood.admits(event)
-        {
-            kept.store.append_later(event.append(Kind::Event));
+        if let Some(kept) = &self.0 {
+            kept.keeper.record(event);
         }
+    }
+
+    /// Records an event, and waits until that is durable.
+    ///
+    /// # Errors
+    /// When it is not durable in time.
+    pub async fn record_durably(&self, event: &Event) -> Result<(), Unavailable> {
+        let Some(kept) = &self.0 else { return Ok(()) };
+        kept.store.append(event.append(Kind::Event)).durable(kept.deadline).await.map(drop)
     }
 
     /// Counts a request whose caller proved nothing. `issuer` is the configured one that
@@ -88,21 +120,23 @@ impl Trail {
         code: &'static str,
     ) {
         if let Some(kept) = &self.0 {
-            kept.flood.refused_authentication(source, issuer, code, OffsetDateTime::now_utc());
+            kept.keeper.refused_authentication(source, issuer, code);
         }
     }
 
     /// How the trail is; `None` without a store.
     pub fn status(&self) -> Option<TrailStatus> {
-        self.0
-            .as_ref()
-            .map(|kept| TrailStatus { store: kept.store.status(), scarce: kept.flood.is_scarce() })
+        self.0.as_ref().map(|kept| TrailStatus {
+            store: kept.store.status(),
+            scarce: kept.keeper.is_scarce(),
+            refused_changes: kept.refused_changes.load(Relaxed),
+        })
     }
 
     /// Writes what waits. Blocks until then.
     pub fn close(&self) {
         if let Some(kept) = &self.0 {
-            kept.record_counted();
+            kept.keeper.record_counted();
             kept.store.close();
         }
     }
@@ -115,23 +149,30 @@ impl Intent {
     }
 
     /// Records what became of the change, without waiting.
-    pub fn settle(mut self, fill: impl FnOnce(&mut Event)) {
-        fill(&mut self.event);
+    pub fn settle(
+        mut self,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+        upstream: Option<Upstream>,
+    ) {
+        self.event.outcome = Some(outcome);
+        self.event.error_code = error_code;
+        self.event.upstream = upstream;
         self.write();
-        self.settled = true;
     }
 
-    fn write(&self) {
+    fn write(&mut self) {
         if let Some(kept) = &self.trail.0 {
             kept.store.append_later(self.event.append(Kind::Outcome));
         }
+        self.settled = true;
     }
 }
 
 impl Drop for Intent {
     fn drop(&mut self) {
         if !self.settled {
-            self.event.outcome.get_or_insert("unknown");
+            self.event.outcome = Some("unknown");
             self.write();
         }
     }

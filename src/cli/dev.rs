@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Failure;
+use super::{failure::Failure, last_words::logged};
 use crate::{
     config::{Log, LogFormat},
     dev::Dev,
@@ -28,7 +28,7 @@ pub(super) struct Options {
 /// Runs until Ctrl-C.
 pub(super) fn run(options: Options) -> Result<(), Failure> {
     let log = Log { format: LogFormat::Human, filter: options.log };
-    super::logged(&log, async {
+    logged(&log, async {
         let dev = Dev::start(options.port).await.map_err(Failure::other)?;
         if options.json {
             println!("{}", serde_json::to_string(&dev.facts).map_err(Failure::other)?);
@@ -43,7 +43,7 @@ pub(super) fn run(options: Options) -> Result<(), Failure> {
 /// Runs the simulator alone until Ctrl-C.
 pub(super) fn simulator(arguments: SimulatorArgs) -> Result<(), Failure> {
     let log = Log { format: LogFormat::Human, filter: "info".to_owned() };
-    super::logged(&log, async {
+    logged(&log, async {
         arguments.run().await.map_err(Failure::other)?;
         Ok(Duration::ZERO)
     })

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{ConfigFile, Failure, serve};
+use super::{
+    config_file::{ConfigFile, settings},
+    failure::Failure,
+};
 
 /// How long the gateway may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,7 +32,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let address = match &options.address {
         Some(address) => address.clone(),
         None => {
-            let settings = serve::settings(options.file.config.as_deref())?;
+            let settings = settings(options.file.config.as_deref())?;
             reachable(settings.server.management_listen).to_string()
         }
     };

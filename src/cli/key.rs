@@ -6,7 +6,10 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use time::format_description::well_known::Rfc3339;
 
-use super::{ConfigFile, Failure, serve::settings};
+use super::{
+    config_file::{ConfigFile, settings},
+    failure::Failure,
+};
 use crate::authn::{AccessKey, GatewayKeys};
 
 /// What can be done with gateway keys.

@@ -1,29 +1,20 @@
 //! The command line: one subcommand for each chore.
 
+mod config_file;
 #[cfg(feature = "simulator")]
 mod dev;
+mod failure;
 mod healthcheck;
 mod key;
+mod last_words;
 mod policy;
 mod serve;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{app::StartError, config::Log, telemetry};
-
-/// The exit code of a configuration that cannot be used: `EX_USAGE` of sysexits.
-const BAD_CONFIGURATION: u8 = 64;
-/// How long standard error is waited for at the end, at the least.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+use self::{config_file::ConfigFile, failure::Failure, last_words::tell};
 
 /// Lets a company's teams abort Amazon Glacier multipart uploads under IAM-like
 /// policies, without AWS credentials of their own.
@@ -61,14 +52,6 @@ enum Command {
     },
 }
 
-/// Where the configuration is.
-#[derive(clap::Args)]
-struct ConfigFile {
-    /// The TOML file; GATEWAY__SECTION__KEY variables override it.
-    #[arg(long, value_name = "FILE", env = "GATEWAY_CONFIG")]
-    config: Option<PathBuf>,
-}
-
 /// Runs the subcommand that the command line names.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
@@ -88,55 +71,6 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             tell(failure.message);
             ExitCode::from(failure.code)
-        }
-    }
-}
-
-/// Prints a message on standard error, which may be broken, or blocked by a log that
-/// nobody reads.
-fn tell(message: String) {
-    let (told, telling) = mpsc::channel::<()>();
-    thread::spawn(move || {
-        let _ = writeln!(io::stderr(), "{message}");
-        drop(told);
-    });
-    let _ = telling.recv_timeout(LAST_WORDS);
-}
-
-/// Runs `work` with a log, which is written to its end in what `work` leaves of the time
-/// to shut down.
-fn logged(log: &Log, work: impl Future<Output = Result<Duration, Failure>>) -> Result<(), Failure> {
-    telemetry::init(log).map_err(Failure::other)?;
-    let left = actix_web::rt::System::new().block_on(work);
-    let limit = left.as_ref().map_or(LAST_WORDS, |left| LAST_WORDS.max(*left));
-    let finished = telemetry::finish(limit).map_err(Failure::other);
-    left.and(finished)
-}
-
-/// Why a subcommand ended early.
-pub(crate) struct Failure {
-    message: String,
-    code: u8,
-}
-
-impl Failure {
-    fn configuration(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: BAD_CONFIGURATION }
-    }
-
-    fn other(error: impl std::fmt::Display) -> Self {
-        Self { message: error.to_string(), code: 1 }
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::Policies(_)
-            | StartError::GatewayKeys(_)
-            | StartError::Revocations(_)
-            | StartError::Tls(_) => Self::configuration(error.to_string()),
-            _ => Self::other(error),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use super::Failure;
+use super::failure::Failure;
 use crate::{
     domain::{InvalidTeam, Operation, Principal, check_team},
     policy::{self, Context, Decision, Format, Layer, PolicySet, Resource, Severity, Simulation},

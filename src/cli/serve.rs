@@ -2,11 +2,15 @@
 
 use std::path::Path;
 
-use super::Failure;
+use super::{
+    config_file::{settings, unusable},
+    failure::Failure,
+    last_words::logged,
+};
 use crate::{
     app::{self, StartError},
     authn::{Authenticator, GatewayKeys},
-    config::{Mistake, Settings},
+    config::Settings,
     policy::LivePolicies,
     tls,
 };
@@ -15,7 +19,7 @@ use crate::{
 pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
     let settings = settings(file)?;
     let (log, limit) = (settings.log.clone(), settings.server.shutdown_timeout);
-    super::logged(&log, async {
+    logged(&log, async {
         let signalled = app::start(settings, None).await?.until_signalled().await?;
         Ok(limit.saturating_sub(signalled.elapsed()))
     })
@@ -52,18 +56,4 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     } else {
         Err(Failure::configuration(told.join("\n")))
     }
-}
-
-/// Reads the configuration.
-pub(super) fn settings(file: Option<&Path>) -> Result<Settings, Failure> {
-    Settings::load(file).map_err(|mistakes| Failure::configuration(unusable(&mistakes)))
-}
-
-/// Reports `mistakes`, one a line.
-fn unusable(mistakes: &[Mistake]) -> String {
-    let mut message = "The configuration cannot be used:".to_owned();
-    for mistake in mistakes {
-        message.push_str(&format!("\n  {mistake}"));
-    }
-    message
 }

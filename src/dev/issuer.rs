@@ -4,7 +4,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{
@@ -19,6 +19,11 @@ use jsonwebtoken::{
     jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
 };
 use serde_json::json;
+
+/// How long tokens and keys of `dev` are valid.
+pub(super) const LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// The `aud` of its tokens.
+pub(super) const AUDIENCE: &str = "glacier-gateway";
 
 /// Mints tokens and serves the key that verifies them.
 pub(super) struct DevIssuer {
@@ -66,11 +71,11 @@ impl DevIssuer {
         let claims = json!({
             "iss": self.url,
             "sub": format!("{team}-developer"),
-            "aud": super::AUDIENCE,
+            "aud": AUDIENCE,
             "client_id": "glacier-gateway-dev",
             "jti": uuid::Uuid::now_v7().to_string(),
             "iat": now,
-            "exp": now + super::LIFETIME.as_secs(),
+            "exp": now + LIFETIME.as_secs(),
             "team": team,
         });
         encode(&header, &claims, &self.key).map_err(io::Error::other)

@@ -19,7 +19,7 @@ use serde::Serialize;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use self::issuer::DevIssuer;
+use self::issuer::{AUDIENCE, DevIssuer, LIFETIME};
 use crate::{
     app::{self, Running, StartError},
     authn::GatewayKeys,
@@ -29,9 +29,6 @@ use crate::{
     simulator::{self, SeedUpload, SeedVault, Simulator},
 };
 
-/// How long tokens and keys of `dev` are valid.
-const LIFETIME: std::time::Duration = std::time::Duration::from_secs(12 * 3600);
-const AUDIENCE: &str = "glacier-gateway";
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-central-1";
 const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";

@@ -12,7 +12,8 @@ use super::{
     uploads::UploadFacts,
 };
 use crate::{
-    config::DenialDetail,
+    audit::Intent,
+    config::{DenialDetail, Reads},
     domain::{
         Operation, Principal, RegionalAccount, TEAM_ARN, UploadId, VaultArn,
         action::{
@@ -20,9 +21,7 @@ use crate::{
             ListVaults,
         },
     },
-    glacier::{
-        Page, PartPage, Reply, UploadPage, UpstreamError, UpstreamErrorKind, Vault, VaultPage,
-    },
+    glacier::{Page, PartPage, Reply, UploadPage, UpstreamError, Vault, VaultPage},
     policy::{
         Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation,
         StatementId,
@@ -64,17 +63,25 @@ impl Call {
         upload: &UploadId,
     ) -> Result<(), Refusal> {
         let permit: Permit<AbortMultipartUpload> = self.authorize_upload(vault, upload).await?;
+        let intent = self.intent().await?;
         // Whatever ends the wait for Glacier's answer, the abort may have happened.
         self.recorder.edit().outcome = Some("unknown");
-        let result = self
-            .forward(&permit, self.gateway.upstream.abort_multipart_upload(&permit, upload))
-            .await;
-        self.recorder.edit().outcome = match &result {
-            Ok(()) => Some("aborted"),
-            Err(error) if error.kind == UpstreamErrorKind::UploadNotFound => Some("gone"),
-            Err(error) if error.outcome_is_unknown() => Some("unknown"),
-            Err(_) => None,
+        let upstream = &self.gateway.upstream;
+        let result =
+            self.forward(&permit, upstream.abort_multipart_upload(&permit, &intent, upload)).await;
+        let mut record = self.recorder.edit();
+        let outcome = match &result {
+            Ok(()) => "aborted",
+            Err(error) => error.outcome(),
         };
+        // The log names errors of which more is known by their codes.
+        record.outcome = match outcome {
+            "refused-by-glacier" | "failed" => None,
+            known => Some(known),
+        };
+        record.result = Some(outcome);
+        intent.settle(outcome, record.error_code, record.asked());
+        drop(record);
         Ok(result?)
     }
 
@@ -85,9 +92,7 @@ impl Call {
         page: Page,
     ) -> Result<UploadPage, Refusal> {
         let permit: Permit<ListMultipartUploads> = self.authorize(vault)?;
-        Ok(self
-            .forward(&permit, self.gateway.upstream.list_multipart_uploads(&permit, page))
-            .await?)
+        self.read(&permit, self.gateway.upstream.list_multipart_uploads(&permit, page)).await
     }
 
     /// Lists an upload's parts.
@@ -98,13 +103,13 @@ impl Call {
         page: Page,
     ) -> Result<PartPage, Refusal> {
         let permit: Permit<ListParts> = self.authorize_upload(vault, upload).await?;
-        Ok(self.forward(&permit, self.gateway.upstream.list_parts(&permit, upload, page)).await?)
+        self.read(&permit, self.gateway.upstream.list_parts(&permit, upload, page)).await
     }
 
     /// Describes a vault.
     pub async fn describe_vault(&self, vault: VaultArn) -> Result<Vault, Refusal> {
         let permit: Permit<DescribeVault> = self.authorize(vault)?;
-        Ok(self.forward(&permit, self.gateway.upstream.describe_vault(&permit)).await?)
+        self.read(&permit, self.gateway.upstream.describe_vault(&permit)).await
     }
 
     /// Lists an account's vaults, leaving out those that the caller may not describe.
@@ -115,8 +120,7 @@ impl Call {
     ) -> Result<VaultPage, Refusal> {
         let permit: Permit<ListVaults> = self.authorize(account)?;
         let RegionalAccount { region, account } = permit.resource();
-        let mut page =
-            self.forward(&permit, self.gateway.upstream.list_vaults(&permit, page)).await?;
+        let mut page = self.read(&permit, self.gateway.upstream.list_vaults(&permit, page)).await?;
         page.vaults.retain(|listed| {
             listed.vault_name.parse().is_ok_and(|vault| {
                 let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
@@ -174,6 +178,7 @@ impl Call {
             let simulation = self.policies.simulate(principal, operation, resource, &context);
             if tells_reasons { simulation } else { simulation.without_reasons() }
         };
+        self.recorder.edit().result = Some("ok");
         Ok(questions.into_iter().map(simulate).collect())
     }
 
@@ -231,6 +236,9 @@ impl Call {
         A: Action,
     {
         self.note(A::OPERATION.action(), decision.as_ref().map(Permit::statement));
+        if let Ok(permit) = &decision {
+            self.recorder.edit().team = self.principal.teams.get(permit.team()).cloned();
+        }
         decision.map_err(|denial| self.not_authorized(A::OPERATION.name(), denial))
     }
 
@@ -243,6 +251,9 @@ impl Call {
         let mut record = self.recorder.edit();
         record.decision = Some(outcome);
         record.statement = statement.cloned();
+        if decision.is_err() {
+            record.error_code = Some("not-authorized");
+        }
         drop(record);
         self.gateway.metrics.decision(action, outcome);
     }
@@ -258,6 +269,37 @@ impl Call {
         Refusal::NotAuthorized { action, denial }
     }
 
+    /// Puts a change on record before it is forwarded.
+    async fn intent(&self) -> Result<Intent, Refusal> {
+        let event = {
+            let mut record = self.recorder.edit();
+            record.on_record = true;
+            record.event()
+        };
+        Ok(self.gateway.trail.intent(event).await?)
+    }
+
+    /// Waits for Glacier's answer to a read. If the settings want it, the answer waits
+    /// until it is on record.
+    async fn read<A: Action, T>(
+        &self,
+        permit: &Permit<A>,
+        answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
+    ) -> Result<T, Refusal> {
+        let result = self.forward(permit, answer).await;
+        let event = {
+            let mut record = self.recorder.edit();
+            record.result = Some(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok"));
+            let waits = self.gateway.settings.audit.reads == Reads::Require;
+            record.on_record = waits;
+            waits.then(|| record.event())
+        };
+        if let Some(event) = event {
+            self.gateway.trail.record_durably(&event).await?;
+        }
+        Ok(result?)
+    }
+
     /// Waits for Glacier's answer to what `permit` permits, and notes it.
     async fn forward<A: Action, T>(
         &self,
@@ -265,7 +307,9 @@ impl Call {
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         let (result, forwarded) = self.ask(A::OPERATION, answer).await;
-        self.recorder.edit().upstream = Some(forwarded);
+        let mut record = self.recorder.edit();
+        record.error_code = result.as_ref().err().map(|error| error.kind.code());
+        record.upstream = Some(forwarded);
         result
     }
 
@@ -275,7 +319,11 @@ impl Call {
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         let (result, forwarded) = self.ask(Operation::ListParts, answer).await;
-        self.recorder.edit().lookup = Some(forwarded);
+        let mut record = self.recorder.edit();
+        if let Err(error) = &result {
+            (record.result, record.error_code) = (Some("not-attempted"), Some(error.kind.code()));
+        }
+        record.lookup = Some(forwarded);
         result
     }
 
@@ -287,16 +335,32 @@ impl Call {
         let started = Instant::now();
         let result = answer.await;
         let time = started.elapsed();
-        let (label, forwarded) = match &result {
-            Ok(reply) => {
-                ("ok", Forwarded { request_id: reply.request_id.clone(), error: None, time })
+        let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
+        self.gateway.metrics.upstream(operation.name(), label, time);
+        match result {
+            Ok(Reply { value, request_id }) => {
+                (Ok(value), Forwarded { request_id, error: None, time })
             }
             Err(error) => {
                 let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
-                (error.kind.code(), Forwarded { request_id, error: Some(cause), time })
+                (Err(error), Forwarded { request_id, error: Some(cause), time })
             }
-        };
-        self.gateway.metrics.upstream(operation.name(), label, time);
-        (result.map(|reply| reply.value), forwarded)
+        }
+    }
+}
+
+/// Whatever asks for something is recorded when it ends, also if the client left before.
+/// A change is on record already.
+impl Drop for Call {
+    fn drop(&mut self) {
+        let mut record = self.recorder.edit();
+        if record.on_record || record.action.is_none() {
+            return;
+        }
+        record.on_record = true;
+        if record.decision == Some("allowed") {
+            record.result.get_or_insert("client-left");
+        }
+        self.gateway.trail.record(&record.event());
     }
 }

@@ -19,6 +19,7 @@ pub use self::{
     refusal::Refusal,
 };
 use crate::{
+    audit::Trail,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     domain::{AccountId, Region},
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub keys: GatewayKeys,
     /// Decides; replaced as a whole when policies change.
     pub policies: Arc<LivePolicies>,
+    /// Records.
+    pub trail: Trail,
     /// Forwards.
     pub upstream: Upstream,
     /// Tells policies about uploads.
@@ -57,12 +60,14 @@ impl Gateway {
         authenticator: Authenticator,
         keys: GatewayKeys,
         policies: LivePolicies,
+        trail: Trail,
         upstream: Upstream,
     ) -> Self {
         Self {
             authenticator,
             keys,
             policies: Arc::new(policies),
+            trail,
             upstream,
             uploads: UploadLookup::default(),
             metrics: Arc::default(),

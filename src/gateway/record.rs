@@ -7,8 +7,12 @@ use std::{
     time::Duration,
 };
 
+use time::OffsetDateTime;
+use uuid::Uuid;
+
 use crate::{
-    domain::{Principal, UploadId},
+    audit::{self, Event, UserIdentity},
+    domain::{Operation, Principal, UploadId},
     policy::StatementId,
 };
 
@@ -16,7 +20,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Record {
     /// The gateway's own ID of the call; no two calls share one.
-    pub event_id: String,
+    pub event_id: Uuid,
+    /// When the call began.
+    pub time: Option<OffsetDateTime>,
     /// The caller's ID of the call, or `event_id` again if it sent none. Callers may
     /// send the same one many times.
     pub request_id: String,
@@ -43,10 +49,70 @@ pub struct Record {
     /// `unknown`, if an abort was sent, or was about to be, and may or may not have
     /// happened.
     pub outcome: Option<&'static str>,
+    /// The team whose permission decided.
+    pub team: Option<String>,
+    /// What became of the call, in the trail's words.
+    pub result: Option<&'static str>,
+    /// The stable code of the error that the caller was told.
+    pub error_code: Option<&'static str>,
+    /// Whether the trail has the call, or will have it.
+    pub on_record: bool,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
     pub lookup: Option<Forwarded>,
     /// The operation itself, if it was forwarded.
     pub upstream: Option<Forwarded>,
+}
+
+impl Record {
+    /// What the trail says of the call.
+    pub fn event(&self) -> Event {
+        let action = self.action.unwrap_or_default();
+        let (service, name) = action.split_once(':').unwrap_or(("gateway", action));
+        let source = if service == "glacier" { "glacier.amazonaws.com" } else { "glacier-gateway" };
+        // arn:PARTITION:glacier:REGION:ACCOUNT:vaults/NAME
+        let arn: Vec<&str> = self.resource.as_deref().unwrap_or_default().split(':').collect();
+        let of_arn = |part: usize| arn.get(part).filter(|text| !text.is_empty());
+        Event {
+            id: self.event_id,
+            time: self.time,
+            source,
+            name,
+            read_only: action != Operation::AbortMultipartUpload.action(),
+            region: of_arn(3).map(ToString::to_string),
+            account: of_arn(4).map(ToString::to_string),
+            request_id: Some(self.request_id.clone()),
+            door: Some(self.door),
+            source_ip: self.source_ip,
+            identity: self.principal.as_deref().map(|principal| UserIdentity {
+                issuer: principal.issuer.clone(),
+                subject: principal.subject.clone(),
+                actors: principal.actors().map(ToOwned::to_owned).collect(),
+                teams: principal.teams.clone(),
+                access_key_id: self.access_key_id.clone(),
+            }),
+            team: self.team.clone(),
+            resource: self.resource.as_deref().map(ToOwned::to_owned),
+            upload_id: self.upload_id.as_ref().map(ToString::to_string),
+            decision: self.decision.map(|outcome| audit::Decision {
+                outcome,
+                statement: self.statement.as_deref().cloned(),
+            }),
+            outcome: self.result,
+            error_code: self.error_code,
+            upstream: self.asked(),
+            ..Event::default()
+        }
+    }
+
+    /// What the trail says of Glacier's last answer.
+    pub fn asked(&self) -> Option<audit::Upstream> {
+        let last = self.upstream.as_ref().or(self.lookup.as_ref())?;
+        Some(audit::Upstream {
+            request_id: last.request_id.clone(),
+            attempts: None,
+            latency_ms: u64::try_from(last.time.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
 }
 
 /// One call of Glacier's.

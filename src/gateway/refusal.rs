@@ -1,6 +1,6 @@
 //! What the core refuses, and what Glacier does. Each door says it in its own words.
 
-use crate::{glacier::UpstreamError, policy::Denial};
+use crate::{audit::Unavailable, glacier::UpstreamError, policy::Denial};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum Refusal {
         /// The reason, as far as the caller may know it (`policy.denial_detail`).
         denial: Option<Box<Denial>>,
     },
+    /// The record of a change, or of a read that must be recorded, is not durable.
+    #[error(transparent)]
+    Unrecorded(#[from] Unavailable),
     /// Glacier did not answer with success.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

@@ -66,6 +66,27 @@ pub enum UpstreamErrorKind {
     Internal,
 }
 
+impl UpstreamError {
+    /// What became of the operation, in the trail's words: `gone`, `unknown`,
+    /// `refused-by-glacier`, or `failed` if it was not carried out.
+    pub fn outcome(&self) -> &'static str {
+        use UpstreamErrorKind::*;
+        match self.kind {
+            UploadNotFound => "gone",
+            _ if self.outcome_is_unknown() => "unknown",
+            VaultNotFound
+            | InvalidParameter
+            | MissingParameter
+            | Throttled
+            | NotAvailableForAccount
+            | NotAuthorized => "refused-by-glacier",
+            Unavailable | Timeout | Unreachable | OutOfDescriptors | InvalidResponse | Internal => {
+                "failed"
+            }
+        }
+    }
+}
+
 impl UpstreamErrorKind {
     /// All kinds.
     pub const ALL: [Self; 13] = [

@@ -15,6 +15,7 @@ use super::{
     response::{CheckResponse, Sent, Unsettled},
 };
 use crate::{
+    audit::Intent,
     config::Aws,
     domain::{
         Operation, Region, RegionalAccount, UploadId,
@@ -98,6 +99,7 @@ impl Upstream {
     pub async fn abort_multipart_upload(
         &self,
         permit: &Permit<AbortMultipartUpload>,
+        _on_record: &Intent,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
         let arn = permit.resource();

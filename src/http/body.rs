@@ -1,8 +1,8 @@
-//! Bodies of requests, which must arrive in time.
+//! Bodies of requests, which must be short and arrive in time.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, web::Json};
+use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, http::StatusCode, web::Json};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem};
@@ -22,6 +22,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
         Box::pin(async move {
             match tokio::time::timeout(BODY_TIMEOUT, json).await {
                 Ok(Ok(Json(value))) => Ok(Self(value)),
+                Ok(Err(error)) if is_too_long(&error) => {
+                    Err(Problem::new(Code::BodyTooLong, format!("Send a shorter body: {error}.")))
+                }
                 Ok(Err(error)) => Err(Problem::new(
                     Code::MalformedRequest,
                     format!("Send a body as JSON that the operation knows: {error}."),
@@ -33,4 +36,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
             }
         })
     }
+}
+
+fn is_too_long(error: &Error) -> bool {
+    error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE
 }

@@ -51,14 +51,20 @@ impl FromRequest for Call {
 /// What policies can ask about the request itself.
 ///
 /// # Errors
-/// A `User-Agent` that is too long for policies to be asked about it.
+/// A `User-Agent` that is too long for policies to be asked about it, or a second one.
 pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
     let secure = peer.is_some_and(|peer| peer.secure);
     let mut context = Context::new(OffsetDateTime::now_utc(), secure);
     if let Some(address) = peer.and_then(|peer| peer.address) {
         context = context.source_ip(address);
     }
-    let user_agent = request.headers().get(USER_AGENT);
+    let mut given = request.headers().get_all(USER_AGENT);
+    let user_agent = given.next();
+    // Policies are asked about one, and a Deny could be about the other.
+    if given.next().is_some() {
+        let detail = "The request has two User-Agent headers: send one.";
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    }
     if user_agent.is_some_and(|value| value.len() > MAX_GIVEN_VALUE) {
         let detail =
             format!("The User-Agent header is longer than {MAX_GIVEN_VALUE} bytes: shorten it.");

@@ -31,18 +31,20 @@ pub(super) fn swagger_ui(sign_in: Option<&config::SwaggerUi>) -> SwaggerUi {
     }
 }
 
-/// Tells browsers what a reply may do. The page of `/docs` runs only its own scripts,
-/// calls only the gateway and the issuer's token endpoint, and is shown in no frame.
+/// Tells browsers what the page of `/docs` may do: it runs only its own scripts, calls
+/// only the gateway and the issuer's token endpoint, tells nobody where it was, and is
+/// shown in no frame.
 pub(super) fn protect<B>(response: &mut ServiceResponse<B>) {
     let request = response.request();
-    let page = request.path() == "/docs" || request.path().starts_with("/docs/");
-    let policy = page.then(|| {
-        let gateway = request.app_data::<Data<Gateway>>();
-        content_security_policy(gateway.and_then(|gateway| gateway.settings.swagger_ui.as_ref()))
-    });
+    if request.path() != "/docs" && !request.path().starts_with("/docs/") {
+        return;
+    }
+    let gateway = request.app_data::<Data<Gateway>>();
+    let sign_in = gateway.and_then(|gateway| gateway.settings.swagger_ui.as_ref());
+    let policy = content_security_policy(sign_in);
     let headers = response.headers_mut();
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    if let Some(Ok(policy)) = policy.map(HeaderValue::try_from) {
+    if let Ok(policy) = HeaderValue::try_from(policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
 }

@@ -8,6 +8,7 @@ use actix_web::{
     web::{self, Data},
 };
 
+use super::connections::Connections;
 use crate::{gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
 /// Adds the probes and `/metrics`.
@@ -24,7 +25,7 @@ async fn livez() -> HttpResponse {
 /// The gateway can serve callers. Below that stands what is wrong and yet no reason to
 /// send callers elsewhere, because other replicas would serve them no better.
 #[get("/readyz")]
-async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
+async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpResponse {
     let mut troubles = String::new();
     let policies = gateway.policies.status();
     if let Some(error) = &policies.unread {
@@ -47,12 +48,19 @@ async fn readyz(gateway: Data<Gateway>) -> HttpResponse {
     for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
         troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
     }
+    if let Some((since, trouble)) = gateway.trail.status().and_then(|trail| trail.store.trouble) {
+        troubles += &format!("audit: unavailable since {since} ({trouble}); changes are refused\n");
+    }
     let log = telemetry::status();
     if let Some(trouble) = &log.trouble {
         troubles += &format!("log: {trouble}; {} lines wait\n", log.waiting);
     }
     if log.lost > 0 {
         troubles += &format!("log: {} lines are lost since the start\n", log.lost);
+    }
+    if connections.open() >= connections.limit {
+        let limit = connections.limit;
+        troubles += &format!("connections: all {limit} are taken; further callers wait for one\n");
     }
     probe(gateway.readiness(), &troubles)
 }
@@ -65,8 +73,13 @@ async fn startupz(gateway: Data<Gateway>) -> HttpResponse {
 
 /// What Prometheus reads.
 #[get("/metrics")]
-async fn metrics(gateway: Data<Gateway>) -> actix_web::Result<HttpResponse> {
+async fn metrics(
+    gateway: Data<Gateway>,
+    connections: Data<Connections>,
+) -> actix_web::Result<HttpResponse> {
+    gateway.metrics.connections(connections.open(), connections.limit);
     gateway.metrics.policies(&gateway.policies.status());
+    gateway.metrics.trail(gateway.trail.status().as_ref());
     gateway.metrics.log(&telemetry::status());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());

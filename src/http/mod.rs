@@ -8,6 +8,7 @@
 pub mod aws;
 mod body;
 mod caller;
+pub mod connections;
 mod docs;
 pub mod management;
 mod methods;

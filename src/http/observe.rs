@@ -20,6 +20,8 @@ use actix_web::{
     web::Data,
 };
 
+use time::OffsetDateTime;
+
 use super::{
     docs,
     peer::Peer,
@@ -125,10 +127,12 @@ impl Observed {
             let tls = request.app_config().secure();
             Peer::new(connected.ip(), tls, request.headers(), proxies)
         });
-        let event_id = uuid::Uuid::now_v7().to_string();
+        let event_id = uuid::Uuid::now_v7();
+        let request_id = given_id(request).map_or_else(|| event_id.to_string(), ToOwned::to_owned);
         let recorder = Recorder::new(Record {
-            request_id: given_id(request).unwrap_or(&event_id).to_owned(),
             event_id,
+            request_id,
+            time: Some(OffsetDateTime::now_utc()),
             door: "rest",
             source_ip: peer.and_then(|peer| peer.address),
             ..Record::default()
@@ -141,9 +145,10 @@ impl Observed {
     }
 }
 
-/// The caller's `X-Request-Id`, if it is harmless.
+/// The caller's `X-Request-Id`, if there is one and it is harmless.
 fn given_id(request: &ServiceRequest) -> Option<&str> {
-    let given = request.headers().get(REQUEST_ID)?.to_str().ok()?;
+    let mut all = request.headers().get_all(REQUEST_ID);
+    let given = all.next().filter(|_| all.next().is_none())?.to_str().ok()?;
     let harmless = (1..=128).contains(&given.len())
         && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b));
     harmless.then_some(given)
@@ -171,7 +176,7 @@ impl Drop for Observed {
         let (lookup, upstream) = (record.lookup.as_ref(), record.upstream.as_ref());
         tracing::info!(
             target: "glacier_gateway::request",
-            event_id = record.event_id,
+            event_id = event_id(&record, &mut uuid::Uuid::encode_buffer()),
             request_id = record.request_id,
             method = self.method.as_str(),
             route,
@@ -206,6 +211,10 @@ impl Drop for Observed {
             gateway.metrics.request(route, status.unwrap_or(CLIENT_LEFT), duration);
         }
     }
+}
+
+fn event_id<'b>(record: &Record, buffer: &'b mut [u8]) -> &'b str {
+    record.event_id.hyphenated().encode_lower(buffer)
 }
 
 /// `method` if it is one of HTTP's own: callers can invent others without end.

@@ -101,6 +101,8 @@ codes! {
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
     /// The request's body did not arrive in time.
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
+    /// The request's body is longer than the gateway reads.
+    BodyTooLong = "body-too-long", PAYLOAD_TOO_LARGE, "The request's body is too long";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// The gateway's own fault.
@@ -117,6 +119,8 @@ codes! {
     GlacierUnavailable = "glacier-unavailable", SERVICE_UNAVAILABLE, "Glacier is unavailable";
     /// The gateway has too many files open for a connection to Glacier.
     GatewayOutOfDescriptors = "gateway-out-of-descriptors", SERVICE_UNAVAILABLE, "The gateway has too many files open";
+    /// The audit trail cannot be written.
+    AuditUnavailable = "audit-unavailable", SERVICE_UNAVAILABLE, "The audit trail cannot be written now";
     /// The issuer's keys were never read.
     IssuerUnavailable = "issuer-unavailable", SERVICE_UNAVAILABLE, "The token cannot be checked now";
     /// Glacier did not answer in time.
@@ -284,6 +288,10 @@ impl From<Refusal> for Problem {
                 };
                 Self { denial, ..Self::new(Code::NotAuthorized, detail) }
             }
+            Refusal::Unrecorded(_) => Self::new(
+                Code::AuditUnavailable,
+                "The record of the request could not be made durable in time, so nothing was forwarded; try again later.",
+            ),
             Refusal::Upstream(error) => Self::from(&error),
         }
     }

@@ -6,14 +6,16 @@ use std::time::Instant;
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
 
 use super::{
-    Received, Simulator,
+    clock::timestamp,
     error::GlacierError,
-    operation::{Operation, Target},
+    operation::{Operation, Wanted},
+    received::Received,
     reply::{Reply, spoil},
     signature::{self, Caller},
+    state::Simulator,
     tree_hash::{Hash, Hasher, Payload},
     uploads::{Part, Upload},
     vaults::{Vault, Vaults},
@@ -34,19 +36,19 @@ pub(super) async fn serve(
     payload: web::Payload,
     simulator: web::Data<Simulator>,
 ) -> HttpResponse {
-    let target = Target::of(request.method().as_str(), request.uri().path());
-    let operation = target.as_ref().map(|target| target.operation);
+    let wanted = Wanted::of(request.method().as_str(), request.uri().path());
+    let operation = wanted.as_ref().map(|wanted| wanted.operation);
     let headers = lower_case_headers(&request);
     let strike = {
         let mut state = simulator.state();
         let at = state.clock.now();
         state.received.push(Received::new(&request, &headers, operation, at));
-        state.faults.strike(target.as_ref(), Instant::now())
+        state.faults.strike(wanted.as_ref(), Instant::now())
     };
     let Some(payload) = hash(payload).await else {
         return HttpResponse::BadRequest().finish();
     };
-    let call = Call { headers: &headers, query: request.query_string(), target, payload };
+    let call = Call { headers: &headers, query: request.query_string(), wanted, payload };
     let perform =
         || call.perform(&request, &simulator).unwrap_or_else(|error| Reply::error(&error));
 
@@ -81,7 +83,7 @@ async fn hash(mut payload: web::Payload) -> Option<Payload> {
 struct Call<'a> {
     headers: &'a [(String, String)],
     query: &'a str,
-    target: Option<Target>,
+    wanted: Option<Wanted>,
     payload: Payload,
 }
 
@@ -98,7 +100,7 @@ impl Call<'_> {
             payload_sha256: &hex::encode(self.payload.sha256),
         };
         let caller = signature::verify(&signed, &simulator.config.accounts, state.clock.wall())?;
-        let target = self.target.as_ref().ok_or_else(|| {
+        let wanted = self.wanted.as_ref().ok_or_else(|| {
             let code = "UnknownOperationException";
             GlacierError::new(StatusCode::NOT_FOUND, code, "There is no such operation.")
         })?;
@@ -110,22 +112,22 @@ impl Call<'_> {
             }
         }
         self.check_content_sha256()?;
-        if target.account != "-" && target.account != caller.account.as_str() {
-            let message = format!("Access denied for account ID: {}", target.account);
+        if wanted.account != "-" && wanted.account != caller.account.as_str() {
+            let message = format!("Access denied for account ID: {}", wanted.account);
             return Err(GlacierError::access_denied(message));
         }
         let now = state.clock.now();
-        self.dispatch(target, &caller, &mut state.vaults, now)
+        self.dispatch(wanted, &caller, &mut state.vaults, now)
     }
 
     fn dispatch(
         &self,
-        target: &Target,
+        wanted: &Wanted,
         caller: &Caller,
         vaults: &mut Vaults,
         now: OffsetDateTime,
     ) -> Result<Reply> {
-        if target.operation == Operation::ListVaults {
+        if wanted.operation == Operation::ListVaults {
             let (marker, limit) = self.page(VAULTS_PAGE)?;
             let page = vaults.list(&caller.account, &caller.region, marker.as_deref(), limit)?;
             let list: Vec<Value> =
@@ -133,10 +135,10 @@ impl Call<'_> {
             return Ok(Reply::json(json!({ "Marker": page.marker, "VaultList": list })));
         }
 
-        let arn = vault_arn(target, caller)?;
-        let id = target.upload.as_str();
+        let arn = vault_arn(wanted, caller)?;
+        let id = wanted.upload.as_str();
         let location = format!("/{}/vaults/{}", arn.account, arn.vault);
-        Ok(match target.operation {
+        Ok(match wanted.operation {
             Operation::CreateVault => {
                 vaults.create(arn, now)?;
                 Reply::created(location)
@@ -275,13 +277,13 @@ impl Call<'_> {
     }
 }
 
-fn vault_arn(target: &Target, caller: &Caller) -> Result<VaultArn> {
+fn vault_arn(wanted: &Wanted, caller: &Caller) -> Result<VaultArn> {
     let Caller { account, region } = caller;
-    let vault = target.vault.parse().map_err(|_| {
+    let vault = wanted.vault.parse().map_err(|_| {
         let partition = region.partition();
         GlacierError::invalid(format!(
             "Invalid vault name: arn:{partition}:glacier:{region}:{account}:vaults/{}",
-            target.vault
+            wanted.vault
         ))
     })?;
     Ok(VaultArn { region: region.clone(), account: account.clone(), vault })
@@ -316,11 +318,4 @@ pub(super) fn describe_part(first: u64, part: Part) -> Value {
         "RangeInBytes": format!("{first}-{}", first + part.length - 1),
         "SHA256TreeHash": hex::encode(part.tree_hash),
     })
-}
-
-/// A date as Glacier writes it, e.g. `2012-03-20T17:03:43.221Z`.
-pub(super) fn timestamp(moment: OffsetDateTime) -> String {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    moment.format(format).unwrap_or_default()
 }

@@ -19,8 +19,11 @@ use serde_json::{Value, json};
 use time::Duration;
 
 use super::{
-    Fault, SeedVault, Simulator, api,
-    faults::Faults,
+    api,
+    clock::timestamp,
+    faults::{Fault, Faults},
+    seed::SeedVault,
+    state::Simulator,
     uploads::{Status, Upload},
 };
 use crate::domain::VaultArn;
@@ -55,12 +58,12 @@ async fn get_state(simulator: Data) -> HttpResponse {
             "accountId": arn.account,
             "region": arn.region,
             "vaultName": arn.vault,
-            "creationDate": api::timestamp(vault.created),
+            "creationDate": timestamp(vault.created),
             "uploads": uploads.collect::<Value>(),
         })
     });
     HttpResponse::Ok().json(json!({
-        "now": api::timestamp(now),
+        "now": timestamp(now),
         "vaults": vaults.collect::<Value>(),
     }))
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::operation::{Operation, Target};
+use super::operation::{Operation, Wanted};
 
 /// One way in which requests go wrong, and which of them. As JSON:
 /// `{"effect": "throttle", "operation": "AbortMultipartUpload", "times": 2}`.
@@ -116,11 +116,11 @@ impl Faults {
 
     /// What the faults do to the next request: the first effect whose turn it is,
     /// and the latency of all that strike.
-    pub(super) fn strike(&mut self, target: Option<&Target>, now: Instant) -> Strike {
+    pub(super) fn strike(&mut self, wanted: Option<&Wanted>, now: Instant) -> Strike {
         let mut strike = Strike::default();
         for active in &mut self.0 {
             let only_delays = active.fault.effect.is_none();
-            if (only_delays || strike.effect.is_none()) && active.is_due(target, now) {
+            if (only_delays || strike.effect.is_none()) && active.is_due(wanted, now) {
                 strike.delay += Duration::from_millis(active.fault.latency_millis);
                 strike.carried_out |= active.fault.carried_out;
                 if !only_delays {
@@ -134,8 +134,8 @@ impl Faults {
 }
 
 impl Active {
-    fn is_due(&mut self, target: Option<&Target>, now: Instant) -> bool {
-        if !self.fault.is_about(target) {
+    fn is_due(&mut self, wanted: Option<&Wanted>, now: Instant) -> bool {
+        if !self.fault.is_about(wanted) {
             return false;
         }
         self.accrued += self.fault.rate.unwrap_or(1.0);
@@ -162,15 +162,15 @@ impl Active {
 }
 
 impl Fault {
-    fn is_about(&self, target: Option<&Target>) -> bool {
-        let Some(target) = target else {
+    fn is_about(&self, wanted: Option<&Wanted>) -> bool {
+        let Some(wanted) = wanted else {
             return self.operation.is_none()
                 && self.vault_name.is_none()
                 && self.upload_id.is_none();
         };
-        self.operation.is_none_or(|operation| operation == target.operation)
-            && self.vault_name.as_ref().is_none_or(|vault| *vault == target.vault)
-            && self.upload_id.as_ref().is_none_or(|upload| *upload == target.upload)
+        self.operation.is_none_or(|operation| operation == wanted.operation)
+            && self.vault_name.as_ref().is_none_or(|vault| *vault == wanted.vault)
+            && self.upload_id.as_ref().is_none_or(|upload| *upload == wanted.upload)
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn struck(faults: &mut Faults, path: &str) -> Option<Effect> {
-        faults.strike(Target::of("DELETE", path).as_ref(), Instant::now()).effect
+        faults.strike(Wanted::of("DELETE", path).as_ref(), Instant::now()).effect
     }
 
     const ABORT: &str = "/-/vaults/v/multipart-uploads/u";
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_only_its_target_and_only_so_often() {
+    fn a_fault_strikes_only_what_it_names_and_only_so_often() {
         let mut faults = faults(
             r#"[{"effect": "reset", "operation": "AbortMultipartUpload", "uploadId": "u", "times": 1},
                 {"effect": "hang", "vaultName": "w"}]"#,

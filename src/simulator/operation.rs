@@ -28,18 +28,18 @@ pub enum Operation {
     AbortMultipartUpload,
 }
 
-/// What a request is for. The names are percent-decoded but not checked; those
-/// that the operation does not take are empty.
+/// An operation and what it is asked to work on. The names are percent-decoded but not
+/// checked; those that the operation does not take are empty.
 #[derive(Debug, PartialEq)]
-pub(super) struct Target {
+pub(super) struct Wanted {
     pub(super) operation: Operation,
     pub(super) account: String,
     pub(super) vault: String,
     pub(super) upload: String,
 }
 
-impl Target {
-    /// The target of a request, or `None` for a method and path that are none of
+impl Wanted {
+    /// What a request is for, or `None` for a method and path that are none of
     /// the operations.
     pub(super) fn of(method: &str, path: &str) -> Option<Self> {
         use Operation::*;
@@ -89,9 +89,9 @@ mod tests {
 
     #[test]
     fn names_are_decoded_once_and_only_after_the_path_is_split() {
-        let target = Target::of("DELETE", "/-/vaults/a%2Fb%2541/multipart-uploads/-x").unwrap();
-        assert_eq!(target.operation, Operation::AbortMultipartUpload);
-        assert_eq!((target.vault.as_str(), target.upload.as_str()), ("a/b%41", "-x"));
+        let wanted = Wanted::of("DELETE", "/-/vaults/a%2Fb%2541/multipart-uploads/-x").unwrap();
+        assert_eq!(wanted.operation, Operation::AbortMultipartUpload);
+        assert_eq!((wanted.vault.as_str(), wanted.upload.as_str()), ("a/b%41", "-x"));
     }
 
     #[test]
@@ -103,7 +103,7 @@ mod tests {
             ("PATCH", "/-/vaults/v"),
             ("GET", "/-/vaults/v/jobs"),
         ] {
-            assert_eq!(Target::of(method, path), None, "{method} {path}");
+            assert_eq!(Wanted::of(method, path), None, "{method} {path}");
         }
     }
 }

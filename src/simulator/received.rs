@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::{api::timestamp, operation::Operation};
+use super::{clock::timestamp, operation::Operation};
 
 /// Older requests are forgotten.
 const KEPT: usize = 10_000;

@@ -1,6 +1,7 @@
 //! Replies on their way out, genuine or spoiled by a fault.
 
 use std::{
+    any::Any,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -10,16 +11,19 @@ use std::{
 use actix_web::{
     Error, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::{BodySize, MessageBody},
+    dev::Extensions,
     http::{
         StatusCode,
         header::{CONTENT_TYPE, DATE, HttpDate, LOCATION},
     },
+    rt::net::TcpStream,
     web::Bytes,
 };
 use futures_util::stream;
 use serde_json::{Value, json};
+use socket2::{SockRef, Socket};
 
-use super::{Connection, Simulator, error::GlacierError, faults::Effect, uploads::random_id};
+use super::{error::GlacierError, faults::Effect, state::Simulator, uploads::random_id};
 
 /// A reply of Glacier's.
 pub(super) struct Reply {
@@ -116,6 +120,16 @@ pub(super) async fn spoil(
             let blanks = Bytes::from(vec![b' '; 1 << 20]);
             of_status(status).streaming(stream::repeat_with(move || Ok::<_, Error>(blanks.clone())))
         }
+    }
+}
+
+/// A connection's socket, kept with its requests so that a fault can reset it.
+struct Connection(Socket);
+
+pub(super) fn keep_connection(stream: &dyn Any, data: &mut Extensions) {
+    let stream = stream.downcast_ref::<TcpStream>();
+    if let Some(Ok(socket)) = stream.map(|stream| SockRef::from(stream).try_clone()) {
+        data.insert(Connection(socket));
     }
 }
 

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 use secrecy::ExposeSecret;
 use time::{Duration, OffsetDateTime};
 
-use super::{Account, error::GlacierError};
+use super::{config::Account, error::GlacierError};
 use crate::{
     authn::sigv4::{Authorization, SignatureError, SignedRequest},
     domain::{AccountId, Region},

@@ -8,7 +8,7 @@ use rand::RngCore;
 use time::OffsetDateTime;
 
 use super::{
-    AbortCompleted, Rules,
+    config::{AbortCompleted, Rules},
     error::GlacierError,
     listing::{Page, invalid_marker},
     tree_hash::{self, Hash, LEAF},

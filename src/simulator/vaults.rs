@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Bound};
 use time::{Duration, OffsetDateTime};
 
 use super::{
-    Rules,
+    config::Rules,
     error::GlacierError,
     listing::{Page, invalid_marker},
     tree_hash::Hash,

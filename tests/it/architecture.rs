@@ -1,7 +1,8 @@
-//! Data flows one way: every room of `src` imports only rooms below it.
+//! Data flows one way: every room of `src` imports only rooms below it, and no files import
+//! each other in a circle.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use std::{
 /// The rooms from the ground up: each with the rooms that it may import, all of which
 /// stand before it, so that there are no circles. A file belongs to the room with the
 /// longest path that it begins with.
-const ROOMS: [(&str, &[&str]); 32] = [
+const ROOMS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("spelling", &[]),
     ("files", &[]),
@@ -21,12 +22,12 @@ const ROOMS: [(&str, &[&str]); 32] = [
     ("policy/folder", &["domain", "files", "policy/engine", "policy/language", "policy/review"]),
     ("policy", &["policy/engine", "policy/folder", "policy/language", "policy/review"]),
     ("telemetry", &["config"]),
-    ("metrics", &["policy", "reload", "telemetry"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config"]),
     ("audit", &["config", "domain", "files", "policy", "store"]),
+    ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
-    ("gateway", &["authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
+    ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
     ("http/problem", &["authn", "domain", "gateway", "glacier", "policy"]),
@@ -39,7 +40,8 @@ const ROOMS: [(&str, &[&str]); 32] = [
         &["authn", "domain", "gateway", "http/observe", "http/peer", "http/problem", "policy"],
     ),
     ("http/methods", &["http/problem"]),
-    ("http/management", &["gateway", "metrics", "telemetry"]),
+    ("http/connections", &[]),
+    ("http/management", &["gateway", "http/connections", "metrics", "telemetry"]),
     (
         "http/rest",
         &[
@@ -69,13 +71,27 @@ const ROOMS: [(&str, &[&str]); 32] = [
         ],
     ),
     ("http", &["gateway", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"]),
-    ("app", &["authn", "config", "gateway", "glacier", "http", "http/management", "policy", "tls"]),
+    (
+        "app",
+        &[
+            "audit",
+            "authn",
+            "config",
+            "gateway",
+            "glacier",
+            "http",
+            "http/connections",
+            "http/management",
+            "policy",
+            "tls",
+        ],
+    ),
     // What starts the program, and what stands in for AWS, may import everything below.
     ("", &[]),
 ];
 
 /// Crates that only the rooms named here may speak to.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["app", "cli", "dev", "http", "simulator", "tls"]),
     ("aws_sdk_glacier", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
@@ -87,7 +103,7 @@ const CRATES: [(&str, &[&str]); 5] = [
 fn every_room_imports_only_what_it_may() {
     let mut known = BTreeSet::new();
     for (room, imports) in ROOMS {
-        for import in imports {
+        for import in *imports {
             assert!(known.contains(import), "{room} imports {import}, which stands above it");
         }
         known.insert(room);
@@ -106,6 +122,42 @@ fn every_room_imports_only_what_it_may() {
             );
         }
     }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let modules = sources.iter().map(|(path, text)| (module(path), text.as_str()));
+    let mut needs = needs(&modules.collect());
+    // Whatever needs no other, or is needed by no other, is in no circle.
+    loop {
+        let before = needs.len();
+        let needed: BTreeSet<String> = needs.values().flatten().cloned().collect();
+        needs.retain(|file, _| needed.contains(file));
+        let left: BTreeSet<String> = needs.keys().cloned().collect();
+        needs.values_mut().for_each(|of| of.retain(|file| left.contains(file)));
+        needs.retain(|_, of| !of.is_empty());
+        if needs.len() == before {
+            break;
+        }
+    }
+    assert!(needs.is_empty(), "files in circles, and what they import of each other: {needs:#?}");
+}
+
+#[test]
+fn a_circle_is_seen_through_what_a_module_passes_on() {
+    let of = |inner: &str| {
+        let outer = "mod inner;\nmod shown;\npub use self::shown::Shown;\nstruct Own;";
+        let modules = [("a", outer), ("a/shown", "struct Shown;"), ("a/inner", inner)];
+        needs(&modules.into_iter().collect())["a/inner"].clone()
+    };
+    assert_eq!(of("use super::Shown;"), BTreeSet::from(["a/shown".to_owned()]));
+    assert_eq!(of("use super::Own as Other;"), BTreeSet::from(["a".to_owned()]));
+    assert_eq!(of("fn f() -> crate::a::Shown {}"), BTreeSet::from(["a/shown".to_owned()]));
+    assert_eq!(of("fn f() -> super::Own {}"), BTreeSet::from(["a".to_owned()]));
+    let within = [("a", "mod inner; fn f() { inner::g() }"), ("a/inner", "")];
+    let found = needs(&within.into_iter().collect());
+    assert_eq!(found["a"], BTreeSet::from(["a/inner".to_owned()]));
 }
 
 #[test]
@@ -165,23 +217,117 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
+/// The module that the file at `path` holds.
+fn module(path: &str) -> &str {
+    path.strip_suffix("/mod").unwrap_or(path)
+}
+
 /// The paths below `src` that the `use` declarations of the file at `path` name, and
 /// whatever else it names by `crate::`.
 fn imports(path: &str, text: &str) -> BTreeSet<String> {
-    let module = path.strip_suffix("/mod").unwrap_or(path);
-    let mut found = BTreeSet::new();
-    for declaration in text.split("use ").skip(1) {
-        let before_end = declaration.split(';').next().unwrap_or_default();
-        let flat: String = before_end.split_whitespace().collect::<Vec<_>>().join(" ");
-        for import in expand(&flat) {
-            found.extend(resolve(module, &import));
+    let module = module(path);
+    let uses = uses(module, text).into_iter().map(|found| found.path);
+    uses.chain(mentions(module, &split(text).1)).collect()
+}
+
+/// One name that a `use` declaration brings into a module.
+struct Use {
+    name: String,
+    path: String,
+    /// Whether the module passes the name on and need not need it itself.
+    passed_on: bool,
+}
+
+fn uses(module: &str, text: &str) -> Vec<Use> {
+    let mut found = Vec::new();
+    for declaration in split(text).0 {
+        let (before, tree) = declaration.split_once("use ").unwrap();
+        for import in expand(tree.trim_end_matches(';')) {
+            let (import, alias) = import.split_once(" as ").unwrap_or((&import, ""));
+            if let Some(path) = resolve(module, import) {
+                let last = path.rsplit('/').next().unwrap_or_default();
+                let name = if alias.is_empty() { last } else { alias }.to_owned();
+                found.push(Use { name, path, passed_on: before.starts_with("pub") });
+            }
         }
     }
-    for mention in text.split("crate::").skip(1) {
-        let name = mention.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
-        found.extend(resolve(module, &format!("crate::{}", name.clone().next().unwrap_or(""))));
+    found
+}
+
+/// A text's `use` declarations, each on a line, and the rest of it.
+fn split(text: &str) -> (Vec<String>, String) {
+    let (mut declarations, mut rest) = (Vec::new(), String::new());
+    let mut lines = text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        let starts = ["use ", "pub use ", "pub(crate) use ", "pub(super) use "];
+        if !starts.iter().any(|start| line.starts_with(start)) {
+            rest.extend([line, "\n"]);
+            continue;
+        }
+        let mut declaration = line.to_owned();
+        while !declaration.ends_with(';') {
+            let Some(line) = lines.next() else { break };
+            declaration.extend([" ", line]);
+        }
+        declarations.push(declaration);
+    }
+    (declarations, rest)
+}
+
+/// What a file names by `crate::`, `super::` or `self::`, and of its own modules.
+fn mentions(module: &str, text: &str) -> BTreeSet<String> {
+    let children = text.split("mod ").skip(1).filter_map(|rest| rest.split_once(';'));
+    let children = children.map(|(name, _)| name).filter(|name| is_name(name));
+    let mut found = BTreeSet::new();
+    for start in ["crate", "super", "self"].into_iter().chain(children) {
+        let separator = format!("{start}::");
+        for (at, _) in text.match_indices(&separator) {
+            let before = text[..at].chars().next_back();
+            if before.is_some_and(|c| c == ':' || c == '_' || c.is_alphanumeric()) {
+                continue;
+            }
+            let path = text[at..].split(|c: char| c != ':' && c != '_' && !c.is_alphanumeric());
+            let path = path.clone().next().unwrap_or_default().trim_end_matches(':');
+            let own = !["crate", "super", "self"].contains(&start);
+            let path = if own { format!("self::{path}") } else { path.to_owned() };
+            found.extend(resolve(module, &path));
+        }
     }
     found
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c == '_' || c.is_alphanumeric())
+}
+
+/// The files that each file needs. If a module only passes a name on, whoever takes it
+/// from there needs the file that has it.
+fn needs(modules: &BTreeMap<&str, &str>) -> BTreeMap<String, BTreeSet<String>> {
+    let uses: BTreeMap<&str, Vec<Use>> =
+        modules.iter().map(|(module, text)| (*module, uses(module, text))).collect();
+    let file = |path: &str| {
+        let mut path = path.to_owned();
+        // A name is passed on a few times at most.
+        for _ in 0..8 {
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            let mut prefixes = ends.map(|end| &path[..end]);
+            let module = prefixes.rfind(|prefix| modules.contains_key(prefix))?.to_owned();
+            let rest = path[module.len()..].trim_start_matches('/');
+            let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+            match uses[module.as_str()].iter().find(|found| found.name == name) {
+                Some(found) => path = format!("{}/{rest}", found.path),
+                None => return Some(module),
+            }
+        }
+        None
+    };
+    let of = |(module, text): (&&str, &&str)| {
+        let own = uses[module].iter().filter(|found| !found.passed_on);
+        let paths = own.map(|found| found.path.clone()).chain(mentions(module, &split(text).1));
+        let files = paths.filter_map(|path| file(&path)).filter(|file| file != module);
+        (module.to_string(), files.collect())
+    };
+    modules.iter().map(of).collect()
 }
 
 /// `a::{b, c::{d}}` as `a::b` and `a::c::d`.

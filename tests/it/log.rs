@@ -51,6 +51,17 @@ async fn each_request_leaves_one_line_with_who_what_why_and_what_became_of_it() 
 }
 
 #[tokio::test]
+async fn of_two_request_ids_neither_is_taken() {
+    let gateway = Gateway::start();
+    let request = client().get(format!("{}/v1/access", gateway.rest));
+    let request = request.header("x-request-id", "first").header("x-request-id", "second");
+    let reply = request.send().await.unwrap();
+    let id = reply.headers()["x-request-id"].to_str().unwrap();
+    let line = gateway.process.event(|event| event["request_id"] == id);
+    assert_eq!(line["event_id"], id);
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_http_is_no_error_of_ours() {
     let gateway = Gateway::start();
     let (status, _) = gateway.raw("GET /\0", "/").await;

@@ -29,5 +29,6 @@ mod tls;
 mod tokens;
 mod tokens_attacks;
 mod tokens_issuer;
+mod trail;
 mod uploads;
 mod vaults;

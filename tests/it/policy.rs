@@ -1,6 +1,9 @@
 //! Asking about policies, and replacing them, while the gateway runs.
 
-use reqwest::{Method, Response};
+use reqwest::{
+    Method, Response,
+    header::{HeaderMap, HeaderValue, USER_AGENT},
+};
 use serde_json::{Value, json};
 
 use crate::support::{Gateway, OWNER_POLICY, client, problem};
@@ -140,6 +143,36 @@ async fn a_user_agent_that_is_too_long_for_policies_is_refused() {
             assert!(body["detail"].as_str().unwrap().contains("4096 bytes"), "{body}");
         }
     }
+}
+
+/// Policies are asked about one of them, and a Deny could be about the other.
+#[tokio::test]
+async fn two_user_agents_are_refused_at_both_doors() {
+    let gateway = Gateway::start();
+    for (path, field, code) in [
+        ("/v1/access", "code", "malformed-request"),
+        ("/glacier/-/vaults", "code", "InvalidParameterValueException"),
+    ] {
+        let mut twice = HeaderMap::new();
+        for value in ["curl/8", "evil/1"] {
+            twice.append(USER_AGENT, HeaderValue::from_static(value));
+        }
+        let request = client().get(format!("{}{path}", gateway.rest)).headers(twice);
+        let request = request.header("x-amz-glacier-version", "2012-06-01");
+        let reply = request.bearer_auth(gateway.key.token("owner")).send().await.unwrap();
+        assert_eq!(reply.status(), 400, "{path}");
+        let body: Value = reply.json().await.unwrap();
+        assert_eq!(body[field], code, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_told_from_one_that_cannot_be_read() {
+    let gateway = Gateway::start();
+    let long = json!({ "resources": [OWN], "context": { "jwt:a": "b".repeat(9 << 20) } });
+    let (status, body) = problem(simulate(&gateway, "owner", &long).await).await;
+    assert_eq!((status, &body["code"]), (413, &json!("body-too-long")));
+    assert!(body["detail"].as_str().unwrap().contains("2097152 bytes"), "{body}");
 }
 
 #[tokio::test]

@@ -163,7 +163,15 @@ async fn more_connections_than_descriptors_leave_some_for_probes_and_for_glacier
         second.told("livez", |page| page == "ok\n").await;
     }
     assert_eq!(list().await, 200);
+    // The others wait, and operators can see why.
+    second.told("readyz", |page| page.starts_with("ok\nconnections: all ")).await;
+    let gauge = |page: &str, name: &str| metric(page, &format!("glacier_gateway_{name}"));
+    let limit = |page: &str| gauge(page, "rest_connections_limit").filter(|limit| *limit > 1.0);
+    let open = |page: &str| gauge(page, "rest_connections");
+    second.told("metrics", |page| limit(page).is_some() && open(page) == limit(page)).await;
     drop(kept);
+    second.told("readyz", |page| page == "ok\n").await;
+    second.told("metrics", |page| open(page) < limit(page)).await;
 }
 
 #[test]

@@ -17,6 +17,7 @@ use actix_web::{
 };
 use serde_json::Value;
 
+pub use self::target::PATH;
 use self::{credentials::Proven, reply::Exception, target::Target};
 use crate::{
     domain::Operation,
@@ -28,8 +29,6 @@ use crate::{
     },
 };
 
-/// Where the door is, on the REST door's listener.
-pub const PATH: &str = "/glacier";
 /// The only version of Glacier's API that there is.
 const VERSION: &str = "2012-06-01";
 

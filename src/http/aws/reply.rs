@@ -86,7 +86,8 @@ impl From<Problem> for Exception {
             Code::InvalidParameter
             | Code::UnknownParameter
             | Code::DuplicateParameter
-            | Code::MalformedRequest => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
+            | Code::MalformedRequest
+            | Code::BodyTooLong => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
             Code::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameterValueException"),
             Code::TokenMissing => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),
             Code::TokenExpired => (StatusCode::FORBIDDEN, "ExpiredTokenException"),
@@ -116,6 +117,7 @@ impl From<Problem> for Exception {
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable
+            | Code::AuditUnavailable
             | Code::GatewayOutOfDescriptors
             | Code::IssuerUnavailable
             | Code::GlacierTimeout => {

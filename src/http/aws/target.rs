@@ -7,6 +7,9 @@ use crate::{
     http::parameters::{PATH_NAMES, PathNames},
 };
 
+/// Where the door is, on the REST door's listener.
+pub const PATH: &str = "/glacier";
+
 /// An operation and what its path names, decoded but not checked.
 #[derive(Debug, PartialEq)]
 pub(super) struct Target {
@@ -20,7 +23,7 @@ impl Target {
     pub(super) fn of(method: &str, path: &str) -> Option<Self> {
         use Operation::*;
 
-        let path = path.strip_prefix(super::PATH)?.strip_prefix('/')?;
+        let path = path.strip_prefix(PATH)?.strip_prefix('/')?;
         // Split first: an encoded slash is part of a name.
         let segments: Vec<&str> = path.split('/').collect();
         let operation = match (method, &segments[..]) {

@@ -185,7 +185,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 12] = [
+const REPLIES: [(&str, &[Code]); 13] = [
     (
         "BadRequest",
         &[
@@ -219,6 +219,7 @@ const REPLIES: [(&str, &[Code]); 12] = [
         &[Code::UploadNotFound, Code::VaultNotFound, Code::AccountNotServed, Code::RegionNotServed],
     ),
     ("RequestTimeout", &[Code::RequestTimeout]),
+    ("BodyTooLong", &[Code::BodyTooLong]),
     ("TooManyRequests", &[Code::UpstreamThrottled]),
     ("InternalError", &[Code::InternalError]),
     (
@@ -232,7 +233,12 @@ const REPLIES: [(&str, &[Code]); 12] = [
     ),
     (
         "Unavailable",
-        &[Code::GlacierUnavailable, Code::GatewayOutOfDescriptors, Code::IssuerUnavailable],
+        &[
+            Code::GlacierUnavailable,
+            Code::GatewayOutOfDescriptors,
+            Code::IssuerUnavailable,
+            Code::AuditUnavailable,
+        ],
     ),
     ("Timeout", &[Code::GlacierTimeout]),
 ];
@@ -258,9 +264,10 @@ impl IntoResponses for LocalProblems {
 
 impl IntoResponses for BodyProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let timeout = Ref::from_response_name("RequestTimeout").into();
         let mut problems = LocalProblems::responses();
-        problems.insert("408".to_owned(), timeout);
+        for (status, name) in [("408", "RequestTimeout"), ("413", "BodyTooLong")] {
+            problems.insert(status.to_owned(), Ref::from_response_name(name).into());
+        }
         problems
     }
 }
@@ -291,7 +298,7 @@ fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
             let status = codes.first()?.status();
             let wanted = match status {
                 StatusCode::NOT_FOUND => *name == not_found,
-                StatusCode::REQUEST_TIMEOUT => false,
+                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => false,
                 _ => true,
             };
             wanted.then(|| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))

@@ -16,30 +16,30 @@ use crate::domain::{Operation, Principal, RegionalAccount, VaultArn};
 /// about something else, does not compile. This does:
 ///
 /// ```
-/// use glacier_gateway::{domain::{UploadId, action::AbortMultipartUpload}, glacier::Upstream, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::AbortMultipartUpload}, glacier::Upstream, policy::Permit};
 ///
-/// async fn forward(upstream: &Upstream, permit: &Permit<AbortMultipartUpload>, upload: &UploadId) {
-///     let _ = upstream.abort_multipart_upload(permit, upload).await;
+/// async fn forward(upstream: &Upstream, permit: &Permit<AbortMultipartUpload>, intent: &Intent, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(permit, intent, upload).await;
 /// }
 /// ```
 ///
 /// The permit of another operation does not abort:
 ///
 /// ```compile_fail,E0308
-/// use glacier_gateway::{domain::{UploadId, action::ListParts}, glacier::Upstream, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::ListParts}, glacier::Upstream, policy::Permit};
 ///
-/// async fn forward(upstream: &Upstream, permit: &Permit<ListParts>, upload: &UploadId) {
-///     let _ = upstream.abort_multipart_upload(permit, upload).await;
+/// async fn forward(upstream: &Upstream, permit: &Permit<ListParts>, intent: &Intent, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(permit, intent, upload).await;
 /// }
 /// ```
 ///
 /// Nor does anything without a permit:
 ///
 /// ```compile_fail,E0061
-/// use glacier_gateway::{domain::UploadId, glacier::Upstream};
+/// use glacier_gateway::{audit::Intent, domain::UploadId, glacier::Upstream};
 ///
-/// async fn forward(upstream: &Upstream, upload: &UploadId) {
-///     let _ = upstream.abort_multipart_upload(upload).await;
+/// async fn forward(upstream: &Upstream, intent: &Intent, upload: &UploadId) {
+///     let _ = upstream.abort_multipart_upload(intent, upload).await;
 /// }
 /// ```
 ///
