@@ -34,6 +34,8 @@ class Figures:
         self.rounds = defaultdict(list)
         for sample in results["samples"]:
             self.rounds[sample["scenario"], sample["server"]].append(sample)
+        #: The medians of what the disk takes, by store, in microseconds.
+        self.disk = {store: median(times) for store, times in results.get("disk", {}).items()}
         self.clearing = defaultdict(list)
         for sample in results["clearing"]:
             self.clearing[sample["way"], sample["connections"]].append(sample["seconds"])
@@ -79,6 +81,23 @@ AIMS = [
      "rps", "slow/256", "slow/256", "nginx", "≥ 0.97"),
 ]
 
+#: What the gateway with a trail aims at: its figure over that without one, or Envoy's.
+TRAIL_AIMS = [
+    # what, metric, scenario, with which trail, over whom, bound
+    ("trail in SQLite, 64 connections: requests/s over those without a trail",
+     "rps", "es256/one/64", "gateway-sqlite", "gateway", "≥ 0.75"),
+    ("trail in SQLite, 64 connections: requests/s over Envoy's with its cache",
+     "rps", "es256/one/64", "gateway-sqlite", "envoy", "≥ 1.5"),
+    ("trail in SQLite, 64 connections: p99 over that without a trail",
+     "p99_us", "es256/one/64", "gateway-sqlite", "gateway", "≤ 2"),
+    ("trail in SQLite, 256 connections: requests/s over those without a trail",
+     "rps", "es256/one/256", "gateway-sqlite", "gateway", "≥ 0.85"),
+    ("trail in PostgreSQL, 64 connections: requests/s over those without a trail",
+     "rps", "es256/one/64", "gateway-postgres", "gateway", "≥ 0.65"),
+    ("trail in PostgreSQL, 64 connections: p99 over that without a trail",
+     "p99_us", "es256/one/64", "gateway-postgres", "gateway", "≤ 2"),
+]
+
 
 def aims(figures):
     """What the gateway aims at: in words, what was measured, the aim, and whether it is met."""
@@ -96,6 +115,18 @@ def aims(figures):
         own, compared = gateway(metric, scenario), figures.get(metric, others, other)
         if own and compared:
             yield judge(what, own / compared, bound)
+    for what, metric, scenario, own, other, bound in TRAIL_AIMS:
+        own, compared = figures.get(metric, scenario, own), figures.get(metric, scenario, other)
+        if own and compared:
+            yield judge(what, own / compared, bound)
+    for name, what, bound in (("sqlite", "an fdatasync", 1.5), ("postgres", "a bare commit", 1.3)):
+        own = figures.get("p50_us", "es256/one/1", f"gateway-{name}")
+        without = gateway("p50_us", "es256/one/1")
+        if own and without and (disk := figures.disk.get(name)):
+            yield judge(f"trail in {name}, 1 connection: added p50 over that of {what}",
+                        (own - without) / disk, f"≤ {bound}")
+    if memory := figures.get("peak_bytes", "es256/one/256", "gateway-sqlite"):
+        yield judge("trail in SQLite: peak memory at 256 connections", memory / 1e6, "≤ 48", " MB")
     own, nginx = gateway("p50_us", "es256/one/1"), figures.get("p50_us", "es256/one/1", "nginx")
     if own and nginx:
         yield judge("1 connection: p50 above plain nginx's", own - nginx, "≤ 50", " µs")

@@ -20,12 +20,15 @@ except ImportError:
     sys.exit("Run bench/setup.sh first, and this with .cache/bench/bin/python.")
 
 import clearing
+import disk
 import material
 import report
 from check import check
 from processes import CORES, Failed, cpu_seconds, load, others_share, peak_memory, running
 from servers import PORT, TOOLS, UPSTREAM, environment, servers, upstream
 
+#: The gateway with an audit trail.
+TRAILS = ("gateway-sqlite", "gateway-postgres")
 RESULTS = material.ROOT / "bench/results"
 
 
@@ -48,7 +51,7 @@ class Scenario:
 def scenarios():
     """All, in the order in which a server meets them. The first ones are those at which its
     memory is read; tokens of the cold ones are sent once only."""
-    everyone = "upstream gateway envoy nginx haproxy fastapi fastify"
+    everyone = f"upstream gateway {' '.join(TRAILS)} envoy nginx haproxy fastapi fastify"
     judges = "gateway envoy envoy-nocache haproxy fastapi fastify"
     all_judges = f"{judges} envoy-log envoy-nocache-log"
     all_servers = f"{all_judges} upstream nginx"
@@ -118,6 +121,7 @@ def visit(server, group, seconds, first):
             command = upstream(cores, PORT, delay_ms)
         else:
             command = server.command(cores)
+            stack.enter_context(server.beside(1 if pinned else None))
             stack.enter_context(running(
                 "upstream", upstream(cores, UPSTREAM, delay_ms), env,
                 f"http://127.0.0.1:{UPSTREAM}/last-request", core=1 if pinned else None))
@@ -218,7 +222,7 @@ def main():
         "rounds": arguments.rounds, "seconds": arguments.seconds,
         "versions": {server.name: server.version for server in present if server.version}
         | {"clearing": clearing.versions()},
-        "skipped": skipped, "samples": [], "clearing": [],
+        "skipped": skipped, "samples": [], "clearing": [], "disk": {},
         "others_share": [],
     }
     checked = set()
@@ -248,6 +252,10 @@ def main():
                          "seconds": seconds})
             except (Failed, OSError) as reason:
                 print(f"clearing is cut short: {reason}", flush=True)
+        if any(server.name in TRAILS for server, _ in todo):
+            for store, microseconds in disk.measure():
+                print(f"  {store}: a bare commit takes {microseconds:.0f} µs", flush=True)
+                results["disk"].setdefault(store, []).append(microseconds)
         output.mkdir(parents=True, exist_ok=True)
         (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
         report.write(output)

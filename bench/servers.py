@@ -4,6 +4,7 @@ Every server listens on one port of the loopback address, has `cores` workers, a
 forwards to the benchmark's upstream with pooled keep-alive connections.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -14,10 +15,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import postgres
 from material import ACCOUNT, AUDIENCE, AWS, ISSUER, REGION, ROOT, WORK
 
 PORT, MANAGEMENT, UPSTREAM = 18080, 18081, 18079
 TOOLS = ROOT / "bench/tools/target/release"
+STORE = WORK / "store"
 GATEWAY = Path(os.environ.get("BENCH_GATEWAY", ROOT / "target/shipped/glacier-gateway"))
 
 
@@ -36,6 +39,8 @@ class Server:
     judges: bool = True
     signs: bool = True
     version: str = ""
+    #: What it needs beside it, on the other core.
+    beside: callable = lambda _: contextlib.nullcontext()
 
 
 #: The vaults that the caller's team may clean up, for the servers whose rules are regular
@@ -53,7 +58,20 @@ def upstream(_, port=PORT, delay_ms=0, uploads=1000):
     return [TOOLS / "upstream", f"--port={port}", f"--delay-ms={delay_ms}", f"--uploads={uploads}"]
 
 
-def gateway(cores):
+def gateway(cores, store="none"):
+    """`store` is the URL of where the trail goes."""
+    shutil.rmtree(STORE, ignore_errors=True)
+    STORE.mkdir()
+    key = STORE / "key"
+    if store != "none":
+        key.write_bytes(subprocess.run([GATEWAY, "audit", "key", "create"], check=True,
+                                       capture_output=True).stdout)
+    trail = f"""
+[store]
+url = "{store}"
+[audit.key_files]
+1 = "{key}"
+""" if store != "none" else ""
     return [GATEWAY, "serve", "--config", write("gateway.toml", f"""
 [server]
 listen = "127.0.0.1:{PORT}"
@@ -69,7 +87,7 @@ directory = "{WORK}/policies"
 issuer = "{ISSUER}"
 audiences = ["{AUDIENCE}"]
 jwks_file = "{WORK}/jwks.json"
-""")]
+{trail}""")]
 
 
 def envoy(cache, log):
@@ -339,6 +357,13 @@ def servers():
         Server("upstream", upstream, None, judges=False, signs=False),
         Server("gateway", gateway, None if GATEWAY.exists() else f"{GATEWAY} is not built",
                f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),
+        Server("gateway-sqlite", lambda cores: gateway(cores, f"sqlite:{STORE}/store.db"),
+               None if GATEWAY.exists() else f"{GATEWAY} is not built",
+               f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),
+        Server("gateway-postgres", lambda cores: gateway(cores, postgres.URL),
+               None if postgres.BINARIES else "postgresql is not installed",
+               f"http://127.0.0.1:{MANAGEMENT}/readyz", beside=postgres.running,
+               version=said(f"{postgres.BINARIES}/postgres", "--version")),
         Server("envoy", envoy(cache=True, log=False), no_envoy, version=envoy_version),
         Server("envoy-log", envoy(cache=True, log=True), no_envoy, version=envoy_version),
         Server("envoy-nocache", envoy(cache=False, log=False), no_envoy, version=envoy_version),

@@ -1,9 +1,12 @@
 //! The audit trail: a record of every decision, durable before a change is forwarded.
 
 mod event;
+pub mod export;
 mod flood;
 mod housekeeping;
+pub mod log;
 mod trail;
+pub mod verify;
 
 pub use self::{
     event::{Decision, Event, Upstream, UserIdentity},

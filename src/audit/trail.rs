@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use time::OffsetDateTime;
-use uuid::Uuid;
-
-use super::{Event, Unavailable, Upstream, housekeeping::Keeper};
+use super::{
+    Event, Unavailable, Upstream,
+    housekeeping::Keeper,
+    log::{LogState, LogStatus, Sealer},
+};
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, both},
+    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus},
 };
 
 /// The audit trail; cheap to clone.
@@ -25,6 +26,7 @@ pub struct Trail(Option<Arc<Kept>>);
 struct Kept {
     store: Store,
     keeper: Arc<Keeper>,
+    log: LogState,
     deadline: Duration,
     refused_changes: AtomicU64,
 }
@@ -36,6 +38,8 @@ pub struct TrailStatus {
     pub store: StoreStatus,
     /// Whether so little room is left on its disk that only changes are recorded.
     pub scarce: bool,
+    /// How its log is.
+    pub log: LogStatus,
     /// How many changes were refused because their record was not durable in time.
     pub refused_changes: u64,
 }
@@ -66,10 +70,14 @@ impl Trail {
     /// A store that cannot be used.
     pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
         let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
-        begin_log(&store, audit).await?;
+        let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url)
+            .await
+            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+        tokio::spawn(sealer.run());
         Ok(Self(Some(Arc::new(Kept {
             keeper: Keeper::start(store.clone(), &settings.url),
             store,
+            log,
             deadline: audit.deadline,
             refused_changes: AtomicU64::new(0),
         }))))
@@ -87,6 +95,10 @@ impl Trail {
     /// When it is not durable in time. Then the change must not be forwarded.
     pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
+        if kept.log.is_rolled_back() {
+            kept.refused_changes.fetch_add(1, Relaxed);
+            return Err(Unavailable);
+        }
         let pending = kept.store.append(event.append(Kind::Intent));
         if let Err(unavailable) = pending.durable(kept.deadline).await {
             kept.refused_changes.fetch_add(1, Relaxed);
@@ -129,6 +141,7 @@ impl Trail {
         self.0.as_ref().map(|kept| TrailStatus {
             store: kept.store.status(),
             scarce: kept.keeper.is_scarce(),
+            log: kept.log.status(),
             refused_changes: kept.refused_changes.load(Relaxed),
         })
     }
@@ -193,36 +206,4 @@ fn not_attempted(intent: &Append) -> Append {
     entry["outcome"] = "not-attempted".into();
     let entry = serde_json::to_vec(&entry).unwrap_or_default();
     Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
-}
-
-/// Begins the first log, unless there is one.
-async fn begin_log(store: &Store, audit: &config::Audit) -> Result<(), StoreError> {
-    let head: Option<(i64,)> = both!(store, pool => {
-        sqlx::query_as("SELECT log FROM audit_head").fetch_optional(pool).await?
-    });
-    if head.is_some() {
-        return Ok(());
-    }
-    let today = OffsetDateTime::now_utc();
-    let month = format!("{:04}-{:02}", today.year(), u8::from(today.month()));
-    let name = audit.origin.as_deref().unwrap_or(store.id());
-    let origin = format!("{name}/audit/{month}");
-    both!(store, pool => {
-        let mut transaction = pool.begin().await?;
-        sqlx::query("INSERT INTO audit_log (log, origin, month) VALUES (1, $1, $2)")
-            .bind(origin)
-            .bind(month)
-            .execute(&mut *transaction)
-            .await?;
-        sqlx::query("INSERT INTO audit_head VALUES (1, 1, 0)").execute(&mut *transaction).await?;
-        transaction.commit().await?;
-    });
-    let start = Event {
-        id: Uuid::now_v7(),
-        source: "glacier-gateway",
-        name: "StartLog",
-        ..Event::default()
-    };
-    store.append_later(start.append(Kind::LogStart));
-    Ok(())
 }

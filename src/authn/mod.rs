@@ -87,6 +87,11 @@ impl Authenticator {
         self.tokens.authenticate(token, thumbprint).await
     }
 
+    /// The name of the configured issuer that a token says it is of, true or not.
+    pub fn claimed_issuer(&self, token: &str) -> Option<&str> {
+        self.tokens.claimed_issuer(token)
+    }
+
     /// Whether one of the names is revoked: whoever holds it does not escape by another.
     fn are_revoked(&self, names: &CertificateNames) -> bool {
         names.all().iter().any(|name| self.tokens.is_revoked(CLIENT_CERTIFICATES, name))

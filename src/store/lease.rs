@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
 
-use super::{Store, both, error::StoreError};
+use super::{Pool, Store, both, error::StoreError};
 
 /// The right to do a chore until a moment. Whatever is written under it says
 /// `epoch = mine`, so that a holder that was stopped for too long changes nothing.
@@ -63,5 +63,37 @@ impl Store {
                 .await?;
         });
         Ok(())
+    }
+}
+
+impl Pool {
+    /// Takes the lease `name` from whoever has it, for a chore that `owner` names. What
+    /// the holder writes under it from now on is refused.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn seize(
+        &self,
+        name: &str,
+        owner: &str,
+        length: Duration,
+    ) -> Result<Lease, StoreError> {
+        let asked = Instant::now();
+        let now = self.now();
+        let sql = format!(
+            "INSERT INTO lease (name, owner, epoch, until) VALUES ($1, $2, 1, {now} + $3) \
+             ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, \
+             epoch = lease.epoch + 1 RETURNING epoch"
+        );
+        let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        let (epoch,): (i64,) = both!(self, pool => {
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(name)
+                .bind(owner)
+                .bind(micros)
+                .fetch_one(pool)
+                .await?
+        });
+        Ok(Lease { epoch, expires: asked + length * 3 / 4 })
     }
 }

@@ -121,8 +121,34 @@ impl Store {
 
     /// The time as the store tells it, in SQL.
     pub(crate) fn now(&self) -> &'static str {
-        match self.pool() {
-            Pool::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+        self.pool().now()
+    }
+}
+
+impl Pool {
+    /// Connections to a store that a gateway may have open, for a chore of the command
+    /// line. Nothing is created and no schema is changed. `None` if the settings name no
+    /// store.
+    ///
+    /// # Errors
+    /// A store that is not there or cannot be reached.
+    pub async fn beside(settings: &config::Store) -> Result<Option<Self>, StoreError> {
+        match &settings.url {
+            StoreUrl::None => Ok(None),
+            StoreUrl::Sqlite(path) => Ok(Some(Self::Sqlite(sqlite::beside(path).await?))),
+            StoreUrl::Postgres(_) => Err(StoreError::unusable("not built yet")),
+        }
+    }
+
+    /// Itself, so that `both!` takes it as well as a store.
+    pub(crate) fn pool(&self) -> &Self {
+        self
+    }
+
+    /// The time as the store tells it, in SQL.
+    pub(crate) fn now(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
         }
     }
 }

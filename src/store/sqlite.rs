@@ -118,6 +118,17 @@ impl Sqlite {
     }
 }
 
+/// Connections to a file that another process may have locked. SQLite's own locks keep
+/// the two from getting into each other's way.
+pub(super) async fn beside(path: &Path) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
+        .pragma("synchronous", "FULL")
+        .pragma("wal_autocheckpoint", "0");
+    Ok(SqlitePoolOptions::new().max_connections(2).connect_with(options).await?)
+}
+
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     let metadata = fs::metadata(path)?;
     Ok((metadata.dev(), metadata.ino()))

@@ -186,6 +186,13 @@ impl GatewayKeys {
         Ok(SignedBy { principal, access_key_id: id.to_owned(), region })
     }
 
+    /// The issuer's name if an `Authorization` header names a gateway key, whoever signed.
+    pub fn claimed_issuer(&self, authorization: &str) -> Option<&'static str> {
+        let (_, credential) = authorization.split_once("Credential=")?;
+        let key: AccessKey = credential.split('/').next()?.parse().ok()?;
+        self.master_keys.contains_key(&key.master_key).then_some(GATEWAY_KEYS)
+    }
+
     /// Follows the revocation file until dropped.
     pub async fn keep_revocations_fresh(&self, followed: &Followed) {
         if let Some(revocations) = &self.revocations {

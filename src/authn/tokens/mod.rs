@@ -88,6 +88,13 @@ impl TokenVerifier {
         Ok(proof.principal)
     }
 
+    /// The name of the configured issuer that a token says it is of, true or not.
+    pub(super) fn claimed_issuer(&self, text: &str) -> Option<&str> {
+        let token = Token::read(text).ok()?;
+        let issuer = self.issuers.get(token.claimed_issuer().ok()?)?;
+        Some(&issuer.name)
+    }
+
     /// Whether the subject of an issuer is revoked.
     pub(super) fn is_revoked(&self, issuer: &str, subject: &str) -> bool {
         self.revoked.cover_subject(issuer, subject)

@@ -48,11 +48,19 @@ CREATE TABLE audit_tile (
     PRIMARY KEY (log, level, idx)
 );
 
--- The last checkpoint of each log.
+-- The size to which a log's tiles are stored, and the checkpoint of that size; the note
+-- is empty without a key.
 CREATE TABLE audit_checkpoint (
     log BIGINT PRIMARY KEY,
     size BIGINT NOT NULL,
     note TEXT NOT NULL
+);
+
+-- Checkpoints that the store does not bear out, as signed notes. If `log` is the log
+-- that is written, changes are refused; once the loss is accepted, it is an older one.
+CREATE TABLE audit_lost (
+    log BIGINT PRIMARY KEY,
+    notes TEXT NOT NULL
 );
 
 CREATE TABLE lease (

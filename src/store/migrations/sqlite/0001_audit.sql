@@ -48,11 +48,19 @@ CREATE TABLE audit_tile (
     PRIMARY KEY (log, level, idx)
 ) STRICT, WITHOUT ROWID;
 
--- The last checkpoint of each log.
+-- The size to which a log's tiles are stored, and the checkpoint of that size; the note
+-- is empty without a key.
 CREATE TABLE audit_checkpoint (
     log INTEGER PRIMARY KEY,
     size INTEGER NOT NULL,
     note TEXT NOT NULL
+) STRICT;
+
+-- Checkpoints that the store does not bear out, as signed notes. If `log` is the log
+-- that is written, changes are refused; once the loss is accepted, it is an older one.
+CREATE TABLE audit_lost (
+    log INTEGER PRIMARY KEY,
+    notes TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE lease (

@@ -1,0 +1,95 @@
+//! The first record of a log. It ties the log to the one before.
+
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tlog_tiles::Hash;
+use uuid::Uuid;
+
+use super::Checkpoint;
+use crate::store::{Append, Kind};
+
+/// What the first record of a log says of the log, under the name `log`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LogStart {
+    /// The log that it begins.
+    pub origin: String,
+    /// The log before, at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<LogEnd>,
+    /// Checkpoints that the store no longer bears out, as signed notes. Whoever ran
+    /// `audit accept-loss` accepted that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub abandoned: Vec<String>,
+}
+
+/// A log at its end.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEnd {
+    /// Which log.
+    pub origin: String,
+    /// How many records it has.
+    pub size: u64,
+    /// The hash of its tree, in base64.
+    pub root_hash: String,
+    /// Its final checkpoint; none without a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+}
+
+/// The JSON of the record.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    event_version: &'static str,
+    #[serde(rename = "eventID")]
+    event_id: Uuid,
+    event_time: String,
+    event_type: &'static str,
+    event_source: &'static str,
+    event_name: &'static str,
+    read_only: bool,
+    log: &'a LogStart,
+}
+
+impl LogStart {
+    /// The record, as of `at`, in microseconds since 1970. It is no team's.
+    pub(super) fn append(&self, at: i64) -> Append {
+        let id = Uuid::now_v7();
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at / 1000) * 1_000_000);
+        let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let entry = Entry {
+            event_version: "1.0",
+            event_id: id,
+            event_time: time.format(&Rfc3339).unwrap_or_default(),
+            event_type: "LogStart",
+            event_source: "glacier-gateway",
+            event_name: "StartLog",
+            read_only: false,
+            log: self,
+        };
+        let entry = serde_json::to_vec(&entry).unwrap_or_default();
+        Append::new(id, at, Kind::LogStart, String::new(), entry)
+    }
+
+    /// From the first record of a log.
+    pub fn of_entry(entry: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Entry {
+            event_type: String,
+            log: LogStart,
+        }
+        let entry: Entry = serde_json::from_slice(entry).ok()?;
+        (entry.event_type == "LogStart").then_some(entry.log)
+    }
+}
+
+impl LogEnd {
+    /// What it says of its log, as a checkpoint that nobody has signed.
+    pub fn claim(&self) -> Option<Checkpoint> {
+        let root = Hash::parse_hash(&self.root_hash).ok()?;
+        Some(Checkpoint { origin: self.origin.clone(), size: self.size, root, note: String::new() })
+    }
+}
