@@ -58,6 +58,30 @@ pub struct Event {
     pub source_network: Option<Ipv6Net>,
     /// How many events it stands for, if not for one.
     pub counted: Option<Counted>,
+    /// What happened to the gateway itself, if it is about that.
+    pub system: Option<System>,
+}
+
+/// About the gateway itself.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct System {
+    /// The process, among those that share the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
+    /// The program's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
+    /// The setting that names where something is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// The SHA-256 of that, in hexadecimal; of a key, something that only its holder can
+    /// compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// How many errors it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<usize>,
 }
 
 /// How many events a record stands for.
@@ -160,6 +184,9 @@ struct Entry<'a> {
     from: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
+    // CloudTrail's name for what is part of neither a request nor its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_event_data: Option<&'a System>,
 }
 
 /// Where a request came from: a host, or some host of a network.
@@ -174,6 +201,7 @@ impl Event {
     /// The event as an entry of `kind`.
     pub(super) fn append(&self, kind: Kind) -> Append {
         let json = self.json(match kind {
+            Kind::Event if self.system.is_some() => "System",
             Kind::Event => "Event",
             Kind::Intent => "Intent",
             Kind::Outcome => "Outcome",
@@ -214,6 +242,7 @@ impl Event {
             count: self.counted.map(|counted| counted.count),
             from: self.counted.map(|counted| rfc3339(counted.from)),
             to: self.counted.map(|counted| rfc3339(counted.to)),
+            additional_event_data: self.system.as_ref(),
         };
         // Nothing in an entry can fail to be written as JSON.
         serde_json::to_vec(&entry).unwrap_or_default()

@@ -11,10 +11,11 @@ use std::{
 use rustix::fs::statvfs;
 use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
 
 use super::{
     Event,
-    event::Counted,
+    event::{Counted, System},
     flood::{Flood, omitted},
 };
 use crate::{
@@ -62,6 +63,21 @@ impl Keeper {
         code: &'static str,
     ) {
         self.flood.refused_authentication(source, issuer, code, OffsetDateTime::now_utc());
+    }
+
+    /// Records what happened to the gateway itself, or keeps it until there is room.
+    pub fn system(&self, name: &'static str, system: System) {
+        let event = Event {
+            id: Uuid::now_v7(),
+            time: Some(OffsetDateTime::now_utc()),
+            source: "glacier-gateway",
+            name,
+            system: Some(system),
+            ..Event::default()
+        };
+        if !self.is_scarce() || self.flood.admits(&event) {
+            self.store.append_later(event.append(Kind::Event));
+        }
     }
 
     /// Whether so little room is left that only changes are recorded.

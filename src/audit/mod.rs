@@ -9,7 +9,7 @@ mod trail;
 pub mod verify;
 
 pub use self::{
-    event::{Decision, Event, Upstream, UserIdentity},
-    trail::{Intent, Trail, TrailStatus},
+    event::{Decision, Event, System, Upstream, UserIdentity},
+    trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
-pub use crate::store::{StoreError, Unavailable};
+pub use crate::store::StoreError;

@@ -10,13 +10,13 @@ use std::{
 };
 
 use super::{
-    Event, Unavailable, Upstream,
+    Event, System, Upstream,
     housekeeping::Keeper,
     log::{LogState, LogStatus, Sealer},
 };
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus},
+    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, Unavailable},
 };
 
 /// The audit trail; cheap to clone.
@@ -42,6 +42,18 @@ pub struct TrailStatus {
     pub log: LogStatus,
     /// How many changes were refused because their record was not durable in time.
     pub refused_changes: u64,
+}
+
+/// Why something could not be put on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrecorded {
+    /// Its record was not durable in time.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The store does not bear out a checkpoint that was signed, so that what is recorded
+    /// now would contradict what was recorded before.
+    #[error("the store is behind a checkpoint of its trail")]
+    RolledBack,
 }
 
 /// That a change is on record: what the client of Glacier asks for before it sends one.
@@ -92,17 +104,18 @@ impl Trail {
     /// Without a store nothing is recorded.
     ///
     /// # Errors
-    /// When it is not durable in time. Then the change must not be forwarded.
-    pub async fn intent(&self, event: Event) -> Result<Intent, Unavailable> {
+    /// When it is not durable in time, or the trail was rolled back. Then the change must
+    /// not be forwarded.
+    pub async fn intent(&self, event: Event) -> Result<Intent, Unrecorded> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
-        if kept.log.is_rolled_back() {
+        let recorded = if kept.log.is_rolled_back() {
+            Err(Unrecorded::RolledBack)
+        } else {
+            kept.durable(&event, Kind::Intent).await
+        };
+        if let Err(unrecorded) = recorded {
             kept.refused_changes.fetch_add(1, Relaxed);
-            return Err(Unavailable);
-        }
-        let pending = kept.store.append(event.append(Kind::Intent));
-        if let Err(unavailable) = pending.durable(kept.deadline).await {
-            kept.refused_changes.fetch_add(1, Relaxed);
-            return Err(unavailable);
+            return Err(unrecorded);
         }
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
@@ -118,9 +131,11 @@ impl Trail {
     ///
     /// # Errors
     /// When it is not durable in time.
-    pub async fn record_durably(&self, event: &Event) -> Result<(), Unavailable> {
-        let Some(kept) = &self.0 else { return Ok(()) };
-        kept.store.append(event.append(Kind::Event)).durable(kept.deadline).await.map(drop)
+    pub async fn record_durably(&self, event: &Event) -> Result<(), Unrecorded> {
+        match &self.0 {
+            Some(kept) => kept.durable(event, Kind::Event).await,
+            None => Ok(()),
+        }
     }
 
     /// Counts a request whose caller proved nothing. `issuer` is the configured one that
@@ -133,6 +148,13 @@ impl Trail {
     ) {
         if let Some(kept) = &self.0 {
             kept.keeper.refused_authentication(source, issuer, code);
+        }
+    }
+
+    /// Records what happened to the gateway itself, without waiting.
+    pub fn system(&self, name: &'static str, system: System) {
+        if let Some(kept) = &self.0 {
+            kept.keeper.system(name, system);
         }
     }
 
@@ -152,6 +174,13 @@ impl Trail {
             kept.keeper.record_counted();
             kept.store.close();
         }
+    }
+}
+
+impl Kept {
+    async fn durable(&self, event: &Event, kind: Kind) -> Result<(), Unrecorded> {
+        self.store.append(event.append(kind)).durable(self.deadline).await?;
+        Ok(())
     }
 }
 

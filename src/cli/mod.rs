@@ -1,5 +1,6 @@
 //! The command line: one subcommand for each chore.
 
+mod audit;
 mod config_file;
 #[cfg(feature = "simulator")]
 mod dev;
@@ -34,6 +35,9 @@ enum Command {
     /// Make and inspect gateway keys, which AWS SDKs sign with.
     #[command(subcommand)]
     Key(key::Chore),
+    /// Verify and export the audit trail, and make its keys.
+    #[command(subcommand)]
+    Audit(audit::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
@@ -58,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
         Command::Key(chore) => key::run(chore),
+        Command::Audit(chore) => audit::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),

@@ -1,6 +1,6 @@
 //! What the core refuses, and what Glacier does. Each door says it in its own words.
 
-use crate::{audit::Unavailable, glacier::UpstreamError, policy::Denial};
+use crate::{audit::Unrecorded, glacier::UpstreamError, policy::Denial};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum Refusal {
     },
     /// The record of a change, or of a read that must be recorded, is not durable.
     #[error(transparent)]
-    Unrecorded(#[from] Unavailable),
+    Unrecorded(#[from] Unrecorded),
     /// Glacier did not answer with success.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

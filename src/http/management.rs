@@ -9,7 +9,7 @@ use actix_web::{
 };
 
 use super::connections::Connections;
-use crate::{gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
+use crate::{audit::TrailStatus, gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
 /// Adds the probes and `/metrics`.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -48,8 +48,17 @@ async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpR
     for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
         troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
     }
-    if let Some((since, trouble)) = gateway.trail.status().and_then(|trail| trail.store.trouble) {
-        troubles += &format!("audit: unavailable since {since} ({trouble}); changes are refused\n");
+    if let Some(TrailStatus { store, log, .. }) = gateway.trail.status() {
+        if let Some((since, trouble)) = store.trouble {
+            troubles +=
+                &format!("audit: unavailable since {since} ({trouble}); changes are refused\n");
+        }
+        if let Some(trouble) = log.rolled_back {
+            troubles += &format!("audit: rolled back ({trouble}); changes are refused\n");
+        }
+        if let Some(trouble) = log.trouble {
+            troubles += &format!("audit: the log is not sealed ({trouble}); records are kept\n");
+        }
     }
     let log = telemetry::status();
     if let Some(trouble) = &log.trouble {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    audit::Unrecorded,
     authn::{CertificateError, TokenError},
     domain::Operation,
     gateway::Refusal,
@@ -121,6 +122,8 @@ codes! {
     GatewayOutOfDescriptors = "gateway-out-of-descriptors", SERVICE_UNAVAILABLE, "The gateway has too many files open";
     /// The audit trail cannot be written.
     AuditUnavailable = "audit-unavailable", SERVICE_UNAVAILABLE, "The audit trail cannot be written now";
+    /// The store of the audit trail is older than what the trail has signed.
+    AuditRolledBack = "audit-rolled-back", SERVICE_UNAVAILABLE, "The audit trail was rolled back";
     /// The issuer's keys were never read.
     IssuerUnavailable = "issuer-unavailable", SERVICE_UNAVAILABLE, "The token cannot be checked now";
     /// Glacier did not answer in time.
@@ -288,7 +291,11 @@ impl From<Refusal> for Problem {
                 };
                 Self { denial, ..Self::new(Code::NotAuthorized, detail) }
             }
-            Refusal::Unrecorded(_) => Self::new(
+            Refusal::Unrecorded(Unrecorded::RolledBack) => Self::new(
+                Code::AuditRolledBack,
+                "The store is behind a checkpoint of its audit trail, as an old backup would be, so nothing was forwarded; tell the gateway's operators.",
+            ),
+            Refusal::Unrecorded(Unrecorded::Unavailable(_)) => Self::new(
                 Code::AuditUnavailable,
                 "The record of the request could not be made durable in time, so nothing was forwarded; try again later.",
             ),

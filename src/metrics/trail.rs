@@ -13,6 +13,9 @@ use crate::audit::TrailStatus;
 #[derive(Debug)]
 pub(super) struct TrailMetrics {
     available: Gauge,
+    rolled_back: Gauge,
+    unsealed: Gauge,
+    scarce: Gauge,
     entries: Counter,
     commits: Counter,
     waiting: Gauge,
@@ -25,6 +28,9 @@ impl TrailMetrics {
     pub fn new(registry: &mut Registry) -> Self {
         let trail = Self {
             available: Gauge::default(),
+            rolled_back: Gauge::default(),
+            unsealed: Gauge::default(),
+            scarce: Gauge::default(),
             entries: Counter::default(),
             commits: Counter::default(),
             waiting: Gauge::default(),
@@ -36,6 +42,21 @@ impl TrailMetrics {
             "audit_available",
             "1 if the audit trail can be written, 0 if changes are refused or there is no store",
             trail.available.clone(),
+        );
+        registry.register(
+            "audit_rolled_back",
+            "1 if the store is behind a checkpoint of the trail, so that changes are refused",
+            trail.rolled_back.clone(),
+        );
+        registry.register(
+            "audit_entries_unsealed",
+            "Entries that no checkpoint vouches for yet",
+            trail.unsealed.clone(),
+        );
+        registry.register(
+            "audit_room_scarce",
+            "1 if so little room is left on the store's disk that only changes are recorded",
+            trail.scarce.clone(),
         );
         registry.register("audit_entries", "Entries written to the trail", trail.entries.clone());
         registry.register("audit_commits", "Commits of the trail", trail.commits.clone());
@@ -64,8 +85,12 @@ impl TrailMetrics {
     }
 
     pub fn set(&self, status: Option<&TrailStatus>) {
-        let Some(TrailStatus { store, refused_changes, .. }) = status else { return };
+        let Some(TrailStatus { store, log, scarce, refused_changes }) = status else { return };
         self.available.set(store.trouble.is_none().into());
+        self.rolled_back.set(log.rolled_back.is_some().into());
+        let unsealed = log.next.saturating_sub(log.sealed);
+        self.unsealed.set(unsealed.try_into().unwrap_or(i64::MAX));
+        self.scarce.set((*scarce).into());
         self.entries.inner().store(store.entries, Ordering::Relaxed);
         self.commits.inner().store(store.commits, Ordering::Relaxed);
         self.waiting.set(store.waiting.try_into().unwrap_or(i64::MAX));

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
-    ("http/problem", &["authn", "domain", "gateway", "glacier", "policy"]),
+    ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "policy"]),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
     ("http/docs", &["config", "gateway"]),
     ("http/body", &["http/problem"]),
@@ -41,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("http/methods", &["http/problem"]),
     ("http/connections", &[]),
-    ("http/management", &["gateway", "http/connections", "metrics", "telemetry"]),
+    ("http/management", &["audit", "gateway", "http/connections", "metrics", "telemetry"]),
     (
         "http/rest",
         &[
@@ -83,6 +83,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http/connections",
             "http/management",
             "policy",
+            "reload",
             "tls",
         ],
     ),

@@ -183,6 +183,17 @@ async fn everything_else_of_glaciers_api_is_denied_by_name_and_never_forwarded()
     });
 }
 
+/// SDKs send the hash of the empty body with every request.
+#[tokio::test]
+async fn the_hash_of_the_body_that_is_sent_may_be_announced() {
+    let (gateway, key) = gateway();
+    gateway.simulator.seed("own-a", &[]).await;
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let request = Request::new(&gateway, "GET", "/glacier/-/vaults/own-a");
+    let reply = request.with("x-amz-content-sha256", empty).signed(&key).send(&gateway).await;
+    assert_eq!(reply.0, 200, "{}", reply.1);
+}
+
 #[tokio::test]
 async fn a_body_makes_a_request_another_operations_and_is_read_only_so_far() {
     let (gateway, key) = gateway();
@@ -190,6 +201,12 @@ async fn a_body_makes_a_request_another_operations_and_is_read_only_so_far() {
     let describe = || Request::new(&gateway, "GET", "/glacier/-/vaults/own-a");
     let small = describe().with_body("{}").signed(&key);
     assert_eq!(code(&small.send(&gateway).await), (403, "AccessDeniedException"));
+
+    // Whoever tries something else with a body that can be read is known.
+    let target = "/glacier/-/vaults/own-a/access-policy";
+    let policy = Request::new(&gateway, "PUT", target).with_body(vec![b' '; 64 * 1024]);
+    assert_eq!(code(&policy.signed(&key).send(&gateway).await), (403, "AccessDeniedException"));
+    gateway.process.event(|event| event["method"] == "PUT" && event["access_key_id"] == *key.id);
 
     // 1 GiB is announced and only its beginning ever sent.
     let endless = Request::new(&gateway, "PUT", "/glacier/-/vaults/own-a/multipart-uploads/u")

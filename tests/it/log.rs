@@ -1,9 +1,9 @@
 //! Each request leaves one structured line, and no secret.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Gateway, client, uploads};
+use crate::support::{Gateway, claims, client, uploads};
 
 #[tokio::test]
 async fn each_request_leaves_one_line_with_who_what_why_and_what_became_of_it() {
@@ -48,6 +48,29 @@ async fn each_request_leaves_one_line_with_who_what_why_and_what_became_of_it() 
     let lines = gateway.process.all_lines();
     let of_the_abort = lines.iter().filter(|line| line.contains("the-abort")).count();
     assert_eq!(of_the_abort, 1);
+}
+
+#[tokio::test]
+async fn a_line_tells_in_milliseconds_how_long_glacier_took_and_the_whole_request() {
+    let gateway = Gateway::start();
+    gateway.simulator.seed("own-a", &[]).await;
+    gateway.simulator.fault(json!({ "latencyMillis": 300 })).await;
+    gateway.call("owner", Method::GET, &uploads("own-a")).await;
+    let line = gateway.process.event(|event| event["action"] == "glacier:ListMultipartUploads");
+    let [upstream, whole] = ["upstream_ms", "duration_ms"].map(|name| line[name].as_f64().unwrap());
+    assert!((300.0..30_000.0).contains(&upstream), "{line}");
+    assert!((upstream..30_000.0).contains(&whole), "{line}");
+}
+
+#[tokio::test]
+async fn a_line_names_those_who_act_for_the_caller_the_last_of_them_first() {
+    let gateway = Gateway::start();
+    let mut claims = claims("owner");
+    claims["act"] = json!({ "sub": "console", "act": { "sub": "robot" } });
+    gateway.call_with(&gateway.key.sign(&claims), Method::GET, "/v1/access").await;
+    gateway.process.event(|event| event["actors"] == "console,robot");
+    gateway.call("owner", Method::GET, "/v1/access").await;
+    gateway.process.event(|event| event["subject"] == "owner-service" && event["actors"].is_null());
 }
 
 #[tokio::test]

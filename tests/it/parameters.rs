@@ -80,6 +80,19 @@ async fn query_parameters_are_known_unique_and_in_range() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_the_query_parameter_without_its_control_characters() {
+    let gateway = Gateway::start();
+    for (query, said) in [
+        ("lim%0d%0at=1", "\"limt\" is no query parameter"),
+        ("a%00b=1&a%00b=2", "the query parameter \"ab\" once"),
+    ] {
+        let path = format!("{}?{query}", uploads("own-a"));
+        let (_, body) = problem(gateway.call("owner", Method::GET, &path).await).await;
+        assert!(body["detail"].as_str().unwrap().contains(said), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn a_harmless_request_id_is_echoed_and_a_strange_one_replaced() {
     let gateway = Gateway::start();
     for (given, echoed) in [("req-1:a/b.c", true), ("has space", false), (&"x".repeat(129), false)]

@@ -213,6 +213,17 @@ pub async fn lost(pool: &Pool) -> Result<Vec<(i64, Vec<Checkpoint>)>, StoreError
     Ok(rows.into_iter().map(parse).collect())
 }
 
+/// The store's random ID.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn store_id(pool: &Pool) -> Result<String, StoreError> {
+    let (id,): (String,) = both!(pool, pool => {
+        sqlx::query_as("SELECT store_id FROM store_info").fetch_one(pool).await?
+    });
+    Ok(id)
+}
+
 /// The time as the store tells it, in microseconds since 1970.
 ///
 /// # Errors

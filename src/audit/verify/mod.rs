@@ -4,6 +4,7 @@
 
 mod check;
 mod folder;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ pub(crate) use self::check::upper_tiles;
 pub use self::{
     check::{LogCheck, LogReport},
     folder::{FolderError, verify_folder},
+    store::verify_store,
 };
 use super::log::{Checkpoint, LogName, LogStart, TrustedKeys};
 

@@ -48,10 +48,16 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// When the revocations cannot be used.
-    pub(super) fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
+    pub(super) fn start(
+        settings: &Settings,
+        followed: &Arc<Followed>,
+    ) -> Result<Self, UnusableRevocations> {
         let revoked = revoked_tokens(settings)?;
         let issuers = settings.issuers.iter().map(|(name, settings)| {
-            (settings.issuer.clone(), Arc::new(TrustedIssuer::start(name, settings)))
+            (
+                settings.issuer.clone(),
+                Arc::new(TrustedIssuer::start(name, settings, followed.clone())),
+            )
         });
         let remembered = TokenCache::new(settings.tokens.cache_size);
         Ok(Self { issuers: issuers.collect(), remembered, revoked })

@@ -118,6 +118,7 @@ impl From<Problem> for Exception {
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable
             | Code::AuditUnavailable
+            | Code::AuditRolledBack
             | Code::GatewayOutOfDescriptors
             | Code::IssuerUnavailable
             | Code::GlacierTimeout => {

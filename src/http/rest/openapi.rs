@@ -238,6 +238,7 @@ const REPLIES: [(&str, &[Code]); 13] = [
             Code::GatewayOutOfDescriptors,
             Code::IssuerUnavailable,
             Code::AuditUnavailable,
+            Code::AuditRolledBack,
         ],
     ),
     ("Timeout", &[Code::GlacierTimeout]),
