@@ -33,6 +33,9 @@ const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 /// Application Load Balancer 60 seconds), which would else send into a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
+/// How long the last records of the trail may take to be written at the end.
+const LAST_RECORDS: Duration = Duration::from_secs(5);
+
 /// The most connections to the probes: an orchestrator's and Prometheus's, with room.
 const MANAGEMENT_CONNECTIONS: usize = 16;
 /// How long a connection to the management listener may be without a request.
@@ -256,7 +259,13 @@ async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle)
     rest.stop(true).await;
     let trail = gateway.trail.clone();
     trail.system("Stop", System::default());
-    let _ = tokio::task::spawn_blocking(move || trail.close()).await;
+    let written = tokio::task::spawn_blocking(move || trail.close(LAST_RECORDS)).await;
+    if !written.is_ok_and(|written| written) {
+        tracing::error!(
+            "records of the last requests are lost, because the store cannot be written; changes \
+             among them are settled at the next start"
+        );
+    }
     management.stop(false).await;
 }
 

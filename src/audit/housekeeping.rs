@@ -3,12 +3,10 @@
 
 use std::{
     net::IpAddr,
-    path::{Path, PathBuf},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use rustix::fs::statvfs;
 use time::OffsetDateTime;
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
@@ -18,11 +16,7 @@ use super::{
     event::{Counted, System},
     flood::{Flood, omitted},
 };
-use crate::{
-    config::StoreUrl,
-    files::Reader,
-    store::{Kind, Store},
-};
+use crate::store::{Kind, Store};
 
 /// How often the trail looks after itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -30,8 +24,8 @@ const TICK: Duration = Duration::from_secs(1);
 const MINUTE: u32 = 60;
 /// The most entries in the queue with which there is room for all that was counted.
 const QUIET: usize = 4_000;
-/// Below this part of the disk, reads and denials are only counted: one in so many.
-const SCARCE: u64 = 20;
+/// Below so many hundredths of free space, reads and denials are only counted.
+const SCARCE: u8 = 5;
 
 /// Records what need not be durable before something else happens.
 pub(super) struct Keeper {
@@ -42,9 +36,9 @@ pub(super) struct Keeper {
 impl Keeper {
     /// Looks after the trail in `store` as long as this is there. Must run inside a tokio
     /// runtime.
-    pub fn start(store: Store, url: &StoreUrl) -> Arc<Self> {
+    pub fn start(store: Store) -> Arc<Self> {
         let keeper = Arc::new(Self { store, flood: Flood::default() });
-        tokio::spawn(keep(Arc::downgrade(&keeper), Room::of(url)));
+        tokio::spawn(keep(Arc::downgrade(&keeper)));
         keeper
     }
 
@@ -96,6 +90,19 @@ impl Keeper {
         }
     }
 
+    /// Notes whether room is scarce. If that cannot be known, it is not.
+    fn look_for_room(&self) {
+        let scarce = self.store.free_space().is_some_and(|free| free < SCARCE);
+        match (self.is_scarce(), scarce) {
+            (false, true) => tracing::error!(
+                "less than {SCARCE} % of the store's disk is free; reads and denials are only counted"
+            ),
+            (true, false) => tracing::info!("there is room on the store's disk again"),
+            _ => {}
+        }
+        self.flood.set_scarce(scarce);
+    }
+
     /// Whether all that was counted can be recorded now.
     fn has_room(&self) -> bool {
         let status = self.store.status();
@@ -103,7 +110,7 @@ impl Keeper {
     }
 }
 
-async fn keep(keeper: Weak<Keeper>, mut room: Option<Room>) {
+async fn keep(keeper: Weak<Keeper>) {
     let mut overflow = Overflow::default();
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -111,9 +118,7 @@ async fn keep(keeper: Weak<Keeper>, mut room: Option<Room>) {
     loop {
         ticks.tick().await;
         let Some(keeper) = keeper.upgrade() else { return };
-        if let Some(room) = &mut room {
-            keeper.flood.set_scarce(room.is_scarce().await);
-        }
+        keeper.look_for_room();
         since_counted += 1;
         if !keeper.has_room() {
             continue;
@@ -151,56 +156,5 @@ impl Overflow {
             return;
         }
         (self.recorded, self.since) = (refused, now);
-    }
-}
-
-/// The room on the disk that an SQLite file is on.
-struct Room {
-    folder: PathBuf,
-    reader: Reader,
-    scarce: bool,
-}
-
-impl Room {
-    fn of(url: &StoreUrl) -> Option<Self> {
-        let StoreUrl::Sqlite(path) = url else { return None };
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new(".")).to_owned();
-        Some(Self { folder, reader: Reader::default(), scarce: false })
-    }
-
-    /// Whether too little is left. If the disk does not tell, it stays as it was.
-    async fn is_scarce(&mut self) -> bool {
-        let folder = self.folder.clone();
-        let asked = self.reader.read(move |_| statvfs(&folder)).await;
-        if let Ok(Ok(disk)) = asked {
-            let scarce = is_scarce(disk.f_bavail, disk.f_blocks);
-            match (self.scarce, scarce) {
-                (false, true) => tracing::error!(
-                    folder = %self.folder.display(),
-                    "little room is left on the store's disk; reads and denials are only counted"
-                ),
-                (true, false) => tracing::info!("there is room on the store's disk again"),
-                _ => {}
-            }
-            self.scarce = scarce;
-        }
-        self.scarce
-    }
-}
-
-fn is_scarce(available: u64, all: u64) -> bool {
-    available.saturating_mul(SCARCE) < all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_is_scarce_below_a_twentieth() {
-        assert!(is_scarce(4, 100));
-        assert!(!is_scarce(5, 100));
-        assert!(!is_scarce(0, 0), "a file system that does not tell");
     }
 }

@@ -87,7 +87,7 @@ impl Trail {
             .map_err(|error| StoreError::Unusable(error.to_string()))?;
         tokio::spawn(sealer.run());
         Ok(Self(Some(Arc::new(Kept {
-            keeper: Keeper::start(store.clone(), &settings.url),
+            keeper: Keeper::start(store.clone()),
             store,
             log,
             deadline: audit.deadline,
@@ -168,12 +168,12 @@ impl Trail {
         })
     }
 
-    /// Writes what waits. Blocks until then.
-    pub fn close(&self) {
-        if let Some(kept) = &self.0 {
-            kept.keeper.record_counted();
-            kept.store.close();
-        }
+    /// Writes what waits. Blocks until then, but no longer than `limit`. Gives false if
+    /// something was not written.
+    pub fn close(&self, limit: Duration) -> bool {
+        let Some(kept) = &self.0 else { return true };
+        kept.keeper.record_counted();
+        kept.store.close(limit)
     }
 }
 

@@ -26,6 +26,7 @@ mod shutdown;
 mod signed;
 mod simulator;
 mod support;
+mod tamper;
 mod tls;
 mod tokens;
 mod tokens_attacks;

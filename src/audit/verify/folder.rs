@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Found, Kept, Report, by_name, dropped, plan, upper_tiles};
+use super::{
+    check::upper_tiles,
+    plan::{Found, Kept, Report, by_name, dropped, plan},
+};
 use crate::audit::log::{
     Checkpoint, Hash, LogPath, TILE_WIDTH, TrustedKeys, entries_of_bundle, tile_width,
 };

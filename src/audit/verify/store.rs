@@ -1,6 +1,9 @@
 //! Verification of the store's own trail, while a gateway may be writing it.
 
-use super::{Found, Kept, Report, dropped, plan, upper_tiles};
+use super::{
+    check::upper_tiles,
+    plan::{Found, Kept, Report, dropped, plan},
+};
 use crate::{
     audit::log::{
         TrustedKeys,

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::{
     export::LogFolder,
-    log::{CheckpointKeys, Edge, Hash, LogEnd, leaf_hash, tests::keys},
+    log::{Checkpoint, CheckpointKeys, Edge, Hash, LogEnd, LogStart, leaf_hash, tests::keys},
 };
 
 const STORE: &str = "store.example";
