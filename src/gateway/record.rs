@@ -100,6 +100,7 @@ impl Record {
             outcome: self.result,
             error_code: self.error_code,
             upstream: self.asked(),
+            ..Event::default()
         }
     }
 

@@ -17,8 +17,14 @@ fn file(gateway: &Gateway) -> PathBuf {
     gateway.directory.path().join("store.db")
 }
 
-/// The entries of the trail so far, without the log's first.
+/// The entries of the trail so far, without the log's first and those about the gateway
+/// itself.
 pub fn entries(gateway: &Gateway) -> Vec<Value> {
+    all_entries(gateway).into_iter().filter(|entry| entry["eventType"] != "System").collect()
+}
+
+/// The entries of the trail so far, without the log's first.
+pub fn all_entries(gateway: &Gateway) -> Vec<Value> {
     let connection = Connection::open(file(gateway)).unwrap();
     let mut rows = connection
         .prepare("SELECT entry FROM audit_entry WHERE kind != 4 ORDER BY position")
