@@ -4,4 +4,12 @@
 
 mod append;
 mod cluster;
+mod commands;
+mod files;
+mod outages;
+mod pgbouncer;
+mod proxy;
+mod replicas;
+mod schema;
+mod server;
 mod support;
