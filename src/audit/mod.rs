@@ -6,11 +6,14 @@ mod flood;
 mod housekeeping;
 pub mod log;
 pub mod query;
+mod recovery;
+mod rewrite;
 mod trail;
 pub mod verify;
 
 pub use self::{
     event::{Decision, Event, System, Upstream, UserIdentity},
+    recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
 pub use crate::store::StoreError;
