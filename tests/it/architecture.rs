@@ -189,6 +189,16 @@ fn only_the_upstream_client_speaks_to_glacier_and_only_the_five_operations() {
     }
 }
 
+#[test]
+fn only_the_recovery_makes_a_permit_of_a_recorded_decision() {
+    let callers: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.contains("::recorded(") || text.contains("fn recorded("))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(callers, ["gateway/recovery", "policy/engine/permit"]);
+}
+
 /// The room that a path such as `http/rest/uploads` belongs to.
 fn room_of(path: &str) -> &'static str {
     let within = |room: &&str| {
