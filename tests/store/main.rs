@@ -4,4 +4,5 @@
 
 mod append;
 mod cluster;
+mod log;
 mod support;
