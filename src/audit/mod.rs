@@ -2,6 +2,8 @@
 
 mod event;
 pub mod export;
+mod flood;
+mod housekeeping;
 pub mod log;
 pub mod query;
 pub mod retention;
@@ -9,7 +11,7 @@ mod trail;
 pub mod verify;
 
 pub use self::{
-    event::{Decision, Event, Upstream, UserIdentity},
+    event::{Decision, Event, System, Upstream, UserIdentity},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
 pub use crate::store::StoreError;

@@ -12,6 +12,7 @@ mod docs;
 mod door;
 mod errors;
 mod files;
+mod flood;
 mod keys;
 mod log;
 mod management;
