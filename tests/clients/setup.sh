@@ -39,6 +39,7 @@ npm_packages() {
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
+command -v faketime >/dev/null || missing+=(faketime)
 # Debian's python3 comes without the means to make environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ "${1-}" = generators ]; then
