@@ -2,12 +2,16 @@
 
 mod event;
 pub mod export;
+mod flood;
+mod housekeeping;
 pub mod log;
+pub mod query;
+pub mod retention;
 mod trail;
 pub mod verify;
 
 pub use self::{
-    event::{Decision, Event, Upstream, UserIdentity},
+    event::{Decision, Event, System, Upstream, UserIdentity},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
 pub use crate::store::StoreError;

@@ -10,6 +10,7 @@ mod key;
 mod last_words;
 mod policy;
 mod serve;
+mod store;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,9 @@ enum Command {
     /// Verify and export the audit trail, and make its keys.
     #[command(subcommand)]
     Audit(audit::Chore),
+    /// Look after the store, in which the audit trail is kept.
+    #[command(subcommand)]
+    Store(store::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
@@ -63,6 +67,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
         Command::Key(chore) => key::run(chore),
         Command::Audit(chore) => audit::run(chore),
+        Command::Store(chore) => store::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),

@@ -19,8 +19,6 @@ pub struct Store {
     pub password_file: Option<PathBuf>,
     /// The most connections to the store beside the writer's own.
     pub connections: u32,
-    /// Whether PostgreSQL prepares statements once for a connection.
-    pub statement_cache: bool,
     /// What the store may lack of durability.
     pub accept: Vec<Accepted>,
 }

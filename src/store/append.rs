@@ -98,12 +98,39 @@ pub struct Rewrite {
     pub not_attempted: fn(&Append) -> Append,
 }
 
+/// An entry that is durable, on its way to whoever waits for it. If it is an intent and
+/// nobody takes it, its outcome is written: nothing was attempted.
+pub(super) struct Durable {
+    position: Position,
+    untaken: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Durable {
+    /// `untaken` is called if nobody takes it.
+    pub fn new(position: Position, untaken: Option<Box<dyn FnOnce() + Send>>) -> Self {
+        Self { position, untaken }
+    }
+
+    fn take(mut self) -> Position {
+        self.untaken = None;
+        self.position
+    }
+}
+
+impl Drop for Durable {
+    fn drop(&mut self) {
+        if let Some(untaken) = self.untaken.take() {
+            untaken();
+        }
+    }
+}
+
 /// What tells that an entry is durable.
-pub(super) type Told = oneshot::Sender<Result<Position, Unavailable>>;
+pub(super) type Told = oneshot::Sender<Result<Durable, Unavailable>>;
 
 /// The wait for an entry to be durable. If it is dropped, the entry is not written, or
 /// if it is an intent and was written, its outcome says that nothing was attempted.
-pub struct Pending(Option<oneshot::Receiver<Result<Position, Unavailable>>>);
+pub struct Pending(Option<oneshot::Receiver<Result<Durable, Unavailable>>>);
 
 impl Pending {
     pub(super) fn new() -> (Told, Self) {
@@ -121,13 +148,14 @@ impl Pending {
     /// When it is not durable by then.
     pub async fn durable(mut self, deadline: Duration) -> Result<Position, Unavailable> {
         let Some(receiver) = &mut self.0 else { return Err(Unavailable) };
-        match tokio::time::timeout(deadline, &mut *receiver).await {
+        let told = match tokio::time::timeout(deadline, &mut *receiver).await {
             Ok(told) => told.unwrap_or(Err(Unavailable)),
             Err(_) => {
                 // From here on the writer notices that nobody waits.
                 receiver.close();
                 receiver.try_recv().unwrap_or(Err(Unavailable))
             }
-        }
+        };
+        told.map(Durable::take)
     }
 }

@@ -6,36 +6,32 @@
 //! microseconds since 1970, UTC.
 
 mod append;
+mod backend;
+pub mod chores;
 mod error;
+mod examined;
 mod lease;
+mod pool;
+mod postgres;
+mod schema;
 mod sqlite;
 mod status;
 mod writer;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use sqlx::SqlitePool;
 use uuid::Uuid;
 
+pub(crate) use self::pool::both;
 pub use self::{
     append::{Append, Kind, MAX_ENTRY, Pending, Position, Rewrite, leaf},
     error::{StoreError, Unavailable},
     lease::Lease,
+    pool::Pool,
     status::StoreStatus,
 };
-use self::{sqlite::Sqlite, writer::Writer};
-use crate::config::{self, StoreUrl};
-
-/// Runs the body with the pool of whichever kind the store is. The body is compiled
-/// once for each kind, and its SQL is the same text: parameters are `$1`, `$2`.
-macro_rules! both {
-    ($store:expr, $pool:ident => $body:expr) => {
-        match $store.pool() {
-            $crate::store::Pool::Sqlite($pool) => $body,
-        }
-    };
-}
-pub(crate) use both;
+use self::{backend::Backend, writer::Writer};
+use crate::config;
 
 /// A store that is open; cheap to clone.
 #[derive(Clone)]
@@ -44,14 +40,9 @@ pub struct Store(Arc<Open>);
 struct Open {
     id: String,
     replica: String,
+    backend: Backend,
     pool: Pool,
     writer: Writer,
-}
-
-/// Connections for everything but the trail's entries.
-pub enum Pool {
-    /// To a file.
-    Sqlite(SqlitePool),
 }
 
 impl Store {
@@ -64,17 +55,11 @@ impl Store {
         settings: &config::Store,
         rewrite: Rewrite,
     ) -> Result<Option<Self>, StoreError> {
+        let Some(backend) = Backend::open(settings).await? else { return Ok(None) };
         let replica = Uuid::new_v4().to_string();
-        let (pool, writer) = match &settings.url {
-            StoreUrl::None => return Ok(None),
-            StoreUrl::Sqlite(path) => {
-                let file = Sqlite::open(path, settings)?;
-                let pool = file.pool(settings.connections).await?;
-                (Pool::Sqlite(pool), Writer::start(file, replica.clone(), rewrite)?)
-            }
-            StoreUrl::Postgres(_) => return Err(StoreError::unusable("not built yet")),
-        };
-        let mut open = Open { id: String::new(), replica, pool, writer };
+        let pool = backend.pool(settings.connections).await?;
+        let writer = Writer::start(backend.clone(), replica.clone(), rewrite).await?;
+        let mut open = Open { id: String::new(), replica, backend, pool, writer };
         let (id,): (String,) = both!(open, pool => {
             sqlx::query_as("SELECT store_id FROM store_info").fetch_one(pool).await?
         });
@@ -109,9 +94,16 @@ impl Store {
         self.0.writer.status()
     }
 
-    /// Writes what waits, and ends the writer. Blocks until then.
-    pub fn close(&self) {
-        self.0.writer.close();
+    /// How many hundredths of the store's file system are free, as of a second ago; `None`
+    /// if that cannot be known from here.
+    pub fn free_space(&self) -> Option<u8> {
+        self.0.writer.free()
+    }
+
+    /// Writes what waits, and ends the writer. Blocks until then, but no longer than
+    /// `limit`. Gives false if something was not written.
+    pub fn close(&self, limit: Duration) -> bool {
+        self.0.writer.close(limit)
     }
 
     /// Connections for everything but the trail's entries; see `both!`.
@@ -125,36 +117,11 @@ impl Store {
     }
 }
 
-impl Pool {
-    /// Connections to a store that a gateway may have open, for a chore of the command
-    /// line. Nothing is created and no schema is changed. `None` if the settings name no
-    /// store.
-    ///
-    /// # Errors
-    /// A store that is not there or cannot be reached.
-    pub async fn beside(settings: &config::Store) -> Result<Option<Self>, StoreError> {
-        match &settings.url {
-            StoreUrl::None => Ok(None),
-            StoreUrl::Sqlite(path) => Ok(Some(Self::Sqlite(sqlite::beside(path).await?))),
-            StoreUrl::Postgres(_) => Err(StoreError::unusable("not built yet")),
-        }
-    }
-
-    /// Itself, so that `both!` takes it as well as a store.
-    pub(crate) fn pool(&self) -> &Self {
-        self
-    }
-
-    /// The time as the store tells it, in SQL.
-    pub(crate) fn now(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-        }
-    }
-}
-
 impl Open {
     fn pool(&self) -> &Pool {
+        if let (Backend::Postgres(database), Pool::Postgres(pool)) = (&self.backend, &self.pool) {
+            database.refresh(pool);
+        }
         &self.pool
     }
 }

@@ -3,9 +3,9 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use time::OffsetDateTime;
@@ -28,18 +28,41 @@ pub struct StoreStatus {
     pub entries: u64,
     /// The longest commit so far.
     pub longest_commit: Duration,
+    /// How much of the store's file system is free, in hundredths, if that is known.
+    pub free: Option<u8>,
 }
 
 /// What the writer notes, and anybody may read.
-#[derive(Default)]
 pub(super) struct Health {
+    /// What `busy_since` counts from: a clock that nobody sets.
+    started: Instant,
     /// Since when the writer has been inside a commit, in microseconds; 0 if it is not.
-    busy_since: AtomicI64,
+    busy_since: AtomicU64,
     trouble: Mutex<Option<(OffsetDateTime, String)>>,
     pub refused: AtomicU64,
+    /// Entries that the writer has taken and could not write yet.
+    pub held: AtomicU64,
     commits: AtomicU64,
     entries: AtomicU64,
     longest: AtomicU64,
+    /// Hundredths that are free; above 100 if that is not known.
+    free: AtomicU8,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            busy_since: AtomicU64::default(),
+            trouble: Mutex::default(),
+            refused: AtomicU64::default(),
+            held: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            entries: AtomicU64::default(),
+            longest: AtomicU64::default(),
+            free: AtomicU8::new(u8::MAX),
+        }
+    }
 }
 
 /// Now, in microseconds since 1970.
@@ -51,7 +74,22 @@ pub(super) fn now() -> i64 {
 impl Health {
     /// Notes that a commit begins.
     pub fn begins(&self) {
-        self.busy_since.store(now(), Relaxed);
+        self.busy_since.store(micros(self.started.elapsed()).max(1), Relaxed);
+    }
+
+    /// Notes that it has ended, and that nothing was written.
+    pub fn idles(&self) {
+        self.busy_since.store(0, Relaxed);
+    }
+
+    /// Notes how many hundredths of the file system are free.
+    pub fn has_free(&self, free: Option<u8>) {
+        self.free.store(free.unwrap_or(u8::MAX), Relaxed);
+    }
+
+    /// How many hundredths of the file system are free, if that is known.
+    pub fn free(&self) -> Option<u8> {
+        Some(self.free.load(Relaxed)).filter(|free| *free <= 100)
     }
 
     /// Notes that it has succeeded, with so many entries after so long.
@@ -59,7 +97,7 @@ impl Health {
         self.busy_since.store(0, Relaxed);
         self.commits.fetch_add(1, Relaxed);
         self.entries.fetch_add(entries as u64, Relaxed);
-        self.longest.fetch_max(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Relaxed);
+        self.longest.fetch_max(micros(time), Relaxed);
     }
 
     /// Notes that the store can be written again.
@@ -83,32 +121,36 @@ impl Health {
 
     /// Whether a new entry has no chance of being written in time.
     pub fn is_unavailable(&self) -> bool {
-        self.stuck_since().is_some() || self.edit().is_some()
+        self.stuck().is_some() || self.edit().is_some()
     }
 
-    fn stuck_since(&self) -> Option<i64> {
+    /// For how long the writer has been inside a commit, if that is too long.
+    fn stuck(&self) -> Option<Duration> {
         let since = self.busy_since.load(Relaxed);
-        let stuck = i64::try_from(STUCK.as_micros()).unwrap_or(i64::MAX);
-        (since != 0 && now() - since > stuck).then_some(since)
+        let busy = self.started.elapsed().saturating_sub(Duration::from_micros(since));
+        (since != 0 && busy > STUCK).then_some(busy)
     }
 
     pub fn status(&self, waiting: usize) -> StoreStatus {
-        let stuck = self.stuck_since().map(|since| {
-            let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(since) * 1000);
-            let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-            (at, "a commit does not end".to_owned())
-        });
+        let stuck = self
+            .stuck()
+            .map(|busy| (OffsetDateTime::now_utc() - busy, "a commit does not end".to_owned()));
         StoreStatus {
             trouble: self.edit().clone().or(stuck),
-            waiting,
+            waiting: waiting + usize::try_from(self.held.load(Relaxed)).unwrap_or(usize::MAX),
             refused: self.refused.load(Relaxed),
             commits: self.commits.load(Relaxed),
             entries: self.entries.load(Relaxed),
             longest_commit: Duration::from_micros(self.longest.load(Relaxed)),
+            free: self.free(),
         }
     }
 
     fn edit(&self) -> std::sync::MutexGuard<'_, Option<(OffsetDateTime, String)>> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -4,10 +4,11 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
     },
-    thread::{self, JoinHandle, Thread},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -15,24 +16,30 @@ use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
+use tokio::sync::oneshot;
 
 use super::{
-    append::{Append, Kind, Pending, Rewrite, Told},
+    append::{Append, Durable, Kind, Pending, Position, Rewrite, Told},
+    backend::{Appender, Backend},
     error::{StoreError, Unavailable},
-    sqlite::{Appender, Sqlite},
     status::{Health, StoreStatus},
 };
 
 /// How long an entry that nobody waits for may lie before it is written.
 const RIDE: Duration = Duration::from_millis(2);
-/// How many entries that nobody waits for may wait.
+/// How many entries that nobody waits for may wait. Outcomes always may: there are no
+/// more of them than changes that were let through.
 const MOST_WAITING: usize = 20_000;
+/// How many entries may wait in all before none is taken that somebody waits for.
+const MOST_QUEUED: usize = 2 * MOST_WAITING;
 /// How many entries one commit takes, so that one cannot take long.
 const MOST_IN_A_COMMIT: usize = 4_096;
 /// The crate's number for the usual niceness, of 0 to 99.
 const NICENESS_ZERO: u8 = 48;
-/// How long the writer waits before it tries again to open the store.
-const RETRY: Duration = Duration::from_millis(250);
+/// How long the writer waits before it tries again to open the store: at first, and at most.
+const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// How often the writer looks whether the store is still there, and how full it is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// An entry in the queue, with whoever waits for it.
 struct Queued {
@@ -40,12 +47,20 @@ struct Queued {
     told: Option<Told>,
 }
 
+#[derive(Default)]
+struct Queue {
+    entries: Vec<Queued>,
+    /// Whether nothing is taken any more.
+    closed: bool,
+}
+
 /// What the writer shares with whoever appends.
 struct Shared {
-    queue: Mutex<Vec<Queued>>,
+    queue: Mutex<Queue>,
     /// Whether the writer waits for nothing but a call.
     asleep: AtomicBool,
-    closing: AtomicBool,
+    /// Until when what waits is to be written, once the store is closed.
+    closing: OnceLock<Instant>,
     health: Health,
 }
 
@@ -53,82 +68,127 @@ struct Shared {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     thread: Thread,
-    ended: Mutex<Option<JoinHandle<()>>>,
+    ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Writer {
-    /// Starts the thread.
-    pub fn start(file: Sqlite, replica: String, rewrite: Rewrite) -> Result<Self, StoreError> {
+    /// Starts the thread, and connects.
+    pub async fn start(
+        backend: Backend,
+        replica: String,
+        rewrite: Rewrite,
+    ) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             asleep: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
+            closing: OnceLock::new(),
             health: Health::default(),
         });
-        let appender = file.writer()?;
-        let writing = Writing {
-            shared: shared.clone(),
-            file,
-            appender: Some(appender),
-            replica,
-            rewrite,
-            again: Vec::new(),
-            doubtful: Vec::new(),
-        };
+        let (started, starting) = oneshot::channel();
+        let (ending, ended) = mpsc::channel();
+        let owned = shared.clone();
         let start = move || {
             be_polite();
-            writing.run();
+            let _end = End { shared: owned.clone(), _ending: ending };
+            match Writing::new(owned, backend, replica, rewrite) {
+                Ok(writing) => {
+                    let _ = started.send(Ok(()));
+                    writing.run();
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
         };
         let thread = thread::Builder::new().name("store".to_owned()).spawn(start);
         let thread = thread.map_err(|error| StoreError::unusable(error.to_string()))?;
-        Ok(Self { shared, thread: thread.thread().clone(), ended: Mutex::new(Some(thread)) })
+        let has_ended = |_| StoreError::unusable("the writer has ended");
+        starting.await.map_err(has_ended)??;
+        Ok(Self { shared, thread: thread.thread().clone(), ended: Mutex::new(ended) })
     }
 
     /// Appends an entry that somebody waits for.
     pub fn append(&self, append: Append) -> Pending {
-        if self.shared.health.is_unavailable() || self.shared.closing.load(Relaxed) {
+        if self.shared.health.is_unavailable() {
             return Pending::refused();
         }
         let (told, pending) = Pending::new();
-        self.shared.queue().push(Queued { append, told: Some(told) });
+        let mut queue = self.shared.queue();
+        if queue.closed || queue.entries.len() >= MOST_QUEUED {
+            return Pending::refused();
+        }
+        queue.entries.push(Queued { append, told: Some(told) });
+        drop(queue);
         self.thread.unpark();
         pending
     }
 
     /// Appends an entry that nobody waits for, if there is room.
     pub fn append_later(&self, append: Append) -> bool {
-        let mut queue = self.shared.queue();
-        if queue.len() >= MOST_WAITING && append.kind != Kind::Outcome {
-            self.shared.health.refused.fetch_add(1, Relaxed);
-            return false;
-        }
-        queue.push(Queued { append, told: None });
-        drop(queue);
-        if self.shared.asleep.load(Relaxed) {
+        let taken = self.shared.append_later(append);
+        if taken && self.shared.asleep.load(Relaxed) {
             self.thread.unpark();
         }
-        true
+        taken
     }
 
     pub fn status(&self) -> StoreStatus {
-        let waiting = self.shared.queue().len();
+        let waiting = self.shared.queue().entries.len();
         self.shared.health.status(waiting)
     }
 
-    /// Writes what waits, and ends the thread.
-    pub fn close(&self) {
-        self.shared.closing.store(true, Relaxed);
+    /// How many hundredths of the store's file system are free, if that is known.
+    pub fn free(&self) -> Option<u8> {
+        self.shared.health.free()
+    }
+
+    /// Writes what waits, and ends the thread. Gives false if that took longer than
+    /// `limit`, or if something was not written.
+    pub fn close(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        self.shared.closing.get_or_init(|| until);
         self.thread.unpark();
-        let thread = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // A commit that hangs cannot be ended from here.
+        let still_runs = ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
+        let mut queue = self.shared.queue();
+        queue.closed = true;
+        let unwritten = self.shared.health.status(queue.entries.len()).waiting;
+        drop(queue);
+        if still_runs || unwritten > 0 {
+            tracing::error!(entries = unwritten, "the store was closed before all was written");
         }
+        !still_runs && unwritten == 0
     }
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Vec<Queued>> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append_later(&self, append: Append) -> bool {
+        let mut queue = self.queue();
+        let is_full = queue.entries.len() >= MOST_WAITING && append.kind != Kind::Outcome;
+        if is_full || queue.closed {
+            self.health.refused.fetch_add(1, Relaxed);
+            return false;
+        }
+        queue.entries.push(Queued { append, told: None });
+        true
+    }
+}
+
+/// Says that the thread has ended, also if by a panic.
+struct End {
+    shared: Arc<Shared>,
+    _ending: mpsc::Sender<()>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.shared.queue().closed = true;
+        if thread::panicking() {
+            self.shared.health.failed(&"the writer has ended");
+        }
     }
 }
 
@@ -144,72 +204,133 @@ fn be_polite() {
 /// The thread's own state.
 struct Writing {
     shared: Arc<Shared>,
-    file: Sqlite,
+    backend: Backend,
     /// `None` while the store cannot be written.
     appender: Option<Appender>,
     replica: String,
     rewrite: Rewrite,
-    /// Entries that nobody waits for, of a commit that failed.
+    /// Everything of ours below this position is known to be written.
+    written: i64,
+    /// Entries that nobody waits for, of a commit that failed or that could not be tried.
     again: Vec<Append>,
     /// Intents of a commit that failed. Those who waited were told so.
     doubtful: Vec<Append>,
+    looked: Instant,
+    retry: Duration,
 }
 
 impl Writing {
+    fn new(
+        shared: Arc<Shared>,
+        backend: Backend,
+        replica: String,
+        rewrite: Rewrite,
+    ) -> Result<Self, StoreError> {
+        let mut appender = backend.appender(&replica)?;
+        let written = appender.head()?;
+        shared.health.has_free(backend.free_space());
+        Ok(Self {
+            shared,
+            backend,
+            appender: Some(appender),
+            replica,
+            rewrite,
+            written,
+            again: Vec::new(),
+            doubtful: Vec::new(),
+            looked: Instant::now(),
+            retry: RETRY[0],
+        })
+    }
+
     fn run(mut self) {
         loop {
             let batch = self.take();
             if self.appender.is_none() && !self.reopen() {
                 self.refuse(batch);
-                if self.shared.closing.load(Relaxed) {
+                let closing = self.shared.closing.get();
+                if closing.is_some_and(|until| self.is_over(*until)) {
                     return;
                 }
-                thread::park_timeout(RETRY);
+                thread::park_timeout(self.retry);
                 continue;
             }
-            if batch.is_empty() {
-                if self.shared.closing.load(Relaxed) {
+            if !batch.is_empty() {
+                self.write(batch);
+            } else if self.shared.closing.get().is_some() {
+                let mut queue = self.shared.queue();
+                if queue.entries.is_empty() {
+                    queue.closed = true;
                     return;
                 }
+            } else {
                 self.wait();
-                continue;
             }
-            self.write(batch);
         }
+    }
+
+    /// Whether there is no more to be done, or no more time.
+    fn is_over(&self, until: Instant) -> bool {
+        let nothing = self.again.is_empty() && self.doubtful.is_empty();
+        let nothing = nothing && self.shared.queue().entries.is_empty();
+        nothing || Instant::now() + self.retry >= until
     }
 
     /// What has arrived, if it is to be written now. Entries that nobody waits for are left for a
     /// moment, since those that somebody waits for may join them.
     fn take(&mut self) -> Vec<Queued> {
-        let is_urgent = |queue: &[Queued]| queue.iter().any(|queued| queued.told.is_some());
+        let is_urgent = |queued: &Queued| queued.told.is_some();
         let ride = {
             let queue = self.shared.queue();
-            !queue.is_empty() && !is_urgent(&queue) && !self.shared.closing.load(Relaxed)
+            let entries = &queue.entries;
+            !entries.is_empty()
+                && entries.len() < MOST_IN_A_COMMIT
+                && !entries.iter().any(is_urgent)
+                && self.shared.closing.get().is_none()
         };
         if ride {
             thread::park_timeout(RIDE);
         }
         let mut queue = self.shared.queue();
-        if queue.len() <= MOST_IN_A_COMMIT {
-            mem::take(&mut *queue)
+        if queue.entries.len() <= MOST_IN_A_COMMIT {
+            mem::take(&mut queue.entries)
         } else {
-            queue.drain(..MOST_IN_A_COMMIT).collect()
+            queue.entries.drain(..MOST_IN_A_COMMIT).collect()
         }
     }
 
     /// Waits until there is something.
-    fn wait(&self) {
+    fn wait(&mut self) {
         thread::park_timeout(RIDE);
-        if !self.shared.queue().is_empty() {
+        if !self.shared.queue().entries.is_empty() {
             return;
         }
         self.shared.asleep.store(true, Relaxed);
         // Whoever came before the line above did not see that the writer sleeps.
-        let nothing = self.shared.queue().is_empty();
-        if nothing && !self.shared.closing.load(Relaxed) {
-            thread::park();
+        let nothing = self.shared.queue().entries.is_empty();
+        if nothing && self.shared.closing.get().is_none() {
+            thread::park_timeout(LOOK);
         }
         self.shared.asleep.store(false, Relaxed);
+        if self.looked.elapsed() >= LOOK && self.shared.queue().entries.is_empty() {
+            self.look();
+        }
+    }
+
+    /// Looks whether the store is still there, so that its loss is known before somebody
+    /// needs it.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let Some(appender) = &mut self.appender else { return };
+        self.shared.health.begins();
+        match appender.head() {
+            Ok(_) => self.shared.health.has_free(self.backend.free_space()),
+            Err(error) => {
+                self.shared.health.failed(&error);
+                self.appender = None;
+            }
+        }
+        self.shared.health.idles();
     }
 
     fn write(&mut self, batch: Vec<Queued>) {
@@ -222,81 +343,111 @@ impl Writing {
         }
         self.shared.health.begins();
         let begun = Instant::now();
-        let committed = self.file.check().and_then(|()| match &mut self.appender {
-            Some(appender) => appender.commit(&appends, &self.replica),
+        let committed = match &mut self.appender {
+            Some(appender) => appender.commit(&appends),
             None => Err(StoreError::unusable("the store is not open")),
-        });
-        let mut later = Vec::new();
+        };
         match committed {
             Ok(positions) => {
                 self.shared.health.committed(appends.len(), begun.elapsed());
+                self.note(&positions);
                 for ((append, told), position) in appends.into_iter().zip(told).zip(positions) {
-                    match (told, position) {
-                        (Some(told), Some(position)) => {
-                            let unheard = told.send(Ok(position)).is_err();
-                            if unheard && append.kind == Kind::Intent {
-                                later.push((self.rewrite.not_attempted)(&append));
-                            }
-                        }
-                        (None, None) => later.push((self.rewrite.late)(append)),
-                        _ => {}
-                    }
+                    self.tell(append, told, position);
+                }
+                if self.looked.elapsed() >= LOOK {
+                    self.looked = Instant::now();
+                    self.shared.health.has_free(self.backend.free_space());
                 }
             }
             Err(error) => {
                 self.shared.health.failed(&error);
                 self.appender = None;
                 for (append, told) in appends.into_iter().zip(told) {
-                    match told {
-                        Some(told) => {
-                            let _ = told.send(Err(Unavailable));
-                            if append.kind == Kind::Intent {
-                                self.doubtful.push(append);
-                            }
-                        }
-                        None => self.again.push(append),
+                    match (append.kind, &told) {
+                        (Kind::Intent, Some(_)) => self.doubtful.push(append),
+                        (Kind::Outcome, _) | (_, None) => self.again.push(append),
+                        _ => {}
                     }
+                    told.map(|told| told.send(Err(Unavailable)));
                 }
+                self.note_held();
             }
         }
-        let later = later.into_iter().map(|append| Queued { append, told: None });
-        self.shared.queue().extend(later);
     }
 
-    /// Opens the store again, and settles what the failed commit left in doubt.
+    /// Tells whoever waits for an entry that it is written. An outcome that found no open
+    /// intent was not: it is written as a late one.
+    fn tell(&self, append: Append, told: Option<Told>, position: Option<Position>) {
+        match (told, position) {
+            (Some(told), Some(position)) => {
+                let untaken = (append.kind == Kind::Intent).then(|| self.untaken(append));
+                let _ = told.send(Ok(Durable::new(position, untaken)));
+            }
+            (told, None) => {
+                let late = Queued { append: (self.rewrite.late)(append), told };
+                self.shared.queue().entries.push(late);
+            }
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// What is done for an intent that became durable when nobody waited any more.
+    fn untaken(&self, intent: Append) -> Box<dyn FnOnce() + Send> {
+        let (shared, not_attempted) = (self.shared.clone(), self.rewrite.not_attempted);
+        Box::new(move || {
+            shared.append_later(not_attempted(&intent));
+        })
+    }
+
+    /// Notes how far the log is written.
+    fn note(&mut self, positions: &[Option<Position>]) {
+        if let Some(last) = positions.iter().rev().flatten().next() {
+            self.written = last.to_i64() + 1;
+        }
+    }
+
+    fn note_held(&self) {
+        let held = self.again.len() + self.doubtful.len();
+        self.shared.health.held.store(held as u64, Relaxed);
+    }
+
+    /// Opens the store again, and settles what failed commits have left in doubt.
     fn reopen(&mut self) -> bool {
         match self.settle() {
             Ok(()) => {
                 self.shared.health.recovered();
+                self.retry = RETRY[0];
                 true
             }
             Err(error) => {
                 self.shared.health.failed(&error);
-                self.appender = None;
+                self.retry = RETRY[1].min(self.retry * 2);
                 false
             }
         }
     }
 
     fn settle(&mut self) -> Result<(), StoreError> {
-        let mut appender = self.file.writer()?;
-        let present = appender.present(&self.doubtful)?;
+        let mut appender = self.backend.appender(&self.replica)?;
+        let present = appender.present(&self.doubtful, self.written)?;
         let durable = self.doubtful.iter().zip(present).filter(|(_, present)| *present);
-        let unattempted = durable.map(|(intent, _)| (self.rewrite.not_attempted)(intent));
-        let mut missing: Vec<Append> = unattempted.collect();
-        let present = appender.present(&self.again)?;
-        let absent = self.again.iter().zip(present).filter(|(_, present)| !*present);
-        missing.extend(absent.map(|(append, _)| append.clone()));
-        // All at once: what a second failure leaves behind is as the first one left it.
-        let positions = appender.commit(&missing, &self.replica)?;
-        for (append, position) in missing.into_iter().zip(positions) {
-            if position.is_none() {
-                let late = (self.rewrite.late)(append);
-                self.shared.queue().push(Queued { append: late, told: None });
-            }
-        }
+        let mut missing: Vec<Append> =
+            durable.map(|(intent, _)| (self.rewrite.not_attempted)(intent)).collect();
+        missing.extend_from_slice(&self.again);
+        // An earlier attempt at this may have succeeded without our knowing.
+        let mut present = appender.present(&missing, self.written)?.into_iter();
+        missing.retain(|_| !present.next().unwrap_or(false));
+        // All at once, so that a failure leaves things as they were; also if there is
+        // nothing, since it tells whether the store can be written.
+        let positions = appender.commit(&missing)?;
         self.doubtful.clear();
         self.again.clear();
+        self.note_held();
+        self.note(&positions);
+        self.shared.health.has_free(self.backend.free_space());
+        for (append, position) in missing.into_iter().zip(positions) {
+            self.tell(append, None, position);
+        }
         self.appender = Some(appender);
         Ok(())
     }
@@ -304,13 +455,14 @@ impl Writing {
     /// Tells those who wait that the store cannot be written, and keeps the rest.
     fn refuse(&mut self, batch: Vec<Queued>) {
         for Queued { append, told } in batch {
-            match told {
-                Some(told) => drop(told.send(Err(Unavailable))),
-                None if append.kind == Kind::Outcome || self.again.len() < MOST_WAITING => {
-                    self.again.push(append);
-                }
-                None => drop(self.shared.health.refused.fetch_add(1, Relaxed)),
+            match (append.kind, &told) {
+                (Kind::Outcome, _) => self.again.push(append),
+                (_, None) if self.again.len() < MOST_WAITING => self.again.push(append),
+                (_, None) => drop(self.shared.health.refused.fetch_add(1, Relaxed)),
+                _ => {}
             }
+            told.map(|told| told.send(Err(Unavailable)));
         }
+        self.note_held();
     }
 }

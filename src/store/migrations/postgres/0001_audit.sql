@@ -11,12 +11,13 @@ CREATE TABLE audit_log (
     dropped BIGINT NOT NULL DEFAULT 0
 );
 
--- Where the next entry goes: one row.
+-- Where the next entry goes: one row. There is room beside it, since each commit writes it
+-- anew.
 CREATE TABLE audit_head (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     log BIGINT NOT NULL,
     next BIGINT NOT NULL
-);
+) WITH (fillfactor = 10);
 
 CREATE TABLE audit_entry (
     -- log << 40 | index
@@ -73,5 +74,8 @@ CREATE TABLE lease (
 -- The processes that share the store, and when each was last heard of.
 CREATE TABLE replica (
     id TEXT PRIMARY KEY,
-    seen BIGINT NOT NULL
-);
+    seen BIGINT NOT NULL,
+    -- Goes up when the process connects anew to append, so that nothing that it sent
+    -- before is written afterwards.
+    writer BIGINT NOT NULL DEFAULT 0
+) WITH (fillfactor = 10);

@@ -73,5 +73,8 @@ CREATE TABLE lease (
 -- The processes that share the store, and when each was last heard of.
 CREATE TABLE replica (
     id TEXT PRIMARY KEY,
-    seen INTEGER NOT NULL
+    seen INTEGER NOT NULL,
+    -- Goes up when the process connects anew to append, so that nothing that it sent
+    -- before is written afterwards.
+    writer INTEGER NOT NULL DEFAULT 0
 ) STRICT;

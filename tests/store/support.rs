@@ -1,0 +1,167 @@
+//! What the tests of the store share.
+
+use std::{path::PathBuf, time::Duration};
+
+use glacier_gateway::{
+    config::{self, StoreUrl},
+    store::{Append, Kind, Position, Rewrite, Store, StoreError, Unavailable},
+};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::cluster::Cluster;
+
+/// Longer than anything takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs the test once for each kind of store.
+macro_rules! on_both {
+    ($(async fn $name:ident($place:ident: Place) $body:block)*) => {
+        $(mod $name {
+            use super::*;
+            async fn case($place: Place) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                case(Place::sqlite()).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                case(Place::postgres().await).await;
+            }
+        })*
+    };
+}
+pub(crate) use on_both;
+
+/// Where a store is.
+pub struct Place {
+    pub settings: config::Store,
+    pub _directory: TempDir,
+}
+
+/// A row of the log, without its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub position: Position,
+    pub event: Uuid,
+    pub kind: i64,
+    pub entry: String,
+}
+
+/// Runs a query that gives rows, on either kind.
+macro_rules! query {
+    ($place:expr, $sql:expr) => {
+        match &$place.settings.url {
+            StoreUrl::Sqlite(path) => {
+                let url = format!("sqlite:{}", path.display());
+                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                sqlx::query_as($sql).fetch_all(&mut connection).await.unwrap()
+            }
+            StoreUrl::Postgres(_) => {
+                let mut connection = $place.connection().await;
+                sqlx::query_as($sql).fetch_all(&mut connection).await.unwrap()
+            }
+            StoreUrl::None => unreachable!(),
+        }
+    };
+}
+
+impl Place {
+    pub fn sqlite() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = StoreUrl::Sqlite(directory.path().join("store.db"));
+        Self { settings: settings(url, None), _directory: directory }
+    }
+
+    /// A new database of the shared cluster.
+    pub async fn postgres() -> Self {
+        Self::at(Cluster::shared()).await
+    }
+
+    pub async fn at(cluster: &Cluster) -> Self {
+        let url = cluster.url("postgres", &cluster.database().await);
+        let settings = settings(url.try_into().unwrap(), Some(cluster.password_file()));
+        Self { settings, _directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// Opens the store, whose log has begun.
+    pub async fn open(&self) -> Store {
+        let store = self.try_open().await.unwrap();
+        self.begin_log().await;
+        store
+    }
+
+    pub async fn try_open(&self) -> Result<Store, StoreError> {
+        Ok(Store::open(&self.settings, REWRITE).await?.unwrap())
+    }
+
+    async fn begin_log(&self) {
+        let _: Vec<(i64,)> = query!(
+            self,
+            "INSERT INTO audit_head VALUES (1, 1, 0) ON CONFLICT DO NOTHING RETURNING log"
+        );
+    }
+
+    /// Everything in the log.
+    pub async fn rows(&self) -> Vec<Row> {
+        let rows: Vec<(i64, Vec<u8>, i64, Vec<u8>)> =
+            query!(self, "SELECT position, event, kind, entry FROM audit_entry ORDER BY position");
+        let row = |(position, event, kind, entry): (i64, Vec<u8>, i64, Vec<u8>)| Row {
+            position: Position::from_i64(position),
+            event: Uuid::from_slice(&event).unwrap(),
+            kind,
+            entry: String::from_utf8(entry).unwrap(),
+        };
+        rows.into_iter().map(row).collect()
+    }
+
+    /// Which intents have no outcome.
+    pub async fn open_intents(&self) -> Vec<Uuid> {
+        let rows: Vec<(Vec<u8>,)> = query!(self, "SELECT event FROM audit_open ORDER BY position");
+        rows.iter().map(|(event,)| Uuid::from_slice(event).unwrap()).collect()
+    }
+
+    /// A connection to PostgreSQL beside the store's.
+    pub async fn connection(&self) -> PgConnection {
+        let StoreUrl::Postgres(url) = &self.settings.url else { panic!("it is SQLite") };
+        let mut url = url.clone();
+        let password = std::fs::read_to_string(self.settings.password_file.as_ref().unwrap());
+        url.set_password(Some(password.unwrap().trim())).unwrap();
+        PgConnection::connect(url.as_str()).await.unwrap()
+    }
+}
+
+pub fn settings(url: StoreUrl, password_file: Option<PathBuf>) -> config::Store {
+    config::Store { url, ca_file: None, password_file, connections: 2, accept: Vec::new() }
+}
+
+/// As the trail's, but that entries are plain words.
+pub const REWRITE: Rewrite = Rewrite {
+    late: |late| entry(late.event, Kind::LateOutcome, "late"),
+    not_attempted: |intent| entry(intent.event, Kind::Outcome, "not-attempted"),
+};
+
+pub fn entry(event: Uuid, kind: Kind, text: &str) -> Append {
+    Append::new(event, 0, kind, "/media/".to_owned(), text.as_bytes().to_vec())
+}
+
+/// Appends an intent, and waits for it.
+pub async fn intend(store: &Store) -> Result<Uuid, Unavailable> {
+    let event = Uuid::now_v7();
+    store.append(entry(event, Kind::Intent, "intent")).durable(PATIENCE).await?;
+    Ok(event)
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}
