@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    Pool,
     append::{Append, Position},
     error::StoreError,
+    pool::Pool,
     postgres::{self, Postgres},
     sqlite::{self, Sqlite},
 };

@@ -9,7 +9,9 @@ mod append;
 mod backend;
 pub mod chores;
 mod error;
+mod examined;
 mod lease;
+mod pool;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -18,35 +20,18 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, SqlitePool};
 use uuid::Uuid;
 
+pub(crate) use self::pool::both;
 pub use self::{
     append::{Append, Kind, MAX_ENTRY, Pending, Position, Rewrite, leaf},
     error::{StoreError, Unavailable},
     lease::Lease,
+    pool::Pool,
     status::StoreStatus,
 };
 use self::{backend::Backend, writer::Writer};
-use crate::config::{self, StoreUrl};
-
-/// Runs the body with the pool of whichever kind the store is. The body is compiled
-/// once for each kind, and its SQL is the same text: parameters are `$1`, `$2`.
-macro_rules! both {
-    ($store:expr, $pool:ident => $body:expr) => {
-        match $store.pool() {
-            $crate::store::Pool::Sqlite($pool) => $body,
-            $crate::store::Pool::Postgres($pool) => $body,
-        }
-    };
-}
-pub(crate) use both;
-
-/// How many entries there are, as the logs say, and how many intents are open.
-const COUNTS: &str = "SELECT \
-    CAST(coalesce((SELECT sum(size) FROM audit_log WHERE dropped = 0), 0) \
-        + coalesce((SELECT next FROM audit_head), 0) AS BIGINT), \
-    (SELECT count(*) FROM audit_open)";
+use crate::config;
 
 /// A store that is open; cheap to clone.
 #[derive(Clone)]
@@ -58,15 +43,6 @@ struct Open {
     backend: Backend,
     pool: Pool,
     writer: Writer,
-}
-
-/// Connections for everything but the trail's entries.
-pub enum Pool {
-    /// To a file.
-    Sqlite(SqlitePool),
-    /// To a server. A connection that was lost on the way is noticed late: whoever asks
-    /// bounds the time.
-    Postgres(PgPool),
 }
 
 impl Store {
@@ -138,38 +114,6 @@ impl Store {
     /// The time as the store tells it, in SQL.
     pub(crate) fn now(&self) -> &'static str {
         self.pool().now()
-    }
-}
-
-impl Pool {
-    /// Connections to a store that a gateway may have open, for a chore of the command
-    /// line. Nothing is created and no schema is changed. `None` if the settings name no
-    /// store.
-    ///
-    /// # Errors
-    /// A store that is not there or cannot be reached.
-    pub async fn beside(settings: &config::Store) -> Result<Option<Self>, StoreError> {
-        match &settings.url {
-            StoreUrl::None => Ok(None),
-            StoreUrl::Sqlite(path) => Ok(Some(Self::Sqlite(sqlite::pool_beside(path).await?))),
-            StoreUrl::Postgres(url) => {
-                let database = postgres::Postgres::new(url, settings)?;
-                Ok(Some(Self::Postgres(database.pool(2)?)))
-            }
-        }
-    }
-
-    /// Itself, so that `both!` takes it as well as a store.
-    pub(crate) fn pool(&self) -> &Self {
-        self
-    }
-
-    /// The time as the store tells it, in SQL.
-    pub(crate) fn now(&self) -> &'static str {
-        match self {
-            Self::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-            Self::Postgres(_) => "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
-        }
     }
 }
 

@@ -11,6 +11,12 @@ pub(super) const VERSION: i64 = 1;
 /// The oldest version that can work with the schema that this gateway makes.
 pub(super) const OLDEST_READER: i64 = 1;
 
+/// How many entries there are, as the logs say, and how many intents are open.
+pub(super) const COUNTS: &str = "SELECT \
+    CAST(coalesce((SELECT sum(size) FROM audit_log WHERE dropped = 0), 0) \
+        + coalesce((SELECT next FROM audit_head), 0) AS BIGINT), \
+    (SELECT count(*) FROM audit_open)";
+
 /// What `store_info` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {

@@ -19,11 +19,10 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    COUNTS,
     append::{Append, Kind, Position},
-    chores::Examined,
     error::StoreError,
-    schema::{OLDEST_READER, VERSION, Version},
+    examined::Examined,
+    schema::{COUNTS, OLDEST_READER, VERSION, Version},
     status::now,
 };
 use crate::config::Accepted;
@@ -98,24 +97,13 @@ impl Sqlite {
 
     /// The write-ahead log.
     fn log(&self) -> PathBuf {
-        beside(&self.path, "-wal")
+        companion(&self.path, "-wal")
     }
 
     /// How much of the file system is free, in hundredths.
     pub fn free_space(&self) -> Option<u8> {
         free_space(&self.path)
     }
-}
-
-/// Connections to a file that another process may have locked. SQLite's own locks keep
-/// the two from getting into each other's way.
-pub(super) async fn pool_beside(path: &Path) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
-        .pragma("synchronous", "FULL")
-        .pragma("wal_autocheckpoint", "0");
-    Ok(SqlitePoolOptions::new().max_connections(2).connect_with(options).await?)
 }
 
 /// Why the file system of the file at `path` will not do, if so.
@@ -154,10 +142,21 @@ fn is_still(path: &Path, known: Identity) -> Result<(), StoreError> {
 }
 
 /// The path of a file that belongs to the one at `path`.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+fn companion(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// Connections to a file that another process may have locked. SQLite's own locks keep
+/// the two from getting into each other's way.
+pub(super) async fn beside(path: &Path) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
+        .pragma("synchronous", "FULL")
+        .pragma("wal_autocheckpoint", "0");
+    Ok(SqlitePoolOptions::new().max_connections(2).connect_with(options).await?)
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -167,7 +166,7 @@ fn identity(path: &Path) -> io::Result<Identity> {
 
 /// Keeps other processes from the file.
 fn lock(path: &Path) -> io::Result<File> {
-    let path = beside(path, ".lock");
+    let path = companion(path, ".lock");
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
         rustix::io::Errno::WOULDBLOCK => {
@@ -201,7 +200,7 @@ pub(super) fn examine(
 ) -> Result<(), StoreError> {
     examined.fact("store", format!("SQLite {}, {}", rusqlite::version(), path.display()));
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    examined.fact("bytes", size(path) + size(&beside(path, "-wal")));
+    examined.fact("bytes", size(path) + size(&companion(path, "-wal")));
     let in_use = lock(path).is_err();
     examined.fact("in use by a gateway", if in_use { "yes" } else { "no" });
     let connection = connect(path, OpenFlags::empty())?;

@@ -20,7 +20,7 @@ const GRANTS: &str = "\
     GRANT SELECT ON store_info TO {role}; \
     GRANT SELECT, INSERT ON audit_entry, audit_log TO {role}; \
     GRANT UPDATE (size) ON audit_log TO {role}; \
-    GRANT SELECT, INSERT, UPDATE ON audit_head, audit_tile, audit_checkpoint TO {role}; \
+    GRANT SELECT, INSERT, UPDATE ON audit_head, audit_tile, audit_checkpoint, audit_lost TO {role}; \
     GRANT SELECT, INSERT, UPDATE, DELETE ON audit_open, lease, replica TO {role}";
 
 /// Applies the migrations that the database lacks, all or none. If the schema is up to
@@ -89,9 +89,13 @@ async fn apply(transaction: &mut Transaction<'_, Postgres>) -> Result<(), StoreE
 
 /// The version of the schema; `None` if there is none yet.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<Version>, StoreError> {
-    let (exists,): (bool,) = sqlx::query_as("SELECT to_regclass('store_info') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    // Not by to_regclass(), which may remember that there was no such table.
+    let (exists,): (bool,) = sqlx::query_as(
+        "SELECT EXISTS (SELECT FROM pg_tables \
+         WHERE tablename = 'store_info' AND schemaname = ANY (current_schemas(false)))",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if !exists {
         return Ok(None);
     }

@@ -22,19 +22,19 @@ use tokio::{runtime::Runtime, time::timeout};
 use url::Url;
 
 pub(super) use self::{append::Appender, facts::Facts};
-use super::{COUNTS, chores::Examined, error::StoreError};
+use super::{error::StoreError, examined::Examined, schema::COUNTS};
 use crate::{
     config::{self, Accepted},
     files,
 };
 
 /// How long connecting may take.
-const CONNECTING: Duration = Duration::from_secs(5);
+const CONNECTING: Duration = Duration::from_secs(3);
 /// How much a password file may hold, in bytes.
 const MAX_PASSWORD: u64 = 4096;
-/// For each connection: a process that is stopped inside a transaction keeps its locks no
-/// longer than this, and nobody waits for a lock for longer.
-const LIMITS: &str = "SET idle_in_transaction_session_timeout = '5s'; SET lock_timeout = '5s'";
+/// For each connection: a process that is stopped inside a transaction loses its locks, and
+/// nobody waits for a lock for long.
+const LIMITS: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '5s'";
 
 /// How the database is reached.
 pub(super) struct Postgres {
