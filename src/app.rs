@@ -4,6 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,13 +14,14 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::mpsc;
 
 use crate::{
-    audit::{StoreError, Trail},
+    audit::{StoreError, System, Trail},
     authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
     config::Settings,
-    gateway::Gateway,
+    gateway::{Foundations, Gateway},
     glacier::Upstream,
     http::{self, connections::Connections, management},
-    policy::{Diagnostic, LivePolicies},
+    policy::{Diagnostic, LivePolicies, Reload, Status},
+    reload::Followed,
     signals::Signals,
     tls::{self, TlsError},
 };
@@ -31,7 +33,7 @@ const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 /// Application Load Balancer 60 seconds), which would else send into a closing one.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
-/// How long the trail may take to be written at the end, if its store is gone.
+/// How long the last records of the trail may take to be written at the end.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
 /// The most connections to the probes: an orchestrator's and Prometheus's, with room.
@@ -122,7 +124,9 @@ pub async fn start(
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let authenticator = Authenticator::start(&settings)?;
+    let (followed, in_force) = Followed::with_listener();
+    let followed = Arc::new(followed);
+    let authenticator = Authenticator::start(&settings, &followed)?;
     let keys = GatewayKeys::load(&settings.keys)?;
     let trail = Trail::open(&settings.store, &settings.audit).await?;
     if trail.store().is_none() {
@@ -133,10 +137,21 @@ pub async fn start(
     }
     let upstream = Upstream::new(&settings.aws, credentials).await;
     let server = settings.server.clone();
-    let gateway = Data::new(Gateway::new(settings, authenticator, keys, policies, trail, upstream));
+    let gateway = Gateway::new(settings, authenticator, keys, policies, trail, upstream, followed);
+    let gateway = Data::new(gateway);
+    let (trail, policies) = (gateway.trail.clone(), gateway.policies.status());
+    let foundations = Arc::new(Foundations::begin(trail, &policies, &gateway.keys));
+    let recorded = foundations.clone();
+    rt::spawn(async move { recorded.follow(in_force).await });
     let told = gateway.clone();
-    let replaced = move || told.authenticator.forget_tokens();
-    rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, replaced)?);
+    let looked = move |reload, status: &Status| {
+        if reload == Reload::Replaced {
+            told.authenticator.forget_tokens();
+        }
+        foundations.policies(reload, status);
+    };
+    rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, looked)?);
+    rt::spawn(gateway.clone().into_inner().recover());
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_revocations(gateway.clone()));
 
@@ -244,7 +259,14 @@ async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle)
     gateway.drain();
     rest.stop(true).await;
     let trail = gateway.trail.clone();
-    let _ = tokio::task::spawn_blocking(move || trail.close(LAST_RECORDS)).await;
+    trail.system("Stop", System::default());
+    let written = tokio::task::spawn_blocking(move || trail.close(LAST_RECORDS)).await;
+    if !written.is_ok_and(|written| written) {
+        tracing::error!(
+            "records of the last requests are lost, because the store cannot be written; changes \
+             among them are settled at the next start"
+        );
+    }
     management.stop(false).await;
 }
 

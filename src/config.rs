@@ -283,6 +283,8 @@ mod tests {
         let settings = Settings::from_toml(EXAMPLE).unwrap();
         assert_eq!(settings.aws.account_id.as_str(), "111122223333");
         assert_eq!(settings.issuers["corporate"].leeway, Duration::from_secs(30));
+        assert!(matches!(settings.store.url, StoreUrl::Sqlite(_)));
+        assert!(settings.audit.key_files.contains_key(&KeyNumber(1)));
     }
 
     #[test]

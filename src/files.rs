@@ -15,6 +15,8 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::digest::{Context, SHA256};
+use data_encoding::HEXLOWER;
 use rustix::fs::OFlags;
 use tokio::sync::{Mutex, oneshot};
 
@@ -47,6 +49,13 @@ pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // The file may grow while it is read.
     file.take(limit + 1).read_to_end(&mut contents)?;
     if contents.len() as u64 > limit { Err(too_large()) } else { Ok(contents) }
+}
+
+/// The SHA-256 of contents, one after the other, in hexadecimal: as `cat FILES | sha256sum`.
+pub(crate) fn sha256(contents: &[impl AsRef<[u8]>]) -> String {
+    let mut hash = Context::new(&SHA256);
+    contents.iter().for_each(|content| hash.update(content.as_ref()));
+    HEXLOWER.encode(hash.finish().as_ref())
 }
 
 /// Reads on a thread of its own, and never on two at once: a mount that hangs costs one

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::files::{self, Progress, Reader};
 
@@ -33,18 +34,43 @@ type Contents = Vec<Vec<u8>>;
 type Make<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync>;
 
 /// How well files are followed, by the setting that names them: what is wrong, if
-/// anything is.
+/// anything is. Whoever wants to hear of what comes into force listens.
 #[derive(Debug, Default)]
-pub struct Followed(Mutex<BTreeMap<&'static str, Option<String>>>);
+pub struct Followed {
+    troubles: Mutex<BTreeMap<&'static str, Option<String>>>,
+    listener: Option<UnboundedSender<InForce>>,
+}
+
+/// That something came into force: at first, or in place of what was in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// The setting that names where it is from.
+    pub setting: String,
+    /// The SHA-256 of what it says, in hexadecimal.
+    pub digest: String,
+}
 
 impl Followed {
+    /// With the ear of whoever listens.
+    pub fn with_listener() -> (Self, UnboundedReceiver<InForce>) {
+        let (listener, heard) = mpsc::unbounded_channel();
+        (Self { listener: Some(listener), ..Self::default() }, heard)
+    }
+
+    /// Says that something came into force.
+    pub(crate) fn in_force(&self, setting: impl Into<String>, digest: String) {
+        if let Some(listener) = &self.listener {
+            let _ = listener.send(InForce { setting: setting.into(), digest });
+        }
+    }
+
     fn tell(&self, setting: &'static str, trouble: Option<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(setting, trouble);
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).insert(setting, trouble);
     }
 
     /// All that are followed.
     pub fn all(&self) -> BTreeMap<&'static str, Option<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -86,6 +112,7 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     /// and is in the log and in `followed`.
     pub(crate) async fn keep_fresh(&self, followed: &Followed) {
         followed.tell(self.setting, None);
+        followed.in_force(self.setting, files::sha256(&self.at_first));
         let mut seen = Ok(self.at_first.clone());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -94,13 +121,16 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
                 continue;
             }
             let made = match &now {
-                Ok(contents) => (self.make)(contents).map_err(|error| error.to_string()),
+                Ok(contents) => (self.make)(contents)
+                    .map(|made| (made, files::sha256(contents)))
+                    .map_err(|error| error.to_string()),
                 Err(error) => Err(error.clone()),
             };
             match made {
-                Ok(new) => {
+                Ok((new, digest)) => {
                     self.current.store(Arc::new(new));
                     followed.tell(self.setting, None);
+                    followed.in_force(self.setting, digest);
                     tracing::info!(setting = self.setting, "reloaded");
                 }
                 Err(error) => {

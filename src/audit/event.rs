@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use ipnet::Ipv6Net;
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -53,6 +54,45 @@ pub struct Event {
     pub error_code: Option<&'static str>,
     /// Glacier's answer.
     pub upstream: Option<Upstream>,
+    /// The callers' network, where events of many addresses are counted.
+    pub source_network: Option<Ipv6Net>,
+    /// How many events it stands for, if not for one.
+    pub counted: Option<Counted>,
+    /// What happened to the gateway itself, if it is about that.
+    pub system: Option<System>,
+}
+
+/// About the gateway itself.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct System {
+    /// The process, among those that share the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
+    /// The program's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'static str>,
+    /// The setting that names where something is from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// The SHA-256 of that, in hexadecimal; of a key, something that only its holder can
+    /// compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// How many errors it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<usize>,
+}
+
+/// How many events a record stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Their number.
+    pub count: u64,
+    /// When the first of them began.
+    pub from: OffsetDateTime,
+    /// When the last of them began.
+    pub to: OffsetDateTime,
 }
 
 /// Who called.
@@ -61,12 +101,14 @@ pub struct Event {
 pub struct UserIdentity {
     /// The issuer that vouches for the caller.
     pub issuer: String,
-    /// The caller's name at that issuer.
+    /// The caller's name at that issuer; empty if nobody is known to have called.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// Who acts in the caller's stead, the last first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub actors: Vec<String>,
     /// The caller's teams.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub teams: Vec<String>,
     /// The gateway key that signed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,9 +133,8 @@ pub struct Upstream {
     /// AWS's ID of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
     pub request_id: Option<String>,
-    /// How often Glacier was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
+    /// How often a request was sent to Glacier.
+    pub attempts: u32,
     /// How long Glacier took, retries included.
     pub latency_ms: u64,
 }
@@ -119,7 +160,7 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     door: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "sourceIPAddress")]
-    source_ip: Option<IpAddr>,
+    source_ip: Option<Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_identity: Option<&'a UserIdentity>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,27 +177,51 @@ struct Entry<'a> {
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<&'a Upstream>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    // CloudTrail's name for what is part of neither a request nor its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    additional_event_data: Option<&'a System>,
+}
+
+/// Where a request came from: a host, or some host of a network.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Source {
+    Host(IpAddr),
+    Network(Ipv6Net),
 }
 
 impl Event {
     /// The event as an entry of `kind`.
     pub(super) fn append(&self, kind: Kind) -> Append {
-        let time = self.time.unwrap_or_else(OffsetDateTime::now_utc);
+        let json = self.json(match kind {
+            Kind::Event if self.system.is_some() => "System",
+            Kind::Event => "Event",
+            Kind::Intent => "Intent",
+            Kind::Outcome => "Outcome",
+            Kind::LateOutcome => "LateOutcome",
+            Kind::LogStart => "LogStart",
+            Kind::Counted => "Counted",
+        });
+        let micros = self.time().unix_timestamp_nanos() / 1000;
+        Append::new(self.id, i64::try_from(micros).unwrap_or(0), kind, self.teams(), json)
+    }
+
+    /// The JSON of its entry.
+    pub(super) fn json(&self, event_type: &'static str) -> Vec<u8> {
         // What an intent says of the request, its outcome does not say again.
-        let is_outcome = matches!(kind, Kind::Outcome | Kind::LateOutcome);
+        let is_outcome = matches!(event_type, "Outcome" | "LateOutcome");
         let request = Some(self).filter(|_| !is_outcome);
         let entry = Entry {
             event_version: "1.0",
             event_id: self.id,
-            event_time: time.format(&Rfc3339).unwrap_or_default(),
-            event_type: match kind {
-                Kind::Event => "Event",
-                Kind::Intent => "Intent",
-                Kind::Outcome => "Outcome",
-                Kind::LateOutcome => "LateOutcome",
-                Kind::LogStart => "LogStart",
-                Kind::Counted => "Counted",
-            },
+            event_time: rfc3339(self.time()),
+            event_type,
             event_source: self.source,
             event_name: self.name,
             read_only: self.read_only,
@@ -164,7 +229,7 @@ impl Event {
             recipient_account_id: request.and_then(|event| event.account.as_deref()),
             request_id: request.and_then(|event| event.request_id.as_deref()),
             door: request.and_then(|event| event.door),
-            source_ip: request.and_then(|event| event.source_ip),
+            source_ip: request.and_then(Self::origin),
             user_identity: request.and_then(|event| event.identity.as_ref()),
             team: self.team.as_deref(),
             resource: self.resource.as_deref(),
@@ -173,11 +238,22 @@ impl Event {
             outcome: self.outcome,
             error_code: self.error_code,
             upstream: self.upstream.as_ref(),
+            count: self.counted.map(|counted| counted.count),
+            from: self.counted.map(|counted| rfc3339(counted.from)),
+            to: self.counted.map(|counted| rfc3339(counted.to)),
+            additional_event_data: self.system.as_ref(),
         };
         // Nothing in an entry can fail to be written as JSON.
-        let json = serde_json::to_vec(&entry).unwrap_or_default();
-        let micros = time.unix_timestamp_nanos() / 1000;
-        Append::new(self.id, i64::try_from(micros).unwrap_or(0), kind, self.teams(), json)
+        serde_json::to_vec(&entry).unwrap_or_default()
+    }
+
+    fn origin(&self) -> Option<Source> {
+        let network = self.source_network.map(Source::Network);
+        network.or(self.source_ip.map(Source::Host))
+    }
+
+    fn time(&self) -> OffsetDateTime {
+        self.time.unwrap_or_else(OffsetDateTime::now_utc)
     }
 
     /// Who may read it: the team decided for, else all of the caller's.
@@ -189,4 +265,8 @@ impl Event {
         };
         if teams.is_empty() { String::new() } else { format!("/{}/", teams.join("/")) }
     }
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).unwrap_or_default()
 }

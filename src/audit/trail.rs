@@ -1,6 +1,7 @@
 //! The trail, as the gateway writes it.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,12 +10,14 @@ use std::{
 };
 
 use super::{
-    Event, Upstream,
+    Event, System, Upstream,
+    housekeeping::Keeper,
     log::{LogState, LogStatus, Sealer},
+    rewrite::REWRITE,
 };
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, Unavailable},
+    store::{Kind, Store, StoreError, StoreStatus, Unavailable},
 };
 
 /// The audit trail; cheap to clone.
@@ -23,6 +26,7 @@ pub struct Trail(Option<Arc<Kept>>);
 
 struct Kept {
     store: Store,
+    keeper: Arc<Keeper>,
     log: LogState,
     deadline: Duration,
     refused_changes: AtomicU64,
@@ -33,6 +37,8 @@ struct Kept {
 pub struct TrailStatus {
     /// How its store is.
     pub store: StoreStatus,
+    /// Whether so little room is left on its disk that only changes are recorded.
+    pub scarce: bool,
     /// How its log is.
     pub log: LogStatus,
     /// How many changes were refused because their record was not durable in time.
@@ -82,6 +88,7 @@ impl Trail {
             .map_err(|error| StoreError::Unusable(error.to_string()))?;
         tokio::spawn(sealer.run());
         Ok(Self(Some(Arc::new(Kept {
+            keeper: Keeper::start(store.clone()),
             store,
             log,
             deadline: audit.deadline,
@@ -114,10 +121,10 @@ impl Trail {
         Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
-    /// Records an event without waiting.
+    /// Records a read or a denial without waiting. In a flood it is counted.
     pub fn record(&self, event: &Event) {
         if let Some(kept) = &self.0 {
-            kept.store.append_later(event.append(Kind::Event));
+            kept.keeper.record(event);
         }
     }
 
@@ -132,10 +139,31 @@ impl Trail {
         }
     }
 
+    /// Counts a request whose caller proved nothing. `issuer` is the configured one that
+    /// the request names, if it names one.
+    pub fn refused_authentication(
+        &self,
+        source: Option<IpAddr>,
+        issuer: Option<&str>,
+        code: &'static str,
+    ) {
+        if let Some(kept) = &self.0 {
+            kept.keeper.refused_authentication(source, issuer, code);
+        }
+    }
+
+    /// Records what happened to the gateway itself, without waiting.
+    pub fn system(&self, name: &'static str, system: System) {
+        if let Some(kept) = &self.0 {
+            kept.keeper.system(name, system);
+        }
+    }
+
     /// How the trail is; `None` without a store.
     pub fn status(&self) -> Option<TrailStatus> {
         self.0.as_ref().map(|kept| TrailStatus {
             store: kept.store.status(),
+            scarce: kept.keeper.is_scarce(),
             log: kept.log.status(),
             refused_changes: kept.refused_changes.load(Relaxed),
         })
@@ -144,7 +172,9 @@ impl Trail {
     /// Writes what waits. Blocks until then, but no longer than `limit`. Gives false if
     /// something was not written.
     pub fn close(&self, limit: Duration) -> bool {
-        self.0.as_ref().is_none_or(|kept| kept.store.close(limit))
+        let Some(kept) = &self.0 else { return true };
+        kept.keeper.record_counted();
+        kept.store.close(limit)
     }
 }
 
@@ -189,21 +219,4 @@ impl Drop for Intent {
             self.write();
         }
     }
-}
-
-/// How the writer makes outcomes that it alone knows of.
-const REWRITE: Rewrite = Rewrite { late, not_attempted };
-
-fn late(append: Append) -> Append {
-    let text = String::from_utf8_lossy(&append.entry);
-    let entry = text.replacen("\"eventType\":\"Outcome\"", "\"eventType\":\"LateOutcome\"", 1);
-    Append::new(append.event, append.at, Kind::LateOutcome, append.teams, entry.into_bytes())
-}
-
-fn not_attempted(intent: &Append) -> Append {
-    let mut entry: serde_json::Value = serde_json::from_slice(&intent.entry).unwrap_or_default();
-    entry["eventType"] = "Outcome".into();
-    entry["outcome"] = "not-attempted".into();
-    let entry = serde_json::to_vec(&entry).unwrap_or_default();
-    Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
 }

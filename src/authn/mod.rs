@@ -34,12 +34,16 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Begins to read the keys of the configured issuers. Must run inside a tokio
-    /// runtime, which keeps reading them until this is dropped.
+    /// runtime, which keeps reading them until this is dropped. `followed` hears of those
+    /// that come into force.
     ///
     /// # Errors
     /// When the revocations cannot be used.
-    pub fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
-        let tokens = TokenVerifier::start(settings)?;
+    pub fn start(
+        settings: &Settings,
+        followed: &Arc<Followed>,
+    ) -> Result<Self, UnusableRevocations> {
+        let tokens = TokenVerifier::start(settings, followed)?;
         let tls = settings.server.tls.as_ref();
         let table = tls.into_iter().flat_map(|tls| &tls.client_teams);
         let mut certificates = BTreeMap::<_, Vec<_>>::new();
@@ -85,6 +89,11 @@ impl Authenticator {
             .filter(|shown| shown.names().is_ok_and(|names| !self.are_revoked(names)))
             .and_then(ClientCertificate::thumbprint);
         self.tokens.authenticate(token, thumbprint).await
+    }
+
+    /// The name of the configured issuer that a token says it is of, true or not.
+    pub fn claimed_issuer(&self, token: &str) -> Option<&str> {
+        self.tokens.claimed_issuer(token)
     }
 
     /// Whether one of the names is revoked: whoever holds it does not escape by another.

@@ -22,7 +22,8 @@ async fn a_revoked_certificate_proves_nobody() {
         client_teams = {{ "*.example" = ["media"] }}
         "#
     );
-    let authenticator = Authenticator::start(&Settings::from_toml(&settings).unwrap()).unwrap();
+    let settings = Settings::from_toml(&settings).unwrap();
+    let authenticator = Authenticator::start(&settings, &Arc::default()).unwrap();
     let caller = |name: &str| {
         let parameters = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
         let key = rcgen::KeyPair::generate().unwrap();

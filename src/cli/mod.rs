@@ -36,12 +36,12 @@ enum Command {
     /// Make and inspect gateway keys, which AWS SDKs sign with.
     #[command(subcommand)]
     Key(key::Chore),
-    /// Look after the store, in which the audit trail is kept.
-    #[command(subcommand)]
-    Store(store::Chore),
     /// Verify and export the audit trail, and make its keys.
     #[command(subcommand)]
     Audit(audit::Chore),
+    /// Look after the store, in which the audit trail is kept.
+    #[command(subcommand)]
+    Store(store::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
@@ -66,8 +66,8 @@ pub fn run() -> ExitCode {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
         Command::CheckConfig(file) => serve::check(file.config.as_deref()),
         Command::Key(chore) => key::run(chore),
-        Command::Store(chore) => store::run(chore),
         Command::Audit(chore) => audit::run(chore),
+        Command::Store(chore) => store::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),

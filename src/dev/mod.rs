@@ -1,27 +1,28 @@
 //! `dev`: a Glacier simulator with vaults and uploads, a token issuer and the
 //! gateway between them, in one process and without any configuration.
 
+mod facts;
 mod issuer;
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    fs::OpenOptions,
-    io::{self, Write as _},
+    fmt, io,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
 };
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
-use self::issuer::{AUDIENCE, DevIssuer, LIFETIME};
+pub use self::facts::Facts;
+use self::{
+    facts::{KeyFacts, SimulatorFacts, UploadFacts, VaultFacts},
+    issuer::{AUDIENCE, DevIssuer, LIFETIME},
+};
 use crate::{
     app::{self, Running, StartError},
+    audit::log::CheckpointKeys,
     authn::GatewayKeys,
     config::Settings,
     domain::{AccountId, Region},
@@ -62,58 +63,6 @@ pub struct Dev {
     simulator: simulator::Running,
     issuer: DevIssuer,
     _directory: TempDir,
-}
-
-/// Where everything is: what `dev --json` prints. For a person, the secrets are in a
-/// file that a shell reads.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Facts {
-    rest: String,
-    management: String,
-    docs: String,
-    openapi: String,
-    issuer: String,
-    policies: String,
-    simulator: SimulatorFacts,
-    door: String,
-    tokens: BTreeMap<&'static str, String>,
-    keys: BTreeMap<&'static str, KeyFacts>,
-    vaults: Vec<VaultFacts>,
-    #[serde(skip)]
-    environment: PathBuf,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct SimulatorFacts {
-    endpoint: String,
-    control: String,
-    region: &'static str,
-    account_id: &'static str,
-    access_key_id: &'static str,
-    secret_access_key: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KeyFacts {
-    access_key_id: String,
-    secret_access_key: String,
-}
-
-#[derive(Debug, Serialize)]
-struct VaultFacts {
-    name: &'static str,
-    uploads: Vec<UploadFacts>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct UploadFacts {
-    upload_id: String,
-    archive_description: &'static str,
-    creation_date: String,
 }
 
 /// Why `dev` cannot start.
@@ -194,7 +143,10 @@ impl Dev {
 
         let master_key = directory.path().join("master-key");
         std::fs::write(&master_key, random_secret()?)?;
-        let settings = Settings::from_toml(&format!(
+        let audit_key = directory.path().join("audit-key");
+        let key = CheckpointKeys::create().map_err(|e| example(&e))?;
+        std::fs::write(&audit_key, key.expose_secret())?;
+        let settings = format!(
             r#"
             [server]
             listen = "{rest}"
@@ -212,13 +164,24 @@ impl Dev {
             issuer = "{iss}"
             audiences = ["{AUDIENCE}"]
             jwks_url = "{iss}/jwks.json"
+            [store]
+            url = "sqlite:{directory}/store.db"
+            [audit]
+            checkpoint_file = "{directory}/checkpoint"
+            [audit.key_files]
+            1 = {audit_key:?}
             "#,
             rest = bind(0),
             management = bind(1),
             endpoint = simulator.endpoint,
             iss = issuer.url,
-        ))
-        .map_err(|mistakes| DevError::Example(format!("{mistakes:?}")))?;
+            directory = directory.path().display(),
+        );
+        // For the commands that look at the trail.
+        let config = directory.path().join("gateway.toml");
+        std::fs::write(&config, &settings)?;
+        let settings = Settings::from_toml(&settings)
+            .map_err(|mistakes| DevError::Example(format!("{mistakes:?}")))?;
         let gateway_keys = GatewayKeys::load(&settings.keys).map_err(|e| example(&e))?;
         let mut keys = BTreeMap::new();
         for (team, _) in TEAMS {
@@ -241,6 +204,7 @@ impl Dev {
             management: format!("http://{}", gateway.management),
             issuer: issuer.url.clone(),
             policies: policies.display().to_string(),
+            config: config.display().to_string(),
             simulator: SimulatorFacts {
                 endpoint: simulator.endpoint.clone(),
                 control: simulator.control.clone(),
@@ -284,68 +248,4 @@ fn random_secret() -> io::Result<String> {
     let mut bytes = [0; 30];
     aws_lc_rs::rand::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
-}
-
-impl Facts {
-    /// Writes the variables that the printed lines use, for the owner of the process only.
-    fn write_environment(&self) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.environment)?;
-        for (team, token) in &self.tokens {
-            writeln!(file, "export {}='{token}'", team.to_uppercase())?;
-        }
-        for (team, key) in &self.keys {
-            let team = team.to_uppercase();
-            writeln!(file, "export {team}_ACCESS_KEY_ID='{}'", key.access_key_id)?;
-            writeln!(file, "export {team}_SECRET_ACCESS_KEY='{}'", key.secret_access_key)?;
-        }
-        if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
-            writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;
-        }
-        Ok(())
-    }
-}
-
-/// What `dev` prints for a person.
-impl fmt::Display for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rest, docs, simulator, policies, door, .. } = self;
-        writeln!(f, "Glacier Gateway is running, with a simulated Glacier behind it.\n")?;
-        writeln!(f, "  REST API    {rest}")?;
-        writeln!(f, "  Swagger UI  {docs}")?;
-        writeln!(f, "  OpenAPI     {}", self.openapi)?;
-        writeln!(f, "  AWS SDKs    {door} (as endpoint URL)")?;
-        writeln!(f, "  Probes      {}/readyz", self.management)?;
-        writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
-        writeln!(f, "  Issuer      {}", self.issuer)?;
-        writeln!(f, "  Policies    {policies}")?;
-        let vaults: Vec<_> = self.vaults.iter().map(|vault| vault.name).collect();
-        writeln!(f, "  Vaults      {}\n", vaults.join(", "))?;
-        let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();
-        writeln!(
-            f,
-            "# First set ${}: a token for each team, valid for 12 hours",
-            teams.join(", $")
-        )?;
-        writeln!(f, ". {}", self.environment.display())?;
-
-        let vault = self.vaults.first().map_or("", |vault| vault.name);
-        let uploads = format!("{rest}/v1/accounts/-/vaults/{vault}/multipart-uploads");
-        let bearer = |team: &str| format!("curl -i -H \"Authorization: Bearer ${team}\"");
-        writeln!(f, "\n# The media team aborts one of its uploads: 204")?;
-        writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("MEDIA"))?;
-        writeln!(f, "\n# The finance team may not: 403, with the reason")?;
-        writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
-        writeln!(f, "\n# What is left")?;
-        writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
-        writeln!(f, "\n# The same with the AWS CLI and the media team's gateway key")?;
-        writeln!(
-            f,
-            "AWS_ACCESS_KEY_ID=$MEDIA_ACCESS_KEY_ID \
-             AWS_SECRET_ACCESS_KEY=$MEDIA_SECRET_ACCESS_KEY AWS_DEFAULT_REGION={REGION} \
-             aws --endpoint-url {door} glacier list-multipart-uploads --account-id - \
-             --vault-name {vault}"
-        )?;
-        writeln!(f, "\nPress Ctrl-C to stop.")
-    }
 }

@@ -2,6 +2,7 @@
 //! types, the operations, and the caller. Imports nothing of this program.
 
 pub mod action;
+mod gateway_action;
 mod ids;
 mod operation;
 mod principal;
@@ -9,6 +10,7 @@ mod team;
 
 use time::{format_description::BorrowedFormatItem, macros::format_description};
 
+pub use gateway_action::{AUDIT_ARN, GatewayAction};
 pub use ids::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
 pub use principal::{CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, TEAM_ARN};

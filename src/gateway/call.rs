@@ -15,7 +15,7 @@ use crate::{
     audit::Intent,
     config::{DenialDetail, Reads},
     domain::{
-        Operation, Principal, RegionalAccount, TEAM_ARN, UploadId, VaultArn,
+        GatewayAction, Operation, Principal, RegionalAccount, UploadId, VaultArn,
         action::{
             AbortMultipartUpload, Action, DescribeVault, ListMultipartUploads, ListParts,
             ListVaults,
@@ -23,13 +23,10 @@ use crate::{
     },
     glacier::{Page, PartPage, Reply, UploadPage, UpstreamError, Vault, VaultPage},
     policy::{
-        Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Resource, Simulation,
-        StatementId,
+        Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Reach, Resource,
+        Simulation, StatementId,
     },
 };
-
-/// The gateway's own action of asking what others may do.
-const SIMULATE_ACCESS: &str = "gateway:SimulateAccess";
 
 /// A call whose caller is known.
 pub struct Call {
@@ -144,17 +141,18 @@ impl Call {
         self.policies.access(&self.principal, &self.context)
     }
 
-    /// Whether the caller may simulate a team's access.
+    /// Whether the caller may do one of the gateway's own actions.
     ///
     /// # Errors
     /// It may not.
-    pub fn may_simulate(&self, team: &str) -> Result<(), Refusal> {
-        let resource = format!("{TEAM_ARN}{team}");
-        let decision =
-            self.policies.decide_own(&self.principal, "SimulateAccess", &resource, &self.context);
-        self.asks(SIMULATE_ACCESS, resource.into());
-        self.note(SIMULATE_ACCESS, decision.as_ref());
-        decision.map(drop).map_err(|denial| self.not_authorized(SIMULATE_ACCESS, denial))
+    pub fn may(&self, action: GatewayAction, reach: Reach<'_>) -> Result<(), Refusal> {
+        let decision = self.policies.decide_own(&self.principal, action, reach, &self.context);
+        self.asks(action.action(), reach.resource(action).into());
+        self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
+        if let Ok(grant) = &decision {
+            self.recorder.edit().team = self.principal.teams.get(grant.team).cloned();
+        }
+        decision.map(drop).map_err(|denial| self.not_authorized(action.action(), denial))
     }
 
     /// What would be decided for `principal`.
@@ -170,7 +168,8 @@ impl Call {
         if self.recorder.edit().action.is_none() {
             // For teams of their own, callers need no permission.
             let team = principal.teams.first().map_or("", String::as_str);
-            self.asks(SIMULATE_ACCESS, format!("{TEAM_ARN}{team}").into());
+            let action = GatewayAction::SimulateAccess;
+            self.asks(action.action(), action.resource(team).into());
         }
         let context = self.context.clone().simulate(keys)?;
         let tells_reasons = self.tells_reasons();
@@ -338,12 +337,13 @@ impl Call {
         let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
         self.gateway.metrics.upstream(operation.name(), label, time);
         match result {
-            Ok(Reply { value, request_id }) => {
-                (Ok(value), Forwarded { request_id, error: None, time })
+            Ok(Reply { value, request_id, attempts }) => {
+                (Ok(value), Forwarded { request_id, error: None, attempts, time })
             }
             Err(error) => {
                 let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
-                (Err(error), Forwarded { request_id, error: Some(cause), time })
+                let attempts = error.attempts;
+                (Err(error), Forwarded { request_id, error: Some(cause), attempts, time })
             }
         }
     }

@@ -3,7 +3,9 @@
 //! [`Call`] leads to a permit and to Glacier.
 
 mod call;
+mod in_force;
 mod record;
+mod recovery;
 mod refusal;
 mod uploads;
 
@@ -15,6 +17,7 @@ use std::sync::{
 use self::uploads::UploadLookup;
 pub use self::{
     call::Call,
+    in_force::Foundations,
     record::{Forwarded, Record, Recorder},
     refusal::Refusal,
 };
@@ -62,6 +65,7 @@ impl Gateway {
         policies: LivePolicies,
         trail: Trail,
         upstream: Upstream,
+        followed: Arc<Followed>,
     ) -> Self {
         Self {
             authenticator,
@@ -71,7 +75,7 @@ impl Gateway {
             upstream,
             uploads: UploadLookup::default(),
             metrics: Arc::default(),
-            followed: Arc::default(),
+            followed,
             settings,
             draining: AtomicBool::new(false),
         }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     authn::{CertificateError, ClientCertificate},
-    domain::Principal,
+    domain::{CLIENT_CERTIFICATES, Principal},
     gateway::{Call, Gateway},
     policy::{Context, MAX_GIVEN_VALUE},
 };
@@ -35,17 +35,39 @@ impl FromRequest for Call {
             else {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
-            let principal = match certified(&request, gateway)? {
-                Some(principal) => principal,
-                None => {
-                    let certificate = request.conn_data::<ClientCertificate>();
-                    gateway.authenticator.authenticate(bearer(&request)?, certificate).await?
-                }
-            };
+            let proven = prove(&request, gateway).await;
+            let principal = proven.inspect_err(|problem| {
+                refused(&request, gateway, arrival.peer, problem.code.as_str());
+            })?;
             let context = context(&request, arrival.peer)?;
             Ok(Call::new(Arc::clone(gateway), principal, context, arrival.recorder))
         })
     }
+}
+
+async fn prove(request: &HttpRequest, gateway: &Gateway) -> Result<Arc<Principal>, Problem> {
+    if let Some(principal) = certified(request, gateway)? {
+        return Ok(principal);
+    }
+    let certificate = request.conn_data::<ClientCertificate>();
+    Ok(gateway.authenticator.authenticate(bearer(request)?, certificate).await?)
+}
+
+/// Counts a request whose caller proved nothing, in the trail.
+pub fn refused(request: &HttpRequest, gateway: &Gateway, peer: Option<Peer>, code: &'static str) {
+    let credentials = request.headers().get(AUTHORIZATION).map(|value| value.to_str());
+    let issuer = match credentials {
+        Some(Ok(text)) => match text.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                gateway.authenticator.claimed_issuer(token.trim())
+            }
+            _ => gateway.keys.claimed_issuer(text),
+        },
+        Some(Err(_)) => None,
+        None => request.conn_data::<ClientCertificate>().map(|_| CLIENT_CERTIFICATES),
+    };
+    let source = peer.and_then(|peer| peer.address);
+    gateway.trail.refused_authentication(source, issuer, code);
 }
 
 /// What policies can ask about the request itself.

@@ -15,6 +15,7 @@ pub(super) struct TrailMetrics {
     available: Gauge,
     rolled_back: Gauge,
     unsealed: Gauge,
+    scarce: Gauge,
     entries: Counter,
     commits: Counter,
     waiting: Gauge,
@@ -29,6 +30,7 @@ impl TrailMetrics {
             available: Gauge::default(),
             rolled_back: Gauge::default(),
             unsealed: Gauge::default(),
+            scarce: Gauge::default(),
             entries: Counter::default(),
             commits: Counter::default(),
             waiting: Gauge::default(),
@@ -50,6 +52,11 @@ impl TrailMetrics {
             "audit_entries_unsealed",
             "Entries that no checkpoint vouches for yet",
             trail.unsealed.clone(),
+        );
+        registry.register(
+            "audit_room_scarce",
+            "1 if so little room is left on the store's disk that only changes are recorded",
+            trail.scarce.clone(),
         );
         registry.register("audit_entries", "Entries written to the trail", trail.entries.clone());
         registry.register("audit_commits", "Commits of the trail", trail.commits.clone());
@@ -78,11 +85,12 @@ impl TrailMetrics {
     }
 
     pub fn set(&self, status: Option<&TrailStatus>) {
-        let Some(TrailStatus { store, log, refused_changes }) = status else { return };
+        let Some(TrailStatus { store, log, scarce, refused_changes }) = status else { return };
         self.available.set(store.trouble.is_none().into());
         self.rolled_back.set(log.rolled_back.is_some().into());
         let unsealed = log.next.saturating_sub(log.sealed);
         self.unsealed.set(unsealed.try_into().unwrap_or(i64::MAX));
+        self.scarce.set((*scarce).into());
         self.entries.inner().store(store.entries, Ordering::Relaxed);
         self.commits.inner().store(store.commits, Ordering::Relaxed);
         self.waiting.set(store.waiting.try_into().unwrap_or(i64::MAX));

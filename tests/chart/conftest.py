@@ -16,9 +16,14 @@ VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
 
 # Contents of the Secrets that the value sets refer to.
 SECRETS = {
+    "audit-key": {
+        "key": "PRIVATE+KEY+glacier-gateway-audit+2f3477bf+AWFuIGF1ZGl0IGtleSB0aGF0IG5vYm9keSB1c2VzIDEh\n",
+        "next": "PRIVATE+KEY+glacier-gateway-audit+d66a287d+AWFuIGF1ZGl0IGtleSB0aGF0IG5vYm9keSB1c2VzIDIh\n",
+    },
     "ci-issuer": {"jwks.json": '{"keys": []}'},
     "master-key": {"key": "c2l4dHktZm91ciBieXRlcyBvZiBhIG1hc3RlciBrZXkgdGhhdCBub2JvZHkgdXNlcw==\n"},
     "revoked-keys": {"revoked-keys.json": "{}"},
+    "store": {"ca.crt": (ROOT / "tests/chart/ca.crt").read_text(), "password": "a password\n"},
 }
 
 
@@ -58,17 +63,23 @@ def of_kind(rendered, kind):
 def pod_files(rendered, root, secrets=SECRETS):
     """Writes the volumes of the Deployment's pod below `root`, each where the
     container mounts it, as a kubelet does: with the symlinks by which it replaces
-    a volume's files. Returns the folder that the gateway knows as FOLDER."""
+    a volume's files. What the pod may write belongs to its `fsGroup`. Returns the folder
+    that the gateway knows as FOLDER."""
     pod = of_kind(rendered, "Deployment")["spec"]["template"]["spec"]
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in pod["containers"][0]["volumeMounts"]:
         volume = volumes[mount["name"]]
+        target = root / mount["mountPath"].removeprefix("/")
         if source := volume.get("configMap"):
             data = rendered["ConfigMap", source["name"]].get("data") or {}
-        else:
-            source = volume["secret"]
+        elif source := volume.get("secret"):
             data = secrets[source["secretName"]]
-        target = root / mount["mountPath"].removeprefix("/")
+        else:
+            target.mkdir(parents=True)
+            if os.geteuid() == 0:
+                os.chown(target, 0, pod["securityContext"]["fsGroup"])
+                target.chmod(0o2775)
+            continue
         if "subPath" in mount:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(data[mount["subPath"]])

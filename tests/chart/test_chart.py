@@ -14,6 +14,7 @@ from conftest import BINARY, CHART, FOLDER, ROOT, TOOLS, helm, objects, of_kind,
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
 OLDEST_KUBERNETES = "1.30"
 SNAPSHOT = ROOT / "tests/chart/default.yaml"
+SQLITE = CHART / "ci/sqlite-values.yaml"
 
 
 def test_helm_lints_every_value_set(values):
@@ -36,8 +37,8 @@ def test_the_full_value_set_renders_every_kind():
     kinds = {kind for kind, _ in objects(values=CHART / "ci/full-values.yaml")}
     assert kinds == {
         "ConfigMap", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
-        "NetworkPolicy", "Pod", "PodDisruptionBudget", "Service", "ServiceAccount",
-        "ServiceMonitor",
+        "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service",
+        "ServiceAccount", "ServiceMonitor",
     }  # fmt: skip
 
 
@@ -82,6 +83,7 @@ def test_settings_reach_the_gateway_as_they_were_written(tmp_path):
         "management_listen": "0.0.0.0:8081",
         "shutdown_timeout": "45s",
     }
+    given["audit"]["checkpoint_file"] = "/var/lib/glacier-gateway-checkpoints/checkpoint"
     given["policy"]["directory"] = f"{FOLDER}/policies"
     assert rendered == given
 
@@ -113,6 +115,7 @@ def schema_settings(schema, definitions, path=""):
 # Settings that the chart writes itself, and sections that it does not offer yet.
 OWN = {
     "server.listen", "server.management_listen", "server.shutdown_timeout", "policy.directory",
+    "audit.checkpoint_file",
 }  # fmt: skip
 NOT_YET = ("server.tls.",)
 
@@ -154,6 +157,15 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("env[0].value=x", "env"),
         ("podDisruptionBudget.maxUnavailable=some", "maxUnavailable"),
         ("serviceMonitor.interval=30", "interval"),
+        ("settings.store.url=mysql://gateway@db/gateway", "url"),
+        ("settings.store.url=postgres://gateway:secret@db/gateway", "url"),
+        ("settings.store.url=sqlite:/tmp/store.db", "url"),
+        ("settings.store.accept={everything}", "accept"),
+        ("settings.audit.keep=long", "keep"),
+        ("settings.audit.checkpoint_file=/tmp/checkpoint", "checkpoint_file"),
+        ("audit.checkpoints.volume=hostPath", "volume"),
+        ("store.accessMode=ReadWriteMany", "accessMode"),
+        ("store.size=10", "size"),
     ],
 )
 def test_the_schema_refuses(wrong, path):
@@ -172,6 +184,83 @@ def test_without_account_region_and_issuer_nothing_is_rendered():
 def test_gateway_keys_do_instead_of_an_issuer():
     key = "/etc/glacier-gateway/secrets/master-key/key"
     template("--set", "settings.issuers=null", "--set", f"settings.keys.master_key_files.1={key}")
+
+
+def volumes_of(rendered):
+    """Of what each folder of the pod is made that it may write to."""
+    pod = of_kind(rendered, "Deployment")["spec"]["template"]["spec"]
+    mounted = {m["name"]: m["mountPath"] for m in pod["containers"][0]["volumeMounts"]}
+    return {
+        mounted[volume["name"]]: volume.get("persistentVolumeClaim", {}).get("claimName", "emptyDir")
+        for volume in pod["volumes"]
+        if "configMap" not in volume and "secret" not in volume
+    }
+
+
+def claims_of(rendered):
+    return {name: o for (kind, name), o in rendered.items() if kind == "PersistentVolumeClaim"}
+
+
+def test_sqlite_is_one_pod_that_gives_up_its_volume_before_the_next_starts():
+    rendered = objects(values=SQLITE)
+    deployment = of_kind(rendered, "Deployment")["spec"]
+    assert deployment["replicas"] == 1
+    assert deployment["strategy"] == {"type": "Recreate", "rollingUpdate": None}
+    assert volumes_of(rendered) == {
+        "/var/lib/glacier-gateway": "gateway-glacier-gateway-store",
+        "/var/lib/glacier-gateway-checkpoints": "gateway-glacier-gateway-checkpoints",
+    }
+    claims = claims_of(rendered)
+    assert [claim["spec"]["accessModes"] for claim in claims.values()] == [["ReadWriteOncePod"]] * 2
+    for claim in claims.values():
+        assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+@pytest.mark.parametrize("many", ["replicaCount=2", "autoscaling.enabled=true"])
+def test_many_pods_on_sqlite_are_refused(many):
+    done = template("--set", many, values=SQLITE, check=False)
+    assert done.returncode != 0 and "SQLite, which is for one pod" in done.stderr, done.stderr
+
+
+def test_existing_claims_are_used_and_none_is_made():
+    existing = "store.existingClaim=a,audit.checkpoints.existingClaim=b"
+    rendered = objects("--set", existing, values=SQLITE)
+    assert list(volumes_of(rendered).values()) == ["a", "b"]
+    assert claims_of(rendered) == {}
+
+
+POSTGRES = "settings.store.url=postgres://gateway@db.example.com/gateway"
+
+
+def test_postgresql_takes_many_pods_without_a_volume():
+    rendered = objects("--set", POSTGRES)
+    deployment = of_kind(rendered, "Deployment")["spec"]
+    assert deployment["replicas"] == 2 and deployment["strategy"]["type"] == "RollingUpdate"
+    assert volumes_of(rendered) == {} and claims_of(rendered) == {}
+
+
+def test_pods_that_share_postgresql_share_the_checkpoints_volume():
+    [claim] = claims_of(objects(values=CHART / "ci/full-values.yaml")).values()
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    rendered = objects("--set", f"{POSTGRES},audit.checkpoints.volume=emptyDir")
+    assert volumes_of(rendered) == {"/var/lib/glacier-gateway-checkpoints": "emptyDir"}
+
+
+def test_the_network_policy_opens_postgresqls_port_and_no_other():
+    def egress(*arguments, **options):
+        return of_kind(objects(*arguments, **options), "NetworkPolicy")["spec"]["egress"]
+
+    assert {"ports": [{"port": 5432}]} in egress("--set", POSTGRES)
+    full = egress(values=CHART / "ci/full-values.yaml")
+    peers = [{"ipBlock": {"cidr": "10.1.0.0/16"}}]
+    assert {"ports": [{"port": 6432}], "to": peers} in full
+    assert egress() == egress(values=SQLITE)
+
+
+def test_without_a_store_there_is_neither_a_volume_nor_a_checkpoint_file():
+    rendered = objects("--set", "audit.checkpoints.volume=claim")
+    assert volumes_of(rendered) == {} and claims_of(rendered) == {}
+    assert rendered == objects()
 
 
 def test_a_change_of_settings_or_policies_restarts_the_pods():
@@ -233,11 +322,19 @@ def test_a_team_may_have_a_dot_and_json_text_stays_as_it_is(tmp_path):
 
 def test_what_the_documentation_says_fits_together(tmp_path):
     page = (ROOT / "docs/deploy.md").read_text()
-    [text] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    first, *stores = re.findall(r"```yaml\n(.*?)```", page, re.S)
     values = tmp_path / "values.yaml"
-    values.write_text(text)
-    done = check_config(objects(values=values), tmp_path / "pod")
-    assert done.returncode == 0, done.stderr
+    values.write_text(first)
+    kinds = set()
+    for i, store in enumerate(["{}", *stores]):
+        added = tmp_path / f"store-{i}.yaml"
+        added.write_text(store)
+        rendered = objects("--values", added, values=values)
+        done = check_config(rendered, tmp_path / f"pod-{i}")
+        assert done.returncode == 0, done.stderr
+        settings = rendered["ConfigMap", "gateway-glacier-gateway-settings"]["data"]["config.toml"]
+        kinds.add(tomllib.loads(settings).get("store", {}).get("url", "none").partition(":")[0])
+    assert kinds == {"none", "sqlite", "postgres"}
 
     release, namespace = "glacier-gateway", "glacier-gateway"
     assert f"helm upgrade --install {release} helm/glacier-gateway" in page
@@ -257,7 +354,8 @@ def test_what_the_documentation_says_fits_together(tmp_path):
 
 def notes(*arguments):
     arguments = ("--namespace", "platform", "--values", CHART / "ci/default-values.yaml", *arguments)
-    return helm("install", "gateway", CHART, "--dry-run=client", *arguments).stdout
+    done = helm("install", "gateway", CHART, "--dry-run=client", *arguments)
+    return done.stdout.partition("NOTES:")[2]
 
 
 def test_the_notes_lead_to_the_first_call():
@@ -271,6 +369,20 @@ def test_the_notes_lead_to_the_first_call():
     )  # fmt: skip
     assert "GATEWAY=https://glacier.example.com" in public
     assert "EKS Pod Identity" not in public
+
+
+def test_the_notes_say_what_the_trail_lacks():
+    store = "settings.store.url=sqlite:/var/lib/glacier-gateway/store.db,replicaCount=1"
+    key = "settings.audit.key_files.1=/etc/glacier-gateway/secrets/audit-key/key"
+    for values, said in [
+        ("replicaCount=1", "There is no audit trail"),
+        (store, "is not signed"),
+        (f"{store},{key}", "Nothing outside of the store"),
+        (f"{store},{key},audit.checkpoints.volume=emptyDir", "are lost with each pod"),
+    ]:
+        assert said in notes("--set", values)
+    kept = notes("--set", f"{store},{key},audit.checkpoints.volume=claim")
+    assert "trail" not in kept and "checkpoints" not in kept
 
 
 def test_the_default_rendering_is_the_committed_one():

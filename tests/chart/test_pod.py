@@ -12,19 +12,20 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BINARY, FOLDER, objects, of_kind, pod_files, run
+from conftest import BINARY, FOLDER, SECRETS, objects, of_kind, pod_files, run
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 IMAGE = os.environ.get("GATEWAY_IMAGE")
@@ -115,8 +116,12 @@ class Pod:
                         "jwks_file": f"{FOLDER}/secrets/issuer/jwks.json",
                     }
                 },
+                "store": {"url": "sqlite:/var/lib/glacier-gateway/store.db"},
+                "audit": {"key_files": {"1": f"{FOLDER}/secrets/audit-key/key"}},
             },
-            "secrets": ["issuer"],
+            "secrets": ["audit-key", "issuer"],
+            "replicaCount": 1,
+            "audit": {"checkpoints": {"volume": "claim"}},
             "serviceAccount": {"roleArn": ROLE},
             "env": [
                 # All pods of this machine share its ports.
@@ -136,7 +141,7 @@ class Pod:
         # What the chart mounts, and what EKS's webhook adds for the annotation.
         volumes = folder / "volumes"
         jwks = http(f"{dev['issuer']}/jwks.json")[1]
-        pod_files(rendered, volumes, {"issuer": {"jwks.json": jwks}})
+        pod_files(rendered, volumes, SECRETS | {"issuer": {"jwks.json": jwks}})
         account = of_kind(rendered, "ServiceAccount")["metadata"]["annotations"]
         token = volumes / FOLDER.removeprefix("/") / "secrets/eks/token"
         token.parent.mkdir()
@@ -146,7 +151,9 @@ class Pod:
             "AWS_WEB_IDENTITY_TOKEN_FILE": f"{FOLDER}/secrets/eks/token",
         }
         folder.chmod(0o755)
+        self.state = volumes / "var/lib"
         mounts = {volumes / FOLDER.removeprefix("/"): FOLDER, "/dev": "/dev", "/proc": "/proc"}
+        mounts |= {folder: f"/var/lib/{folder.name}" for folder in self.state.iterdir()}
         if not IMAGE:
             for library in ("/lib", "/lib64", "/usr/lib", "/etc/ssl"):
                 mounts[library] = library
@@ -281,6 +288,36 @@ def test_the_first_abort_as_the_notes_say(pod, sts):
     [asked] = sts.asked
     assert asked["Action"] == ["AssumeRoleWithWebIdentity"]
     assert asked["RoleArn"] == [ROLE] and asked["WebIdentityToken"] == [WEB_IDENTITY]
+
+
+def until(condition, pod):
+    """What `condition` gives, as soon as it gives something."""
+    deadline = time.monotonic() + 20
+    while not (found := condition()):
+        assert time.monotonic() < deadline, pod.log
+        time.sleep(0.01)
+    return found
+
+
+def test_the_abort_is_in_the_trail_and_a_checkpoint_outside_of_the_store_vouches_for_it(pod):
+    def trail():
+        with closing(sqlite3.connect(pod.state / "glacier-gateway/store.db")) as store:
+            rows = store.execute("SELECT entry FROM audit_entry ORDER BY position").fetchall()
+        entries = [json.loads(entry) for (entry,) in rows]
+        return entries if any(e.get("outcome") == "aborted" for e in entries) else None
+
+    entries = until(trail, pod)
+    [outcome] = [e for e in entries if e.get("outcome") == "aborted"]
+    same = [e["eventType"] for e in entries if e["eventID"] == outcome["eventID"]]
+    assert same == ["Intent", "Outcome"]
+
+    checkpoint = pod.state / "glacier-gateway-checkpoints/checkpoint"
+    until(lambda: checkpoint.exists() and int(checkpoint.read_text().split("\n")[1]) >= len(entries), pod)
+    for file in (checkpoint, *(pod.state / "glacier-gateway").iterdir()):
+        assert (file.stat().st_uid, file.stat().st_gid) == (65532, 65532), file
+    settings = pod.container["args"][1:]
+    verify = pod.run("audit", "verify", *settings, stdout=subprocess.PIPE)
+    assert (verify.wait(timeout=20), "the trail holds" in verify.stdout.read()) == (0, True)
 
 
 def test_a_strict_parser_reads_the_metrics(pod):

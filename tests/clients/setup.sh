@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the client tests need and the machine lacks: a browser and its
-# driver, Python packages under .cache, npm packages beside the tests; with the word
+# Installs what the tests need and the machine lacks: a browser and its driver, Go with
+# its transparency log, Python packages under .cache, npm packages beside the tests; with the word
 # `generators`, also what `make generated-clients` needs. Safe to repeat; what is up to
 # date is left alone.
 set -euo pipefail
@@ -39,9 +39,13 @@ npm_packages() {
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
+command -v faketime >/dev/null || missing+=(faketime)
 # Debian keeps the server's programs out of the path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)
+# The audit trail is verified with Go's own implementation of a transparency log.
+command -v go >/dev/null || missing+=(golang-go)
+[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb ] || missing+=(golang-golang-x-mod-dev)
 # Debian's python3 comes without the means to make environments.
 python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if [ "${1-}" = generators ]; then

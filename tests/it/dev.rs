@@ -88,6 +88,40 @@ fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
 }
 
 #[test]
+fn audit_verify_names_the_record_that_the_readme_changes() {
+    let dev = Dev::start(&[]);
+    dev.process.line(|line| line.contains("Press Ctrl-C").then_some(()));
+    let lines = dev.process.all_lines();
+    let find = |part: &str| lines.iter().find(|line| line.contains(part)).unwrap();
+    let run = |line: &str| {
+        let script = format!("{}\n{line}", find("/environment"));
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    assert!(run(find(" -X DELETE ")).1.starts_with("HTTP/1.1 204"));
+    let verify = find(" audit verify");
+    let (code, told) = run(verify);
+    assert!(code == Some(0) && told.contains("the trail holds"), "{told}");
+
+    let readme = include_str!("../../README.md");
+    let sql = readme.split_once("store.db \"").unwrap().1.split_once('"').unwrap().0;
+    let (_, config) = run("printf %s $GATEWAY_CONFIG");
+    let store = config.replace("gateway.toml", "store.db");
+    let store = rusqlite::Connection::open(store).unwrap();
+    assert_eq!(store.execute(sql, []), Ok(1));
+    let intent = "SELECT position & ((1 << 40) - 1) FROM audit_entry WHERE kind = 1";
+    let intent: i64 = store.query_row(intent, [], |row| row.get(0)).unwrap();
+    let (code, told) = run(verify);
+    assert!(
+        code == Some(1) && told.contains(&format!("record {intent}: it was changed")),
+        "{told}"
+    );
+}
+
+#[test]
 fn ctrl_c_stops_dev_cleanly() {
     let mut dev = Dev::start(&["--json"]);
     let facts = dev.process.event(|facts| facts["policies"].is_string());

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use glacier_gateway::domain::Principal;
-use glacier_gateway::domain::{Operation, VaultArn};
+use glacier_gateway::domain::{GatewayAction, Operation, Principal, VaultArn};
 use glacier_gateway::policy::{
-    Context, Denial, Diagnostic, Grant, Missed, PolicySet, Resource, Severity,
+    Context, Denial, Diagnostic, Grant, Missed, PolicySet, Reach, Resource, Severity,
 };
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
@@ -327,8 +326,8 @@ fn the_gateways_own_actions_are_allowed_and_denied_by_policies() {
     ]);
     let set = load(files.path());
     let decide = |teams: &[&str], team: &str| {
-        let resource = format!("arn:aws:glacier-gateway:::team/{team}");
-        set.decide_own(&member(teams), "SimulateAccess", &resource, &context())
+        let (action, reach) = (GatewayAction::SimulateAccess, Reach::Team(team));
+        set.decide_own(&member(teams), action, reach, &context())
     };
     let may = |teams: &[&str], team: &str| decide(teams, team).is_ok();
     let denial = decide(&["auditors"], "secret").unwrap_err();
@@ -338,6 +337,50 @@ fn the_gateways_own_actions_are_allowed_and_denied_by_policies() {
     assert!(may(&["photos", "auditors"], "finance"));
     assert!(!may(&["auditors"], "secret") && !may(&["photos", "auditors"], "secret"));
     assert!(!may(&["photos"], "finance") && !may(&["other"], "video"));
+}
+
+#[test]
+fn the_whole_trail_takes_an_allow_for_all_teams_and_no_deny_for_any() {
+    let read = |effect: &str, team: &str| {
+        json!({
+            "Effect": effect,
+            "Action": "gateway:ReadAudit",
+            "Resource": format!("arn:aws:glacier-gateway:::audit/{team}"),
+        })
+    };
+    let own = "${aws:PrincipalTag/team}";
+    let mut all_but_own = read("Deny", own);
+    let resource = all_but_own.as_object_mut().unwrap().remove("Resource").unwrap();
+    all_but_own["NotResource"] = resource;
+    let files = folder([
+        ("teams/auditors.json", policy(&read("Allow", "*"))),
+        ("teams/most.json", policy(&json!([read("Allow", "*"), read("Deny", "secret")]))),
+        ("teams/photos.json", policy(&json!([allow("*", "photos"), read("Allow", own)]))),
+        ("teams/video.json", policy(&json!([allow("*", "video")]))),
+        ("teams/none.json", policy(&json!([read("Allow", "a"), read("Deny", "*")]))),
+        ("teams/only.json", policy(&json!([read("Allow", "*"), all_but_own]))),
+        ("teams/root.json", policy(&json!({"Effect": "Allow", "Action": "*", "Resource": "*"}))),
+    ]);
+    let set = load(files.path());
+    for (team, may_own, may_secret, may_any, may_all) in [
+        ("auditors", true, true, true, true),
+        ("most", true, false, true, false),
+        ("photos", true, false, true, false),
+        // What is about vaults is not about the trail.
+        ("video", false, false, false, false),
+        ("none", false, false, false, false),
+        ("only", true, false, true, false),
+        ("root", true, true, true, true),
+        ("stranger", false, false, false, false),
+    ] {
+        let may = |reach| {
+            set.decide_own(&member(&[team]), GatewayAction::ReadAudit, reach, &context()).is_ok()
+        };
+        assert_eq!(may(Reach::Team(team)), may_own, "{team}");
+        assert_eq!(may(Reach::Team("secret")), may_secret, "{team}");
+        assert_eq!(may(Reach::Any), may_any, "{team}");
+        assert_eq!(may(Reach::All), may_all, "{team}");
+    }
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn errors_have_stable_codes() {
         (json!({ "Action": "glacier:AbortUpload*" }), "unknown-action"),
         (json!({ "NotAction": "glacier:Abort" }), "unknown-action"),
         (json!({ "Action": "gateway:Simulate" }), "unknown-action"),
+        (json!({ "Action": "gateway:ReadAudits" }), "unknown-action"),
         (json!({ "Action": "glaciers:*" }), "unknown-service"),
         (json!({ "Action": "glaceir:ListParts" }), "unknown-service"),
         (json!({ "Action": "gatway:SimulateAccess" }), "unknown-service"),

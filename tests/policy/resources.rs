@@ -138,9 +138,12 @@ fn a_pattern_that_matches_a_vault_is_never_impossible() {
 }
 
 #[test]
-fn the_gateways_own_resources_are_teams() {
+fn the_gateways_own_resources_are_teams_and_their_shares_of_the_trail() {
     for resource in [
         "arn:aws:glacier-gateway:::teams/x",
+        "arn:aws:glacier-gateway:::audit",
+        "arn:aws:glacier-gateway:::audits/*",
+        "arn:aws:glacier-gateway:::audit/",
         "arn:aws:glacier-gateway:::team/",
         "arn:aws:glacier-gateway:us-east-1::team/x",
         "arn:aws:glacier-gateway::123456789012:team/x",
@@ -158,7 +161,23 @@ fn the_gateways_own_resources_are_teams() {
     ] {
         assert_eq!(of("gateway:SimulateAccess", resource), [""; 0], "{resource}");
     }
+    for resource in [
+        "arn:aws:glacier-gateway:::audit/x",
+        "arn:aws:glacier-gateway:::audit/*",
+        "arn:aws:glacier-gateway:::audit/${aws:PrincipalTag/team}",
+        "arn:aws:glacier-gateway:*",
+        "*",
+    ] {
+        assert_eq!(of("gateway:ReadAudit", resource), [""; 0], "{resource}");
+    }
     assert_eq!(of("gateway:SimulateAccess", "arn:aws:glacier-gateway"), ["incomplete-arn"]);
+    for (written, meant) in [("adit/x", "audit/x"), ("Teams/x", "team/x"), ("aduit/*", "audit/*")] {
+        let resource = format!("arn:aws:glacier-gateway:::{written}");
+        let document = policy_of(&statement(&json!({ "Resource": resource })));
+        let found = lint("teams/a.json", &document);
+        let help = format!("did you mean \"arn:aws:glacier-gateway:::{meant}\"?");
+        assert_eq!(found[0].help.as_deref(), Some(help.as_str()), "{found:?}");
+    }
 }
 
 #[test]
@@ -167,12 +186,18 @@ fn a_resource_that_is_none_of_the_actions_is_warned_of() {
     let team = "arn:aws:glacier-gateway:::team/x";
     assert_eq!(of("glacier:ListParts", team), ["never-matches"]);
     assert_eq!(of("gateway:SimulateAccess", vault), ["never-matches"]);
+    let audit = "arn:aws:glacier-gateway:::audit/x";
+    assert_eq!(of("gateway:SimulateAccess", audit), ["never-matches"]);
+    assert_eq!(of("gateway:ReadAudit", team), ["never-matches"]);
+    assert_eq!(of("gateway:ReadAudit", vault), ["never-matches"]);
     assert_eq!(of("*", "arn:aws:s3:::a"), ["never-matches", "foreign-resource"]);
     for (actions, resources, expected) in [
         (json!(["glacier:ListParts", "gateway:*"]), json!([vault, team]), vec![]),
         (json!(["glacier:ListParts", "gateway:*"]), json!(vault), vec!["never-matches"]),
         (json!("glacier:ListParts"), json!([vault, team]), vec!["never-matches"]),
         (json!("*"), json!(team), vec![]),
+        (json!("gateway:*"), json!([team, audit]), vec![]),
+        (json!("gateway:Read*"), json!([team, audit]), vec!["never-matches"]),
     ] {
         let both = json!({ "Action": actions, "Resource": resources });
         assert_eq!(codes("teams/a.json", &statement(&both)), expected, "{both}");

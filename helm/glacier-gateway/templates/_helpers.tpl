@@ -79,3 +79,22 @@ booleans and lists are TOML's as well. Takes "table" and "path". */}}
 {{- define "glacier-gateway.tomlKey" -}}
 {{- regexMatch "^[A-Za-z0-9_-]+$" . | ternary . (toJson .) }}
 {{- end }}
+
+{{/* Which store the settings name: none, sqlite or postgres. Refuses many pods on
+SQLite's one file. */}}
+{{- define "glacier-gateway.store" -}}
+{{- $kind := dig "store" "url" "none" .Values.settings | regexFind "^[a-z]+" | trimSuffix "ql" }}
+{{- if and (eq $kind "sqlite") (or .Values.autoscaling.enabled (gt (int .Values.replicaCount) 1)) }}
+{{- fail "settings.store.url names SQLite, which is for one pod: set replicaCount to 1 and leave autoscaling off, or use PostgreSQL" }}
+{{- end }}
+{{- $kind }}
+{{- end }}
+
+{{/* The folders of the two volumes. */}}
+{{- define "glacier-gateway.storeFolder" -}}/var/lib/glacier-gateway{{- end }}
+{{- define "glacier-gateway.checkpointFolder" -}}/var/lib/glacier-gateway-checkpoints{{- end }}
+
+{{/* Where checkpoints are kept outside of the store: none, claim or emptyDir. */}}
+{{- define "glacier-gateway.checkpoints" -}}
+{{- eq (include "glacier-gateway.store" .) "none" | ternary "none" .Values.audit.checkpoints.volume }}
+{{- end }}

@@ -25,7 +25,7 @@ use crate::{
 /// How often the log is sealed.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long the lease is.
-const LEASE_LENGTH: Duration = Duration::from_secs(10);
+const LEASE_LENGTH: Duration = Duration::from_secs(5);
 /// How long one turn may take.
 const TURN: Duration = Duration::from_secs(30);
 /// How many leaves one checkpoint adds at most, so that the first one of a long log does
@@ -134,7 +134,8 @@ impl Sealer {
             );
         }
         let prefix = settings.origin.clone().unwrap_or_else(|| store.id().to_owned());
-        writing::begin_first(store.pool(), &prefix).await?;
+        let now = rows::now(store.pool()).await.map_err(SealError::from)?;
+        writing::begin_first(store.pool(), &prefix, now).await?;
         let state = LogState::default();
         let mut sealer = Self {
             store,
@@ -307,16 +308,10 @@ impl Sealer {
         for (_, notes) in noted.iter().filter(|(log, _)| *log == head.log) {
             lost.extend(notes.iter().cloned());
         }
-        let accepted = |known: &Checkpoint| {
-            let earlier =
-                noted.iter().filter(|(log, _)| *log < head.log).flat_map(|(_, notes)| notes);
-            let mut same = earlier.filter(|lost| lost.origin == known.origin);
-            same.any(|lost| known.size <= lost.size)
-        };
         let ours: Vec<Checkpoint> = self
             .known
             .values()
-            .filter(|known| self.is_ours(known) && !accepted(known))
+            .filter(|known| self.is_ours(known) && !is_accepted(known, &noted, head))
             .filter(|known| !lost.iter().any(|lost| lost.note == known.note))
             .cloned()
             .collect();
@@ -390,6 +385,13 @@ impl Sealer {
     }
 }
 
+/// Whether the trail says already that what a checkpoint vouches for was lost.
+fn is_accepted(known: &Checkpoint, noted: &[(i64, Vec<Checkpoint>)], head: Head) -> bool {
+    let earlier = noted.iter().filter(|(log, _)| *log < head.log).flat_map(|(_, lost)| lost);
+    let mut same_log = earlier.filter(|lost| lost.origin == known.origin);
+    same_log.any(|lost| known.size <= lost.size)
+}
+
 /// Begins a new log after checkpoints that the store does not bear out, and says so in
 /// its first record. Gives the new log's origin.
 ///
@@ -405,12 +407,11 @@ pub async fn accept_loss(
     let rows = rows::logs(pool).await.map_err(store)?;
     let row = rows.iter().find(|row| row.log == head.log).ok_or(AcceptError::Nothing)?;
     let mut all = Largest::new();
-    for (log, notes) in rows::lost(pool).await.map_err(store)? {
-        if log == head.log {
-            notes.into_iter().for_each(|lost| keep(&mut all, lost));
-        }
+    let noted = rows::lost(pool).await.map_err(store)?;
+    for (_, notes) in noted.iter().filter(|(log, _)| *log == head.log) {
+        notes.iter().for_each(|lost| keep(&mut all, lost.clone()));
     }
-    for kept in kept {
+    for kept in kept.iter().filter(|kept| !is_accepted(kept, &noted, head)) {
         let stored = rows.iter().find(|row| row.origin == kept.origin);
         let size = stored.map(|row| row.size.unwrap_or(head.next));
         if size.is_none_or(|size| size < kept.size) {
@@ -461,3 +462,7 @@ pub enum AcceptError {
     #[error("{0}")]
     Seal(#[from] SealError),
 }
+
+#[cfg(test)]
+#[path = "sealer_tests.rs"]
+mod tests;

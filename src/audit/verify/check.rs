@@ -1,10 +1,34 @@
 //! Verification of one log: whether its records are those that checkpoints vouch for,
 //! and if not, which is the first that is wrong.
 
-use super::Wrong;
+use std::fmt;
+
 use crate::audit::log::{
     BadSignature, Checkpoint, Edge, Hash, TILE_WIDTH, Tiles, TrustedKeys, leaf_hash, tile_width,
 };
+
+/// What is wrong, and with which records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The log.
+    pub origin: String,
+    /// The first record that is wrong, or can be.
+    pub first: u64,
+    /// The last, if it is not known which of several.
+    pub last: Option<u64>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { origin, first, last, reason } = self;
+        match last {
+            None => write!(f, "{origin}, record {first}: {reason}"),
+            Some(last) => write!(f, "{origin}, records {first} to {last}: {reason}"),
+        }
+    }
+}
 
 /// A checkpoint that a log is held against.
 #[derive(Clone, Debug)]
@@ -240,10 +264,34 @@ impl LogCheck {
         LogReport { origin, size, vouched, dropped: false, losses, wrong }
     }
 
-    /// The result for a log whose records were dropped: nothing but signatures.
-    pub(super) fn finish_dropped(self) -> LogReport {
-        let Self { origin, wrong, .. } = self;
-        LogReport { origin, size: 0, vouched: 0, dropped: true, losses: Vec::new(), wrong }
+    /// The result for a log whose records were dropped, of which only its end is left.
+    pub(super) fn finish_dropped(
+        mut self,
+        end: Option<&Checkpoint>,
+        has_successor: bool,
+    ) -> LogReport {
+        if !has_successor {
+            let reason = "it is missing: retention drops the records of no log that is written";
+            self.say(0, None, reason.to_owned());
+        }
+        let size = end.map_or(0, |end| end.size);
+        for claim in std::mem::take(&mut self.claims) {
+            let Claim { checkpoint, from, given_up } = &claim;
+            let contradicts =
+                checkpoint.size == size && end.is_some_and(|end| end.root != checkpoint.root);
+            if (checkpoint.size > size || contradicts) && *given_up {
+                self.losses.push(self::given_up(&claim));
+            } else if checkpoint.size > size || contradicts {
+                let reason = format!(
+                    "the checkpoint at {} records, of {from}, is of another log than the one whose \
+                     end at {size} records is left",
+                    checkpoint.size
+                );
+                self.say(0, None, reason);
+            }
+        }
+        let Self { origin, losses, wrong, .. } = self;
+        LogReport { origin, size, vouched: 0, dropped: true, losses, wrong }
     }
 
     /// Says which records a checkpoint that fails can be about.

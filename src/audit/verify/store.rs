@@ -1,6 +1,9 @@
 //! Verification of the store's own trail, while a gateway may be writing it.
 
-use super::{Found, Kept, Report, dropped, plan, upper_tiles};
+use super::{
+    check::upper_tiles,
+    plan::{Found, Kept, Report, dropped, plan},
+};
 use crate::{
     audit::log::{
         TrustedKeys,
@@ -40,7 +43,7 @@ pub async fn verify_store(
     for (i, mut check) in plan.checks.into_iter().enumerate() {
         let LogRow { log, size, tiled, .. } = logs[i];
         if found[i].dropped {
-            let next = found.get(i + 1).and_then(|next| next.first.as_deref());
+            let next = found.get(i + 1);
             report.logs.push(dropped(&found[i], check, next));
             continue;
         }

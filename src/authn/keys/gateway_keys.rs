@@ -10,6 +10,7 @@ use std::{
 
 use aws_lc_rs::{hmac, rand};
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use data_encoding::HEXLOWER;
 use secrecy::{SecretString, zeroize::Zeroizing};
 use time::OffsetDateTime;
 
@@ -184,6 +185,22 @@ impl GatewayKeys {
             claims: serde_json::Map::new(),
         };
         Ok(SignedBy { principal, access_key_id: id.to_owned(), region })
+    }
+
+    /// Of each master key its number and what tells it from others: an HMAC under it of a
+    /// text that is no ID, so that it is no key's secret.
+    pub fn fingerprints(&self) -> impl Iterator<Item = (u8, String)> {
+        self.master_keys.iter().map(|(number, key)| {
+            let tag = hmac::sign(key, b"the fingerprint of a master key");
+            (*number, HEXLOWER.encode(tag.as_ref()))
+        })
+    }
+
+    /// The issuer's name if an `Authorization` header names a gateway key, whoever signed.
+    pub fn claimed_issuer(&self, authorization: &str) -> Option<&'static str> {
+        let (_, credential) = authorization.split_once("Credential=")?;
+        let key: AccessKey = credential.split('/').next()?.parse().ok()?;
+        self.master_keys.contains_key(&key.master_key).then_some(GATEWAY_KEYS)
     }
 
     /// Follows the revocation file until dropped.

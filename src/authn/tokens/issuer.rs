@@ -8,7 +8,7 @@ use super::{
     jwt::{Token, TokenError, Verified},
     key_cache::{Asked, KeyCache},
 };
-use crate::{authn::certificate::Thumbprint, config, domain::Principal};
+use crate::{authn::certificate::Thumbprint, config, domain::Principal, reload::Followed};
 
 /// How many keys are tried on a token that names none, so that nobody can have a
 /// great many signatures checked with one token.
@@ -48,8 +48,8 @@ impl Proof {
 
 impl TrustedIssuer {
     /// Begins to read the issuer's keys. Must run inside a tokio runtime.
-    pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
-        let keys = KeyCache::start(name, settings);
+    pub(super) fn start(name: &str, settings: &config::Issuer, followed: Arc<Followed>) -> Self {
+        let keys = KeyCache::start(name, settings, followed);
         Self { name: name.to_owned(), settings: settings.clone(), keys }
     }
 

@@ -75,7 +75,7 @@ async fn issuer(file: &Path) -> TrustedIssuer {
     let mut settings = settings("");
     settings.jwks_file = Some(file.to_owned());
     settings.keys_refresh = Duration::from_millis(10);
-    let issuer = TrustedIssuer::start("corporate", &settings);
+    let issuer = TrustedIssuer::start("corporate", &settings, Arc::default());
     issuer.keys.first_reading().await;
     issuer
 }

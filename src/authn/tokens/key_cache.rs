@@ -15,7 +15,7 @@ use super::{
     jwks::{self, Key},
     jwks_source::{JwksSource, ReadError},
 };
-use crate::config;
+use crate::{config, files, reload::Followed};
 
 /// At most one reading in this time for unknown or replaced keys, however many tokens
 /// name some.
@@ -67,7 +67,7 @@ pub(super) enum Asked {
 
 impl KeyCache {
     /// Begins to read the keys. Must run inside a tokio runtime.
-    pub(super) fn start(name: &str, settings: &config::Issuer) -> Self {
+    pub(super) fn start(name: &str, settings: &config::Issuer, followed: Arc<Followed>) -> Self {
         let shared = Arc::new(Shared { current: ArcSwapOption::empty(), wanted: Notify::new() });
         let (ended, readings) = watch::channel(None);
         let keeper = Keeper {
@@ -75,6 +75,7 @@ impl KeyCache {
             source: JwksSource::new(settings),
             refresh: settings.keys_refresh,
             shared: shared.clone(),
+            followed,
             failures: 0,
         };
         Self {
@@ -155,6 +156,7 @@ struct Keeper {
     source: JwksSource,
     refresh: Duration,
     shared: Arc<Shared>,
+    followed: Arc<Followed>,
     failures: u32,
 }
 
@@ -191,6 +193,7 @@ impl Keeper {
         let reading = self.source.read().await?;
         let known = self.shared.current.load_full();
         let known = known.as_ref().map_or(&[][..], |set| &set.keys);
+        let digest = reading.document.as_ref().map(|document| files::sha256(&[document]));
         let keys = match reading.document {
             None => known.to_vec(),
             Some(document) => {
@@ -201,6 +204,8 @@ impl Keeper {
                 jwks::parse(&document)?.into_iter().map(reuse).collect()
             }
         };
+        let is_known = |key| known.iter().any(|old| Arc::ptr_eq(old, key));
+        let changed = keys.len() != known.len() || !keys.iter().all(is_known);
         if keys.is_empty() {
             tracing::warn!(
                 issuer = self.issuer,
@@ -208,7 +213,10 @@ impl Keeper {
             );
         }
         tracing::debug!(issuer = self.issuer, keys = keys.len(), "read the issuer's keys");
-        self.shared.current.store(Some(Arc::new(Set { keys, confirmed: begun })));
+        let first = self.shared.current.swap(Some(Arc::new(Set { keys, confirmed: begun })));
+        if let Some(digest) = digest.filter(|_| changed || first.is_none()) {
+            self.followed.in_force(format!("issuers.{}", self.issuer), digest);
+        }
         Ok(reading.max_age)
     }
 }
@@ -229,7 +237,7 @@ mod tests {
         settings.jwks_file = Some(file.to_owned());
         settings.keys_refresh = Duration::from_millis(10);
         settings.keys_max_stale = max_stale;
-        KeyCache::start("corporate", &settings)
+        KeyCache::start("corporate", &settings, Arc::default())
     }
 
     fn published(cache: &KeyCache) -> Vec<Arc<Key>> {

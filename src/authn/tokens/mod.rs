@@ -48,10 +48,16 @@ impl TokenVerifier {
     ///
     /// # Errors
     /// When the revocations cannot be used.
-    pub(super) fn start(settings: &Settings) -> Result<Self, UnusableRevocations> {
+    pub(super) fn start(
+        settings: &Settings,
+        followed: &Arc<Followed>,
+    ) -> Result<Self, UnusableRevocations> {
         let revoked = revoked_tokens(settings)?;
         let issuers = settings.issuers.iter().map(|(name, settings)| {
-            (settings.issuer.clone(), Arc::new(TrustedIssuer::start(name, settings)))
+            (
+                settings.issuer.clone(),
+                Arc::new(TrustedIssuer::start(name, settings, followed.clone())),
+            )
         });
         let remembered = TokenCache::new(settings.tokens.cache_size);
         Ok(Self { issuers: issuers.collect(), remembered, revoked })
@@ -86,6 +92,13 @@ impl TokenVerifier {
             return Err(TokenError::Revoked);
         }
         Ok(proof.principal)
+    }
+
+    /// The name of the configured issuer that a token says it is of, true or not.
+    pub(super) fn claimed_issuer(&self, text: &str) -> Option<&str> {
+        let token = Token::read(text).ok()?;
+        let issuer = self.issuers.get(token.claimed_issuer().ok()?)?;
+        Some(&issuer.name)
     }
 
     /// Whether the subject of an issuer is revoked.

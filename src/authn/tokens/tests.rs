@@ -17,7 +17,7 @@ use super::{
 async fn verifier(directory: &Path) -> TokenVerifier {
     let mut settings = settings("");
     settings.jwks_file = Some(directory.join("jwks.json"));
-    let issuer = Arc::new(TrustedIssuer::start("corporate", &settings));
+    let issuer = Arc::new(TrustedIssuer::start("corporate", &settings, Arc::default()));
     let names = ["corporate".to_owned()].into();
     let verifier = TokenVerifier {
         issuers: BTreeMap::from([(ISSUER.to_owned(), issuer)]),

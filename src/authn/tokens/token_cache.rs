@@ -86,7 +86,7 @@ mod tests {
             std::fs::write(&file, jwk_set(&[&Signer::es256("a")])).unwrap();
             let mut settings = settings("");
             settings.jwks_file = Some(file);
-            let issuer = TrustedIssuer::start("corporate", &settings);
+            let issuer = TrustedIssuer::start("corporate", &settings, Arc::default());
             issuer.keys.first_reading().await;
             let key = issuer.keys.keys().unwrap().iter().next().unwrap().clone();
             let principal = Principal {

@@ -260,6 +260,7 @@ mod tests {
             // Whatever its fields say, a 204 has no body.
             ("204 No Content", "Content-Length: 5\r\n", 0),
             ("404 Not Found", "Content-Length: 17\r\n", 17),
+            ("404 Not Found", "Content-Length: 65535\r\n", 65_535),
             ("503 Busy", "connection: keep-alive\r\ncontent-length: 0\r\n", 0),
         ] {
             let head = head(status, fields);
@@ -278,5 +279,23 @@ mod tests {
             assert_eq!(next(&head(status, fields)), None, "{status} {fields}");
         }
         assert_eq!(next("HTTP/1.0 204 No Content\r\n\r\n"), None);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_kept_for_a_minute() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let idle_for = async |time: Duration| {
+            let stream = Either::Left(TcpStream::connect(address).await.unwrap());
+            Connection { stream, used: Instant::now() - time }
+        };
+        let mut pool = Pool::default();
+        for time in [IDLE, IDLE, Duration::ZERO, Duration::ZERO] {
+            pool.put(idle_for(time).await);
+        }
+        assert_eq!(pool.0.len(), 2, "those that were idle for longer are closed");
+        assert!(pool.take().is_some() && pool.take().is_some());
+        pool.put(idle_for(IDLE).await);
+        assert!(pool.take().is_none());
     }
 }

@@ -74,3 +74,27 @@ impl ProvideCredentials for Noting {
         self.chain.fallback_on_interrupt()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_used_until_the_sdk_would_ask_for_new_ones() {
+        let now = OffsetDateTime::now_utc();
+        let hour = Duration::from_secs(3600);
+        for (expiry, usable_for) in [
+            (Some(now + hour), hour - BUFFER),
+            (Some(now + BUFFER), Duration::ZERO),
+            (None, LIFETIME),
+        ] {
+            let seen = SeenCredentials::default();
+            let expiry = expiry.map(Into::into);
+            seen.keep(&Credentials::new("id", "secret", None, expiry, "test"), now);
+            let is_used = |after: Duration| seen.at(now + after).is_some();
+            let second = Duration::from_secs(1);
+            assert!(!is_used(usable_for), "{usable_for:?}");
+            assert_eq!(is_used(usable_for.saturating_sub(second)), !usable_for.is_zero());
+        }
+    }
+}

@@ -75,8 +75,10 @@ async fn answer(
     gateway: Data<Gateway>,
     arrival: &Arrival,
 ) -> Result<Option<Value>, Exception> {
-    let Proven { principal, access_key_id, region, has_body } =
-        credentials::prove(request, payload, &gateway).await?;
+    let proven = credentials::prove(request, payload, &gateway).await;
+    let Proven { principal, access_key_id, region, has_body } = proven.inspect_err(|refusal| {
+        caller::refused(request, &gateway, arrival.peer, refusal.outcome);
+    })?;
     arrival.recorder.edit().access_key_id = access_key_id;
     let context = caller::context(request, arrival.peer)?;
     let call = Call::new(gateway.into_inner(), principal, context, arrival.recorder.clone());

@@ -17,9 +17,9 @@ use super::{
     openapi::{BodyProblems, LocalProblems},
 };
 use crate::{
-    domain::{Operation, Principal, check_team},
+    domain::{GatewayAction, Operation, Principal, check_team},
     gateway::Call,
-    policy::{Access, Resource, Simulation},
+    policy::{Access, Reach, Resource, Simulation},
 };
 
 /// The most questions one simulation answers.
@@ -168,7 +168,7 @@ fn simulated(
             .map_err(|error| Problem::new(Code::InvalidParameter, format!("\"team\": {error}.")))?;
         other = !caller.teams.contains(&team);
         if other {
-            call.may_simulate(&team)?;
+            call.may(GatewayAction::SimulateAccess, Reach::Team(&team))?;
         }
         principal.teams = vec![team];
     }

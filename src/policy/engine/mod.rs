@@ -6,6 +6,7 @@ pub mod context;
 pub mod decision;
 mod index;
 pub mod instant;
+pub mod own;
 pub mod pattern;
 pub mod permit;
 pub mod resource;

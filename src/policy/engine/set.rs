@@ -7,11 +7,11 @@ use std::sync::{Arc, LazyLock};
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};
 use super::index::Index;
+use super::own;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::Statement;
-use crate::domain::Operation;
-use crate::domain::Principal;
+use crate::domain::{GatewayAction, Operation, Principal};
 use crate::policy::language::document::Effect;
 use crate::policy::language::keys::ContextKey;
 
@@ -39,6 +39,9 @@ pub struct PolicySet {
 pub(super) struct Statements {
     pub all: Vec<Stored>,
     index: Index,
+    /// The positions of those that are about the gateway's own actions, by the action's
+    /// number.
+    own: [Box<[usize]>; GatewayAction::ALL.len()],
     /// Whether any statement reads a fact about the upload.
     reads_upload: bool,
 }
@@ -67,7 +70,11 @@ impl Statements {
     fn new(all: Vec<Stored>) -> Self {
         let index = Index::new(all.iter().map(|stored| &stored.statement));
         let reads_upload = all.iter().any(|stored| reads_upload(&stored.statement));
-        Self { all, index, reads_upload }
+        let own = GatewayAction::ALL.map(|action| {
+            let about = |stored: &Stored| stored.statement.covers_action(own::lower_case(action));
+            (0..all.len()).filter(|position| about(&all[*position])).collect()
+        });
+        Self { all, index, own, reads_upload }
     }
 
     /// The statements that are about the operation and may be about the resource. One
@@ -96,19 +103,9 @@ impl Statements {
         found
     }
 
-    /// As `find`, for an action without an index.
-    fn find_action(&self, action: &str, resource: &str, facts: &dyn Facts) -> Found<&Stored> {
-        let applying = self.all.iter().filter(|Stored { statement, .. }| {
-            statement.covers_action(action) && statement.applies(resource, facts)
-        });
-        let mut found = Found::Nothing;
-        for stored in applying {
-            match stored.statement.effect {
-                Effect::Deny => return Found::Deny(stored),
-                Effect::Allow => found = Found::Allow(stored),
-            }
-        }
-        found
+    /// The statements that are about one of the gateway's own actions.
+    pub fn own(&self, action: GatewayAction) -> impl Iterator<Item = &Stored> {
+        self.own[action as usize].iter().map(|position| &self.all[*position])
     }
 
     /// Allows of the operation that did not apply, the nearest first: a failed condition
@@ -223,39 +220,6 @@ impl PolicySet {
         }
     }
 
-    /// Decides whether the caller may do something that is the gateway's own, not
-    /// Glacier's: an action of [`GATEWAY_ACTIONS`](crate::policy::GATEWAY_ACTIONS) on a
-    /// resource such as `arn:aws:glacier-gateway:::team/TEAM`.
-    ///
-    /// # Errors
-    /// A [`Denial`], which says why, but for near misses.
-    pub fn decide_own<'s>(
-        &'s self,
-        principal: &Principal,
-        action: &str,
-        resource: &str,
-        context: &Context,
-    ) -> Result<Arc<StatementId>, Denial> {
-        let action = format!("gateway:{}", action.to_ascii_lowercase());
-        let (mut allowed, mut limited_by_guardrails) = (None, false);
-        for team in &principal.teams {
-            let facts = Request::new(principal, team, None, context);
-            let find = |layer: &'s Statements| layer.find_action(&action, resource, &facts);
-            let own = self.teams.get(team).map_or(Found::Nothing, find);
-            match rule::judge(own, self.guardrails.as_ref().map(find), find(&self.vaults)) {
-                Verdict::Deny(stored) => {
-                    let statement = Arc::clone(&stored.id);
-                    return Err(Denial::ExplicitDeny { team: team.clone(), statement });
-                }
-                Verdict::Allow(stored) => allowed = Some(Arc::clone(&stored.id)),
-                Verdict::Limited => limited_by_guardrails = true,
-                Verdict::Nothing => {}
-            }
-        }
-        let near_misses = Vec::new();
-        allowed.ok_or(Denial::ImplicitDeny { limited_by_guardrails, near_misses })
-    }
-
     /// A permit to look up the upload's facts (with ListParts), if a policy that
     /// could apply to the request reads them: `gateway:UploadAgeInDays`,
     /// `gateway:UploadDescription`. Ask this before deciding; such a request is
@@ -336,6 +300,18 @@ impl PolicySet {
             self.guardrails.as_ref().map(find),
             find(&self.vaults),
         )
+    }
+
+    pub(super) fn team(&self, team: &str) -> Option<&Statements> {
+        self.teams.get(team)
+    }
+
+    pub(super) fn guardrails(&self) -> Option<&Statements> {
+        self.guardrails.as_ref()
+    }
+
+    pub(super) fn vaults(&self) -> &Statements {
+        &self.vaults
     }
 
     pub(super) fn layers(&self, team: &str) -> impl Iterator<Item = &Statements> {

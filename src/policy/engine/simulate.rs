@@ -10,9 +10,7 @@ use super::context::{Context, Facts, Request};
 use super::decision::{Denial, NearMiss, StatementId};
 use super::resource::Resource;
 use super::set::PolicySet;
-use crate::domain::Operation;
-use crate::domain::Principal;
-use crate::policy::language::actions::GATEWAY_ACTIONS;
+use crate::domain::{GatewayAction, Operation, Principal};
 use crate::policy::language::document::Effect;
 use crate::policy::language::keys::ContextKey;
 
@@ -131,7 +129,7 @@ impl PolicySet {
             for stored in self.layers(team).flat_map(|layer| &layer.all) {
                 let statement = &stored.statement;
                 let glacier = Operation::ALL.into_iter().map(|o| o.action().to_owned());
-                let own = GATEWAY_ACTIONS.into_iter().map(|name| format!("gateway:{name}"));
+                let own = GatewayAction::ALL.into_iter().map(|a| a.action().to_owned());
                 let mut actions: Vec<_> = glacier.chain(own).collect();
                 actions.retain(|action| statement.covers_action(&action.to_ascii_lowercase()));
                 if actions.is_empty() || !statement.covers_principal(&facts) {

@@ -108,9 +108,23 @@ impl Statement {
 
     /// Whether a statement that is about the action applies to the request.
     pub fn applies(&self, resource: &str, facts: &dyn Facts) -> bool {
-        self.covers_resource(resource, facts)
-            && self.covers_principal(facts)
-            && self.failed_condition(facts).is_none()
+        self.covers_resource(resource, facts) && self.applies_to_caller(facts)
+    }
+
+    /// Whether a statement that is about the action and the resource applies.
+    pub fn applies_to_caller(&self, facts: &dyn Facts) -> bool {
+        self.covers_principal(facts) && self.failed_condition(facts).is_none()
+    }
+
+    /// Whether the statement is about some of the resources that `all` matches, and says
+    /// so by a pattern of those alone.
+    pub fn is_within(&self, all: &Pattern) -> bool {
+        !self.resources.not && self.resources.patterns.iter().any(|pattern| all.contains(pattern))
+    }
+
+    /// Whether the statement is about all resources that `all` matches.
+    pub fn contains(&self, all: &Pattern) -> bool {
+        !self.resources.not && self.resources.patterns.iter().any(|pattern| pattern.contains(all))
     }
 
     /// Whether the statement would apply if it did not hang on keys that are

@@ -41,6 +41,11 @@ pub struct Status {
     pub reloads: u64,
     /// How many reloads were refused.
     pub refusals: u64,
+    /// The digest of the files that the set in use is from: see `docs/audit.md`.
+    pub digest: String,
+    /// The digest of the files that were last refused; empty when the set in use is from
+    /// the folder.
+    pub refused_digest: String,
     /// What is wrong with the folder now; empty when the set in use is from it.
     pub errors: Vec<Diagnostic>,
     /// Why the folder cannot be looked at now. Whether it has changed is then unknown.
@@ -78,12 +83,15 @@ impl LivePolicies {
             let finding = Finding::new(LintCode::Unreadable, 0..0, cannot_read(&error));
             vec![Diagnostic::new(folder, &Arc::from(""), finding)]
         })?;
+        let (digest, loaded) = loaded;
         let (set, mut warnings) = loaded?;
         warnings.extend(set.allows_nothing().then(|| allows_nothing(folder)));
         let status = Status {
             loaded_at: OffsetDateTime::now_utc(),
             reloads: 0,
             refusals: 0,
+            digest,
+            refused_digest: String::new(),
             errors: Vec::new(),
             unread: None,
             allows_nothing: set.allows_nothing(),
@@ -156,7 +164,7 @@ impl LivePolicies {
         mut seen: Vec<Entry>,
         progress: &Progress,
     ) -> io::Result<Reload> {
-        let loaded = loop {
+        let (digest, loaded) = loop {
             let loaded = PolicySet::load_with(&self.folder, progress);
             let after = entries(&self.folder, progress)?;
             // Files that changed while they were read may not belong together.
@@ -175,6 +183,8 @@ impl LivePolicies {
                 self.current.store(Arc::new(set));
                 status.loaded_at = OffsetDateTime::now_utc();
                 status.reloads += 1;
+                status.digest = digest;
+                status.refused_digest.clear();
                 status.errors.clear();
                 tracing::info!(reloads = status.reloads, "policies replaced");
                 Reload::Replaced
@@ -193,6 +203,7 @@ impl LivePolicies {
                     tracing::error!("new policies refused; the old ones stay in use");
                 }
                 status.refusals += 1;
+                status.refused_digest = digest;
                 status.errors = diagnostics;
                 Reload::Refused
             }
@@ -205,17 +216,17 @@ impl LivePolicies {
     /// shows a change, and on SIGHUP, which from this call on no longer ends the
     /// process. Looking follows symlinks, so a Kubernetes ConfigMap's swap is seen;
     /// so are changes on network file systems, which send no events. Calls
-    /// `replaced` whenever a new set is in use.
+    /// `looked` after every reload, with what became of it.
     ///
     /// # Errors
     /// When SIGHUP cannot be received.
     pub fn follow(
         self: Arc<Self>,
         interval: Duration,
-        replaced: impl Fn() + Send + Sync + 'static,
+        looked: impl Fn(Reload, &Status) + Send + Sync + 'static,
     ) -> io::Result<impl Future<Output = ()>> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let replaced = Arc::new(replaced);
+        let looked = Arc::new(looked);
         Ok(async move {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -227,10 +238,10 @@ impl LivePolicies {
                 if forced {
                     tracing::info!("reloading the policies on SIGHUP");
                 }
-                let (live, replaced) = (Arc::clone(&self), Arc::clone(&replaced));
+                let (live, looked) = (Arc::clone(&self), Arc::clone(&looked));
                 let look = self.reader.read(move |progress| {
-                    if live.look(forced, progress) == Some(Reload::Replaced) {
-                        replaced();
+                    if let Some(reload) = live.look(forced, progress) {
+                        looked(reload, &live.status());
                     }
                 });
                 if let Err(error) = look.await {

@@ -38,6 +38,9 @@ struct Source {
     text: Arc<str>,
 }
 
+/// A set and its warnings, or what is wrong.
+type Loaded = Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>>;
+
 /// A compiled statement and where it stands.
 struct Placed<'a> {
     source: &'a Source,
@@ -53,17 +56,18 @@ impl PolicySet {
     /// Every error of every file (and the warnings). One suffices to refuse the
     /// whole set: a Deny that is skipped is an Allow.
     pub fn load(folder: &Path) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
-        Self::load_with(folder, &Progress::default())
+        Self::load_with(folder, &Progress::default()).1
     }
 
-    /// As [`Self::load`]; counts up `progress`.
-    pub(super) fn load_with(
-        folder: &Path,
-        progress: &Progress,
-    ) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+    /// As [`Self::load`], with the digest of the files; counts up `progress`.
+    pub(super) fn load_with(folder: &Path, progress: &Progress) -> (String, Loaded) {
         let mut diagnostics = Vec::new();
         let sources = read_folder(folder, progress, &mut diagnostics);
-        let placed = compile(&sources, progress, &mut diagnostics);
+        (digest(&sources), Self::of(&sources, progress, diagnostics))
+    }
+
+    fn of(sources: &[Source], progress: &Progress, mut diagnostics: Vec<Diagnostic>) -> Loaded {
+        let placed = compile(sources, progress, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
         }
@@ -96,6 +100,18 @@ impl Placed<'_> {
         };
         Stored::new(self.statement, id)
     }
+}
+
+/// What tells whether two folders hold the same policies. By hand, in the folder:
+/// `find . -name '*.json' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`
+fn digest(sources: &[Source]) -> String {
+    let line = |source: &Source| {
+        let path = source.path.display().to_string();
+        let line = format!("{}  {path}\n", files::sha256(&[source.text.as_bytes()]));
+        (path, line)
+    };
+    let lines: BTreeMap<String, String> = sources.iter().map(line).collect();
+    files::sha256(&lines.into_values().collect::<Vec<_>>())
 }
 
 /// Lints one document by itself, as a policy of the layer.

@@ -1,6 +1,6 @@
 //! The actions that policies name.
 
-use crate::domain::Operation;
+use crate::domain::{GatewayAction, Operation};
 
 /// All actions of Amazon Glacier (Service Authorization Reference, "Actions
 /// defined by Amazon S3 Glacier").
@@ -40,12 +40,9 @@ pub(crate) const GLACIER_ACTIONS: [&str; 33] = [
     "UploadMultipartPart",
 ];
 
-/// The gateway's own actions, of the service prefix `gateway`.
-pub const GATEWAY_ACTIONS: [&str; 1] = ["SimulateAccess"];
-
 /// The actions that the gateway performs or asks for, in lower case.
 pub(crate) fn performed() -> impl Iterator<Item = String> {
     let glacier = Operation::ALL.map(|operation| operation.action().to_ascii_lowercase());
-    let own = GATEWAY_ACTIONS.map(|name| format!("gateway:{}", name.to_ascii_lowercase()));
+    let own = GatewayAction::ALL.map(|action| action.action().to_ascii_lowercase());
     glacier.into_iter().chain(own)
 }

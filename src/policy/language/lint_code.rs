@@ -59,7 +59,7 @@ codes! {
     UnknownService = "unknown-service", Error, "A service's prefix is a misspelling of `glacier` or `gateway`.";
     InvalidResource = "invalid-resource", Error, "A resource is not an ARN and not `*`.";
     InvalidVariable = "invalid-variable", Error, "A policy variable is malformed, or stands before the fifth colon of an ARN.";
-    ImpossibleArn = "impossible-arn", Error, "No vault and no team can have such an ARN; or all actions are Glacier's and all resources are another service's.";
+    ImpossibleArn = "impossible-arn", Error, "No vault, team or share of the audit trail can have such an ARN; or all actions are Glacier's and all resources are another service's.";
     PrincipalNotAllowed = "principal-not-allowed", Error, "A policy that is not a vault policy has `Principal` or `NotPrincipal`.";
     InvalidPrincipal = "invalid-principal", Error, "A principal is not an ARN, an account or `*`, or has a wildcard in it.";
     UnknownOperator = "unknown-operator", Error, "A condition operator does not exist.";

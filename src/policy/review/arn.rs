@@ -1,10 +1,10 @@
-//! Whether an ARN in `Resource` can name a vault or a team. Its wildcards also match
+//! Whether an ARN in `Resource` can name a vault, or a resource of the gateway's own. Its wildcards also match
 //! colons, as they do when a request is decided, so a pattern is judged as a whole and
 //! not field by field.
 
-use crate::domain::TEAM_ARN;
-use crate::domain::{AccountId, Region, VaultName};
+use crate::domain::{AccountId, GatewayAction, Region, VaultName};
 use crate::policy::engine::pattern::{self, Syntax};
+use crate::spelling::nearest;
 
 /// What a pattern may match, character by character.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,9 +77,9 @@ fn vault(partition: &str, regions: &str) -> impl Iterator<Item = Part> {
         .chain(some(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'), 1, 255))
 }
 
-/// The ARNs of the gateway's teams.
-fn team() -> impl Iterator<Item = Part> {
-    literal(TEAM_ARN).chain(some(|_| true, 1, usize::MAX))
+/// The ARNs that one of the gateway's own actions is about.
+fn own(action: GatewayAction) -> impl Iterator<Item = Part> {
+    literal(action.resources()).chain(some(|_| true, 1, usize::MAX))
 }
 
 /// Whether a pattern matches any text that consists of these parts.
@@ -175,13 +175,28 @@ fn is_plain_vault(fields: &[&str]) -> bool {
             .is_some_and(|name| (1..=255).contains(&name.len()) && name.bytes().all(of_a_name))
 }
 
-/// Whether the pattern matches the ARN of any team.
-pub(super) fn may_name_team(text: &str) -> bool {
-    may_name(&text.splitn(6, ':').collect::<Vec<_>>(), is_team)
+/// Whether the pattern matches any ARN that one of the gateway's own actions is about.
+pub(super) fn may_name_own(text: &str, action: GatewayAction) -> bool {
+    may_name(&text.splitn(6, ':').collect::<Vec<_>>(), |pattern| meets(pattern, own(action)))
+}
+
+/// Whether the pattern matches the ARN of any resource of the gateway's own.
+pub(super) fn may_name_any_own(text: &str) -> bool {
+    GatewayAction::ALL.into_iter().any(|action| may_name_own(text, action))
+}
+
+/// What an ARN that names no resource of the gateway's own probably means.
+pub(super) fn nearest_own(text: &str) -> Option<String> {
+    let (kind, name) = text.splitn(6, ':').nth(5)?.split_once('/')?;
+    let begins = GatewayAction::ALL.map(GatewayAction::resources);
+    let kinds = begins.map(|begin| begin.rsplit(':').next().unwrap_or_default());
+    let near = nearest(&format!("{kind}/"), &kinds)?;
+    let begin = begins.into_iter().find(|begin| begin.ends_with(&near))?;
+    (!name.is_empty()).then(|| format!("{begin}{name}"))
 }
 
 /// Whether an ARN of these fields can be of the kind, as it is or with further fields.
-fn may_name(fields: &[&str], is_kind: fn(&[Piece]) -> bool) -> bool {
+fn may_name(fields: &[&str], is_kind: impl Fn(&[Piece]) -> bool) -> bool {
     let text = fields.join(":");
     is_kind(&pieces(&text)) || (fields.len() < 6 && is_kind(&pieces(&(text + ":*"))))
 }
@@ -189,7 +204,7 @@ fn may_name(fields: &[&str], is_kind: fn(&[Piece]) -> bool) -> bool {
 /// Whether an ARN has fewer than six fields, and no `*` that matches the others.
 pub(super) fn ends_early(text: &str) -> bool {
     let whole = |pattern: Vec<Piece>| {
-        pattern.ends_with(&[Piece::Any]) || is_vault(&pattern) || is_team(&pattern)
+        pattern.ends_with(&[Piece::Any]) || is_vault(&pattern) || is_own(&pattern)
     };
     text.matches(':').count() < 5 && !whole(pieces(text))
 }
@@ -199,8 +214,8 @@ fn is_vault(pattern: &[Piece]) -> bool {
     partitions.any(|(partition, regions)| meets(pattern, vault(partition, regions)))
 }
 
-fn is_team(pattern: &[Piece]) -> bool {
-    meets(pattern, team())
+fn is_own(pattern: &[Piece]) -> bool {
+    GatewayAction::ALL.into_iter().any(|action| meets(pattern, own(action)))
 }
 
 /// What is wrong with an ARN of Glacier's that [cannot name a vault](may_name_vault).

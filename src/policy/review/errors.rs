@@ -3,12 +3,12 @@
 //! dangerous for a Deny.
 
 use super::arn;
-use crate::domain::{AccountId, Region};
+use crate::domain::{AUDIT_ARN, AccountId, GatewayAction, Region, TEAM_ARN};
 use crate::policy::engine::condition;
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::instant::Instant;
 use crate::policy::engine::pattern::{self, Pattern, Syntax};
-use crate::policy::language::actions::{GATEWAY_ACTIONS, GLACIER_ACTIONS};
+use crate::policy::language::actions::GLACIER_ACTIONS;
 use crate::policy::language::document::{ConditionNode, Document, PrincipalId, StatementNode};
 use crate::policy::language::finding::{Finding, Spanned};
 use crate::policy::language::keys::{self, Fitness, Known};
@@ -67,7 +67,7 @@ impl Check<'_> {
         let Some((service, name)) = action.value.split_once(':') else { return };
         let known: &[&str] = match service.to_ascii_lowercase().as_str() {
             "glacier" => &GLACIER_ACTIONS,
-            "gateway" => &GATEWAY_ACTIONS,
+            "gateway" => &GatewayAction::ALL.map(GatewayAction::name),
             other => {
                 // AWS's apigateway is three letters from ours.
                 if let Some(near) = within(2, other, &["glacier", "gateway"]) {
@@ -117,10 +117,13 @@ impl Check<'_> {
         }
         let message = match fields.next() {
             Some(Some("glacier")) if !arn::may_name_vault(text) => arn::why_no_vault(text),
-            Some(Some("glacier-gateway")) if !arn::may_name_team(text) => {
-                "the gateway has no resources but teams: write \
-                 \"arn:aws:glacier-gateway:::team/TEAM\""
-                    .to_owned()
+            Some(Some("glacier-gateway")) if !arn::may_name_any_own(text) => {
+                let message = format!(
+                    "the gateway has no resources but teams and what the audit trail has of them: \
+                     write \"{TEAM_ARN}TEAM\" or \"{AUDIT_ARN}TEAM\""
+                );
+                let nearest = arn::nearest_own(text);
+                return self.suggest(LintCode::ImpossibleArn, resource, message, nearest);
             }
             Some(Some("glacier" | "glacier-gateway")) => return,
             Some(Some(service)) => return self.foreign_resource(service, resource),
@@ -136,7 +139,7 @@ impl Check<'_> {
         let about_glacier =
             |action: &Spanned<String>| action.value.to_ascii_lowercase().starts_with("glacier:");
         let ours = |resource: &Spanned<String>| {
-            arn::may_name_vault(&resource.value) || arn::may_name_team(&resource.value)
+            arn::may_name_vault(&resource.value) || arn::may_name_any_own(&resource.value)
         };
         if !actions.not
             && actions.values.iter().all(about_glacier)

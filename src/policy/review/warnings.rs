@@ -2,8 +2,7 @@
 
 use super::arn;
 use super::contradiction;
-use crate::domain::Operation;
-use crate::domain::TEAM_ARN;
+use crate::domain::{GatewayAction, Operation, TEAM_ARN};
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::pattern::{Pattern, Syntax};
 use crate::policy::engine::statement::Statement;
@@ -360,7 +359,8 @@ fn may_be_arn(text: &str) -> bool {
 struct Names {
     everything: bool,
     vaults: bool,
-    teams: bool,
+    /// For each of the gateway's own actions, whether it is about any of them.
+    own: [bool; GatewayAction::ALL.len()],
 }
 
 impl Names {
@@ -368,19 +368,20 @@ impl Names {
         Self {
             everything: resource == "*",
             vaults: arn::may_name_vault(resource),
-            teams: arn::may_name_team(resource),
+            own: GatewayAction::ALL.map(|action| arn::may_name_own(resource, action)),
         }
     }
 
     /// Whether it may name a resource of the gateway.
     fn any(&self) -> bool {
-        self.vaults || self.teams
+        self.vaults || self.own.contains(&true)
     }
 
     /// Whether it may name a resource of the action, which is in lower case.
     fn resource_of(&self, action: &str) -> bool {
-        if action.starts_with("gateway:") {
-            self.teams
+        let is_own = |own: &GatewayAction| own.action().eq_ignore_ascii_case(action);
+        if let Some(own) = GatewayAction::ALL.into_iter().find(is_own) {
+            self.own[own as usize]
         } else if action.eq_ignore_ascii_case(Operation::ListVaults.action()) {
             self.everything
         } else {

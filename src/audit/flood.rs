@@ -1,0 +1,284 @@
+//! What keeps a flood of requests from filling the disk: equal events are counted.
+//!
+//! Intents and outcomes never come here. A minute is the time between two calls of
+//! [`Flood::take`].
+
+use std::{
+    collections::HashMap,
+    mem,
+    net::IpAddr,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use ipnet::IpNet;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::event::{Counted, Event, UserIdentity};
+
+/// How many of a caller's reads and denials are recorded one by one in a minute.
+const ONE_BY_ONE: u64 = 100;
+/// How many records the refused authentications of a minute become.
+const MOST_REFUSED: usize = 1_000;
+/// How many callers are told apart in a minute.
+const MOST_CALLERS: usize = 10_000;
+/// Into how many records of equal events a caller's flood is told apart, so that no
+/// caller uses up all there are.
+const MOST_ALIKE_OF_A_CALLER: usize = 1_000;
+/// The same of all callers together.
+const MOST_ALIKE: usize = 8_000;
+/// How many records the floods of a minute's callers become, with one for each of them
+/// that was not told apart any further.
+const MOST_COUNTED: usize = 10_000;
+/// The issuer of whoever names none that is configured: callers can invent others
+/// without end.
+const OTHER: &str = "other";
+
+/// Counts what is not recorded one by one.
+#[derive(Default)]
+pub(super) struct Flood {
+    minute: Mutex<Minute>,
+    /// Whether so little room is left that everything is counted.
+    scarce: AtomicBool,
+}
+
+/// What came since the last [`Flood::take`].
+#[derive(Default)]
+struct Minute {
+    refused: HashMap<Refused, Counted>,
+    refused_beyond: Option<Counted>,
+    /// By issuer and subject.
+    callers: HashMap<String, HashMap<String, Caller>>,
+    callers_known: usize,
+    /// The records that the floods of callers have become so far.
+    records: usize,
+    /// What is not told apart any further.
+    beyond: Option<Counted>,
+}
+
+/// Authentications that are counted as equal.
+#[derive(PartialEq, Eq, Hash)]
+struct Refused {
+    source: Option<IpNet>,
+    issuer: String,
+    code: &'static str,
+}
+
+/// One caller's reads and denials.
+#[derive(Default)]
+struct Caller {
+    seen: u64,
+    /// By the hash of what their records have in common.
+    alike: HashMap<[u8; 32], Alike>,
+    beyond: Option<(UserIdentity, Counted)>,
+}
+
+/// Events whose records say the same.
+struct Alike {
+    first: Event,
+    counted: Counted,
+}
+
+impl Flood {
+    /// Whether `event` is to be recorded by itself. If not, it is counted.
+    pub fn admits(&self, event: &Event) -> bool {
+        let scarce = self.scarce.load(Relaxed);
+        let now = event.time.unwrap_or_else(OffsetDateTime::now_utc);
+        let mut minute = self.minute();
+        let Minute { callers, callers_known, records, beyond, .. } = &mut *minute;
+        let (issuer, subject) = event
+            .identity
+            .as_ref()
+            .map_or(("", ""), |identity| (identity.issuer.as_str(), identity.subject.as_str()));
+        let known = callers.get_mut(issuer).and_then(|subjects| subjects.get_mut(subject));
+        let caller = match known {
+            Some(caller) => caller,
+            None if *callers_known < MOST_CALLERS => {
+                *callers_known += 1;
+                let subjects = callers.entry(issuer.to_owned()).or_default();
+                subjects.entry(subject.to_owned()).or_default()
+            }
+            None => {
+                count(beyond, now);
+                return false;
+            }
+        };
+        caller.seen += 1;
+        if caller.seen <= ONE_BY_ONE && !scarce {
+            return true;
+        }
+        if !caller.count(event, now, records) {
+            count(beyond, now);
+        }
+        false
+    }
+
+    /// Counts a refused authentication. `issuer` is one that is configured, if it is
+    /// known.
+    pub fn refused_authentication(
+        &self,
+        source: Option<IpAddr>,
+        issuer: Option<&str>,
+        code: &'static str,
+        now: OffsetDateTime,
+    ) {
+        let issuer = issuer.unwrap_or(OTHER).to_owned();
+        let refused = Refused { source: source.map(network), issuer, code };
+        let mut minute = self.minute();
+        if let Some(counted) = minute.refused.get_mut(&refused) {
+            counted.another(now);
+        } else if minute.refused.len() < MOST_REFUSED - 1 {
+            minute.refused.insert(refused, Counted::one(now));
+        } else {
+            count(&mut minute.refused_beyond, now);
+        }
+    }
+
+    /// Says whether there is so little room that everything is to be counted.
+    pub fn set_scarce(&self, scarce: bool) {
+        self.scarce.store(scarce, Relaxed);
+    }
+
+    /// Whether there is so little room.
+    pub fn is_scarce(&self) -> bool {
+        self.scarce.load(Relaxed)
+    }
+
+    /// The records of what was counted since the last call. One that stands for a single
+    /// event is that event's own.
+    pub fn take(&self) -> Vec<Event> {
+        let minute = mem::take(&mut *self.minute());
+        let mut records = Vec::new();
+        for (Refused { source, issuer, code }, counted) in minute.refused {
+            let event = refused(issuer, code, counted);
+            records.push(match source {
+                Some(IpNet::V4(host)) => Event { source_ip: Some(host.addr().into()), ..event },
+                Some(IpNet::V6(network)) => Event { source_network: Some(network), ..event },
+                None => event,
+            });
+        }
+        if let Some(counted) = minute.refused_beyond {
+            let event = refused(String::new(), "", counted);
+            records.push(Event { error_code: None, identity: None, ..event });
+        }
+        for caller in minute.callers.into_values().flat_map(HashMap::into_values) {
+            for Alike { first, counted } in caller.alike.into_values() {
+                let single = counted.count == 1;
+                records.push(if single { first } else { counted_alike(first, counted) });
+            }
+            if let Some((identity, counted)) = caller.beyond {
+                let event = omitted("too-many", counted);
+                records.push(Event { identity: Some(identity), ..event });
+            }
+        }
+        if let Some(counted) = minute.beyond {
+            records.push(omitted("too-many", counted));
+        }
+        records
+    }
+
+    fn minute(&self) -> MutexGuard<'_, Minute> {
+        self.minute.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caller {
+    /// Counts `event`, unless there are too many `records` already.
+    fn count(&mut self, event: &Event, now: OffsetDateTime, records: &mut usize) -> bool {
+        let key = common(event);
+        if let Some(alike) = self.alike.get_mut(&key) {
+            alike.counted.another(now);
+        } else if self.alike.len() < MOST_ALIKE_OF_A_CALLER && *records < MOST_ALIKE {
+            *records += 1;
+            let alike = Alike { first: event.clone(), counted: Counted::one(now) };
+            self.alike.insert(key, alike);
+        } else if let Some((_, counted)) = &mut self.beyond {
+            counted.another(now);
+        } else if *records < MOST_COUNTED {
+            *records += 1;
+            let identity = event.identity.clone().unwrap_or_default();
+            let identity = UserIdentity { actors: Vec::new(), access_key_id: None, ..identity };
+            self.beyond = Some((identity, Counted::one(now)));
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+impl Counted {
+    fn one(now: OffsetDateTime) -> Self {
+        Self { count: 1, from: now, to: now }
+    }
+
+    fn another(&mut self, now: OffsetDateTime) {
+        self.count += 1;
+        self.from = self.from.min(now);
+        self.to = self.to.max(now);
+    }
+}
+
+fn count(counted: &mut Option<Counted>, now: OffsetDateTime) {
+    match counted {
+        Some(counted) => counted.another(now),
+        None => *counted = Some(Counted::one(now)),
+    }
+}
+
+/// The hash of what the records of equal events have in common.
+fn common(event: &Event) -> [u8; 32] {
+    let nil = Event { id: Uuid::nil(), time: Some(OffsetDateTime::UNIX_EPOCH), ..event.clone() };
+    let json = Event { request_id: None, upstream: None, ..nil }.json("");
+    let mut key = [0; 32];
+    key.copy_from_slice(digest(&SHA256, &json).as_ref());
+    key
+}
+
+/// The record of so many events like `first`.
+fn counted_alike(first: Event, counted: Counted) -> Event {
+    let common = Event { request_id: None, upstream: None, ..first };
+    Event { id: Uuid::now_v7(), time: Some(counted.from), counted: Some(counted), ..common }
+}
+
+/// The record of equal authentications that were refused.
+fn refused(issuer: String, code: &'static str, counted: Counted) -> Event {
+    let identity = UserIdentity { issuer, ..UserIdentity::default() };
+    Event {
+        name: "Authenticate",
+        identity: Some(identity),
+        error_code: Some(code),
+        ..of_gateway(counted)
+    }
+}
+
+/// The record of so many events of which only their number is known.
+pub(super) fn omitted(why: &'static str, counted: Counted) -> Event {
+    Event { name: "OmitRecords", error_code: Some(why), ..of_gateway(counted) }
+}
+
+fn of_gateway(counted: Counted) -> Event {
+    Event {
+        id: Uuid::now_v7(),
+        time: Some(counted.from),
+        source: "glacier-gateway",
+        read_only: true,
+        counted: Some(counted),
+        ..Event::default()
+    }
+}
+
+/// The network that an address is counted with. A single host has a whole /64 of IPv6.
+fn network(address: IpAddr) -> IpNet {
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => address.into(),
+        address @ IpAddr::V6(_) => IpNet::new_assert(address, 64).trunc(),
+    }
+}
+
+#[cfg(test)]
+#[path = "flood_tests.rs"]
+mod tests;

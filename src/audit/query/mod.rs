@@ -1,0 +1,23 @@
+//! Reading the trail: events by time and by what they say, and one event by its ID.
+//!
+//! The table of entries has no index but the one of their positions, so that appending
+//! to it stays cheap. Positions grow with time: an entry's time is that of its event, and
+//! its position that of its commit. So a range of time is a range of positions, found by
+//! bisection, and what is between is read in order. A request reads a bounded number of
+//! entries. If that was not enough, its page is short and has a marker.
+
+mod filter;
+mod find;
+mod join;
+mod list;
+mod range;
+
+use self::filter::Outcomes;
+pub use self::{
+    filter::Filter,
+    find::{Entry, FoundEvent, find},
+    list::{Marker, NoMarker, Page, list},
+};
+
+/// A record, as the API shows it: the JSON of an entry.
+pub type Record = serde_json::Map<String, serde_json::Value>;
