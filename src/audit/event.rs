@@ -133,9 +133,8 @@ pub struct Upstream {
     /// AWS's ID of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
     pub request_id: Option<String>,
-    /// How often Glacier was asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub attempts: Option<u32>,
+    /// How often a request was sent to Glacier.
+    pub attempts: u32,
     /// How long Glacier took, retries included.
     pub latency_ms: u64,
 }

@@ -7,6 +7,7 @@ mod housekeeping;
 pub mod log;
 pub mod query;
 mod recovery;
+pub mod retention;
 mod rewrite;
 mod trail;
 pub mod verify;

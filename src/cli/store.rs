@@ -9,8 +9,9 @@ use super::{
     config_file::{self, ConfigFile},
 };
 use crate::{
-    config,
-    store::{StoreError, chores},
+    audit::retention,
+    config::{self, Settings},
+    store::{Pool, StoreError, chores},
 };
 
 #[derive(Subcommand)]
@@ -21,6 +22,11 @@ pub(super) enum Chore {
     Migrate(Migrate),
     /// Write a copy of an SQLite store to a new file. The gateway may be running.
     Backup(Backup),
+    /// Drop the trail's records of months that ended longer ago than audit.keep. Their
+    /// final checkpoints stay.
+    ///
+    /// On PostgreSQL, run it under the role that owns the tables.
+    Retain(ConfigFile),
 }
 
 #[derive(Args)]
@@ -55,6 +61,7 @@ pub(super) fn run(chore: Chore) -> Result<(), Failure> {
             println!("The copy is {}.", Path::display(&to));
             Ok(())
         }
+        Chore::Retain(file) => retain(&config_file::settings(file.config.as_deref())?),
     }
 }
 
@@ -70,6 +77,22 @@ fn check(settings: &config::Store) -> Result<(), Failure> {
         [] => Ok(()),
         problems => Err(Failure::other(problems.join("\n"))),
     }
+}
+
+fn retain(settings: &Settings) -> Result<(), Failure> {
+    let dropped = wait(async {
+        match Pool::beside(&settings.store).await? {
+            Some(pool) => retention::retain(&pool, settings.audit.keep).await,
+            None => Ok(Vec::new()),
+        }
+    })?;
+    for (origin, records) in &dropped {
+        println!("{origin}: dropped {records} records");
+    }
+    if dropped.is_empty() {
+        println!("No month ended longer ago than audit.keep.");
+    }
+    Ok(())
 }
 
 fn settings(file: &ConfigFile) -> Result<config::Store, Failure> {

@@ -337,12 +337,13 @@ impl Call {
         let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
         self.gateway.metrics.upstream(operation.name(), label, time);
         match result {
-            Ok(Reply { value, request_id }) => {
-                (Ok(value), Forwarded { request_id, error: None, time })
+            Ok(Reply { value, request_id, attempts }) => {
+                (Ok(value), Forwarded { request_id, error: None, attempts, time })
             }
             Err(error) => {
                 let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
-                (Err(error), Forwarded { request_id, error: Some(cause), time })
+                let attempts = error.attempts;
+                (Err(error), Forwarded { request_id, error: Some(cause), attempts, time })
             }
         }
     }

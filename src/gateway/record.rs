@@ -109,7 +109,7 @@ impl Record {
         let last = self.upstream.as_ref().or(self.lookup.as_ref())?;
         Some(audit::Upstream {
             request_id: last.request_id.clone(),
-            attempts: None,
+            attempts: last.attempts,
             latency_ms: u64::try_from(last.time.as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -122,6 +122,8 @@ pub struct Forwarded {
     pub request_id: Option<String>,
     /// The whole story of an error, for the log alone.
     pub error: Option<String>,
+    /// How often a request was sent to Glacier.
+    pub attempts: u32,
     /// How long Glacier took, retries included.
     pub time: Duration,
 }

@@ -53,7 +53,8 @@ impl UploadLookup {
         upload: &UploadId,
     ) -> Result<Reply<UploadFacts>, UpstreamError> {
         let page = Page { marker: None, limit: Some(1) };
-        let Reply { value, request_id } = upstream.list_parts(permit, upload, page).await?;
+        let Reply { value, request_id, attempts } =
+            upstream.list_parts(permit, upload, page).await?;
         let created =
             OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
                 let cause = "the upload's creation date is not a date";
@@ -61,6 +62,6 @@ impl UploadLookup {
             })?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
         self.0.insert((permit.resource().clone(), upload.clone()), facts.clone());
-        Ok(Reply { value: facts, request_id })
+        Ok(Reply { value: facts, request_id, attempts })
     }
 }

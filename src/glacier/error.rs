@@ -25,6 +25,8 @@ pub struct UpstreamError {
     /// Whether an attempt ended without a refusal, so that it may have been carried out
     /// whatever the last attempt says.
     pub unsettled: bool,
+    /// How often a request was sent to Glacier.
+    pub attempts: u32,
     /// What AWS calls the request, where it answered at all.
     pub request_id: Option<String>,
     /// Glacier's own sentence, where it wrote one for the caller.
@@ -154,7 +156,15 @@ impl UpstreamError {
         let kind = classify(status, code.as_deref(), message.as_deref());
         let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
         let message = message.map(bounded);
-        Self { kind, operation, unsettled: false, request_id, message, cause: bounded(cause) }
+        Self {
+            kind,
+            operation,
+            unsettled: false,
+            attempts: 1,
+            request_id,
+            message,
+            cause: bounded(cause),
+        }
     }
 
     fn without_answer(kind: UpstreamErrorKind, operation: Operation, cause: &str) -> Self {
@@ -162,6 +172,7 @@ impl UpstreamError {
             kind,
             operation,
             unsettled: false,
+            attempts: 0,
             request_id: None,
             message: None,
             cause: cause.to_owned(),
@@ -193,6 +204,7 @@ impl UpstreamError {
             kind,
             operation,
             unsettled: false,
+            attempts: 0,
             request_id: error.request_id().map(str::to_owned),
             message: error.message().map(str::to_owned).map(bounded),
             cause: bounded(DisplayErrorContext(&error).to_string()),

@@ -10,6 +10,8 @@ pub struct Reply<T> {
     pub value: T,
     /// `x-amzn-RequestId`.
     pub request_id: Option<String>,
+    /// How often Glacier was asked.
+    pub attempts: u32,
 }
 
 /// A page's place in a list: where it begins, and how many entries it may have.

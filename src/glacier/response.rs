@@ -1,11 +1,15 @@
 //! What an answer must be like to be Glacier's.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use aws_sdk_glacier::{
+    config::http::HttpResponse,
     config::{
         ConfigBag, Intercept, RuntimeComponents,
         interceptors::{
@@ -13,13 +17,14 @@ use aws_sdk_glacier::{
             FinalizerInterceptorContextRef,
         },
     },
-    error::BoxError,
+    error::{BoxError, ProvideErrorMetadata, SdkError},
+    operation::RequestId,
     primitives::SdkBody,
 };
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
-use super::UpstreamError;
+use super::{Reply, UpstreamError};
 use crate::domain::Operation;
 
 /// A longer body is not read to its end. Glacier's longest page is far shorter.
@@ -57,32 +62,54 @@ impl Intercept for CheckResponse {
     }
 }
 
-/// Notes whether an attempt was made and ended without Glacier's refusal, so that it may
-/// have been carried out whatever a later attempt says.
+/// Counts a call's attempts, and notes whether one ended without Glacier's refusal, so that
+/// it may have been carried out whatever a later attempt says.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Unsettled(Arc<Attempts>);
+pub(super) struct Attempts(Arc<Seen>);
 
 #[derive(Debug, Default)]
-struct Attempts {
+struct Seen {
+    made: AtomicU32,
     /// Whether the present attempt came as far as to be sent: without credentials it
     /// does not.
     under_way: AtomicBool,
     unsettled: AtomicBool,
 }
 
-impl Unsettled {
-    pub(super) fn note(&self) {
-        self.0.unsettled.store(true, Ordering::Relaxed);
+impl Attempts {
+    /// Notes an attempt that the SDK did not make.
+    pub(super) fn made(&self, unsettled: bool) {
+        self.0.made.fetch_add(1, Ordering::Relaxed);
+        self.0.unsettled.fetch_or(unsettled, Ordering::Relaxed);
     }
 
-    pub(super) fn is_noted(&self) -> bool {
-        self.0.unsettled.load(Ordering::Relaxed)
+    /// Glacier's answer, with the ID that `output` has.
+    pub(super) fn reply<T>(&self, output: &impl RequestId, value: T) -> Reply<T> {
+        let request_id = output.request_id().map(str::to_owned);
+        Reply { value, request_id, attempts: self.0.made.load(Ordering::Relaxed) }
+    }
+
+    /// The error that the last attempt ended with.
+    pub(super) fn error<E>(
+        &self,
+        operation: Operation,
+        error: SdkError<E, HttpResponse>,
+    ) -> UpstreamError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+        SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
+    {
+        UpstreamError {
+            unsettled: self.0.unsettled.load(Ordering::Relaxed),
+            attempts: self.0.made.load(Ordering::Relaxed),
+            ..UpstreamError::from_sdk(operation, error)
+        }
     }
 }
 
-impl Intercept for Unsettled {
+impl Intercept for Attempts {
     fn name(&self) -> &'static str {
-        "Unsettled"
+        "Attempts"
     }
 
     fn read_before_transmit(
@@ -92,6 +119,7 @@ impl Intercept for Unsettled {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.0.under_way.store(true, Ordering::Relaxed);
+        self.0.made.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -103,7 +131,7 @@ impl Intercept for Unsettled {
     ) -> Result<(), BoxError> {
         let sent = self.0.under_way.swap(false, Ordering::Relaxed);
         if sent && !context.response().is_some_and(|response| response.status().is_client_error()) {
-            self.note();
+            self.0.unsettled.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -7,12 +7,12 @@ use std::{
 
 use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_glacier::{Client, config, operation::RequestId};
+use aws_sdk_glacier::{Client, config};
 
 use super::{
     Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
-    response::{CheckResponse, Sent, Unsettled},
+    response::{Attempts, CheckResponse, Sent},
 };
 use crate::{
     audit::Intent,
@@ -109,18 +109,16 @@ impl Upstream {
             Some(direct) => direct.attempt(arn, upload).await,
             None => Attempt::NotMade,
         };
-        let unsettled = Unsettled::default();
+        let attempts = Attempts::default();
         let again = match attempt {
             Attempt::Aborted(reply) => return Ok(reply),
             Attempt::Refused(refusal) => {
-                if refusal.error.outcome_is_unknown() {
-                    unsettled.note();
-                }
+                attempts.made(refusal.error.outcome_is_unknown());
                 self.back_off(refusal, started).await?;
                 true
             }
             Attempt::Failed => {
-                unsettled.note();
+                attempts.made(true);
                 true
             }
             Attempt::NotMade => false,
@@ -132,14 +130,13 @@ impl Upstream {
             .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
             .customize()
-            .interceptor(unsettled.clone());
+            .interceptor(attempts.clone());
         let call = if again { call.config_override(self.after(started)) } else { call };
         // In a box, since it is large and every request's future holds its place.
-        let output = Box::pin(call.send()).await.map_err(|error| UpstreamError {
-            unsettled: unsettled.is_noted(),
-            ..UpstreamError::from_sdk(Operation::AbortMultipartUpload, error)
-        })?;
-        Ok(reply(&output, ()))
+        let output = Box::pin(call.send()).await;
+        let output =
+            output.map_err(|error| attempts.error(Operation::AbortMultipartUpload, error))?;
+        Ok(attempts.reply(&output, ()))
     }
 
     /// Waits before the second attempt. If there is no time for one, the first one's
@@ -180,15 +177,18 @@ impl Upstream {
     ) -> Result<Reply<UploadPage>, UpstreamError> {
         let arn = permit.resource();
         let client = &self.regional(permit, &arn.region)?.client;
+        let attempts = Attempts::default();
         let output = client
             .list_multipart_uploads()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await
-            .map_err(|error| UpstreamError::from_sdk(Operation::ListMultipartUploads, error))?;
+            .map_err(|error| attempts.error(Operation::ListMultipartUploads, error))?;
         let sent = Sent(Operation::ListMultipartUploads);
         let uploads = sent.list(&output.uploads_list)?.iter().map(|upload| {
             Ok(Upload {
@@ -201,7 +201,7 @@ impl Upstream {
         });
         let uploads = uploads.collect::<Result<_, _>>()?;
         let page = UploadPage { uploads, marker: output.marker.clone() };
-        Ok(reply(&output, page))
+        Ok(attempts.reply(&output, page))
     }
 
     /// Glacier's ListParts.
@@ -216,6 +216,7 @@ impl Upstream {
     ) -> Result<Reply<PartPage>, UpstreamError> {
         let arn = permit.resource();
         let client = &self.regional(permit, &arn.region)?.client;
+        let attempts = Attempts::default();
         let output = client
             .list_parts()
             .account_id(arn.account.as_str())
@@ -223,9 +224,11 @@ impl Upstream {
             .upload_id(upload.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await
-            .map_err(|error| UpstreamError::from_sdk(Operation::ListParts, error))?;
+            .map_err(|error| attempts.error(Operation::ListParts, error))?;
         let sent = Sent(Operation::ListParts);
         let parts = sent.list(&output.parts)?.iter().map(|part| {
             Ok(Part {
@@ -244,7 +247,7 @@ impl Upstream {
             },
             marker: output.marker.clone(),
         };
-        Ok(reply(&output, page))
+        Ok(attempts.reply(&output, page))
     }
 
     /// Glacier's DescribeVault.
@@ -257,13 +260,16 @@ impl Upstream {
     ) -> Result<Reply<Vault>, UpstreamError> {
         let arn = permit.resource();
         let client = &self.regional(permit, &arn.region)?.client;
+        let attempts = Attempts::default();
         let output = client
             .describe_vault()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await
-            .map_err(|error| UpstreamError::from_sdk(Operation::DescribeVault, error))?;
+            .map_err(|error| attempts.error(Operation::DescribeVault, error))?;
         let sent = Sent(Operation::DescribeVault);
         let vault = Vault {
             vault_arn: sent.text(output.vault_arn())?,
@@ -273,7 +279,7 @@ impl Upstream {
             number_of_archives: output.number_of_archives(),
             size_in_bytes: output.size_in_bytes(),
         };
-        Ok(reply(&output, vault))
+        Ok(attempts.reply(&output, vault))
     }
 
     /// Glacier's ListVaults. The caller of this method leaves out what its own
@@ -287,6 +293,7 @@ impl Upstream {
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
         let RegionalAccount { region, account } = permit.resource();
+        let attempts = Attempts::default();
         let output = self
             .regional(permit, region)?
             .client
@@ -294,9 +301,11 @@ impl Upstream {
             .account_id(account.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await
-            .map_err(|error| UpstreamError::from_sdk(Operation::ListVaults, error))?;
+            .map_err(|error| attempts.error(Operation::ListVaults, error))?;
         let sent = Sent(Operation::ListVaults);
         let vaults = sent.list(&output.vault_list)?.iter().map(|vault| {
             Ok(Vault {
@@ -310,7 +319,7 @@ impl Upstream {
         });
         let vaults = vaults.collect::<Result<_, _>>()?;
         let page = VaultPage { vaults, marker: output.marker.clone() };
-        Ok(reply(&output, page))
+        Ok(attempts.reply(&output, page))
     }
 
     fn regional<A: Action>(
@@ -321,8 +330,4 @@ impl Upstream {
         let unknown = || UpstreamError::region_not_served(A::OPERATION);
         self.regions.get(region).ok_or_else(unknown)
     }
-}
-
-fn reply<T>(output: &impl RequestId, value: T) -> Reply<T> {
-    Reply { value, request_id: output.request_id().map(str::to_owned) }
 }

@@ -398,6 +398,7 @@ mod tests {
                 kind,
                 operation: Operation::ListParts,
                 unsettled: false,
+                attempts: 1,
                 request_id: None,
                 message: None,
                 cause: String::new(),

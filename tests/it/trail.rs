@@ -72,6 +72,7 @@ async fn an_abort_leaves_an_intent_and_its_outcome() {
     assert_eq!(intent["userIdentity"]["issuer"], "test");
     assert_eq!(outcome["outcome"], "aborted");
     assert!(outcome["upstream"]["requestID"].is_string());
+    assert_eq!(outcome["upstream"]["attempts"], 1);
 }
 
 #[actix_web::test]
@@ -139,4 +140,19 @@ async fn two_processes_never_share_a_file() {
     assert_eq!(second.status.code(), Some(64));
     let told = String::from_utf8_lossy(&second.stderr);
     assert!(told.contains("another process has it open"), "{told}");
+}
+
+#[actix_web::test]
+async fn an_outcome_says_how_often_glacier_was_asked() {
+    let gateway = recording("");
+    let ids = gateway.simulator.seed("own-a", &["one", "two"]).await;
+    for (id, times, attempts, outcome) in [(0, 2, 3, "aborted"), (1, 3, 3, "unknown")] {
+        gateway.simulator.fault(json!({"effect": "unavailable", "times": times})).await;
+        let path = format!("{}/{}", uploads("own-a"), ids[id]);
+        gateway.call("owner", Method::DELETE, &path).await;
+        let found = entries_in_time(&gateway, 2 * (id + 1)).await;
+        let told = found.last().unwrap();
+        assert_eq!(told["outcome"], outcome, "{told}");
+        assert_eq!(told["upstream"]["attempts"], attempts, "{told}");
+    }
 }

@@ -213,6 +213,20 @@ pub async fn lost(pool: &Pool) -> Result<Vec<(i64, Vec<Checkpoint>)>, StoreError
     Ok(rows.into_iter().map(parse).collect())
 }
 
+/// When a log began, in microseconds since 1970; `None` if its first record is not there.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn begun(pool: &Pool, log: i64) -> Result<Option<i64>, StoreError> {
+    let row: Option<(i64,)> = both!(pool, pool => {
+        sqlx::query_as("SELECT at FROM audit_entry WHERE position = $1")
+            .bind(position(log, 0))
+            .fetch_optional(pool)
+            .await?
+    });
+    Ok(row.map(|(at,)| at))
+}
+
 /// The store's random ID.
 ///
 /// # Errors

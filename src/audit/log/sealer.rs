@@ -134,7 +134,8 @@ impl Sealer {
             );
         }
         let prefix = settings.origin.clone().unwrap_or_else(|| store.id().to_owned());
-        writing::begin_first(store.pool(), &prefix).await?;
+        let now = rows::now(store.pool()).await.map_err(SealError::from)?;
+        writing::begin_first(store.pool(), &prefix, now).await?;
         let state = LogState::default();
         let mut sealer = Self {
             store,
@@ -461,3 +462,7 @@ pub enum AcceptError {
     #[error("{0}")]
     Seal(#[from] SealError),
 }
+
+#[cfg(test)]
+#[path = "sealer_tests.rs"]
+mod tests;

@@ -280,11 +280,10 @@ fn sign(
 }
 
 /// Begins the store's first log, unless there is one.
-pub(super) async fn begin_first(pool: &Pool, prefix: &str) -> Result<(), SealError> {
+pub(super) async fn begin_first(pool: &Pool, prefix: &str, now: i64) -> Result<(), SealError> {
     if rows::head(pool).await?.is_some() {
         return Ok(());
     }
-    let now = rows::now(pool).await?;
     let name = LogName::first_of(super::Month::of(now));
     let origin = name.origin(prefix);
     let start = LogStart { origin: origin.clone(), previous: None, abandoned: Vec::new() };

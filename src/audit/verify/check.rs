@@ -264,10 +264,34 @@ impl LogCheck {
         LogReport { origin, size, vouched, dropped: false, losses, wrong }
     }
 
-    /// The result for a log whose records were dropped: nothing but signatures.
-    pub(super) fn finish_dropped(self) -> LogReport {
-        let Self { origin, wrong, .. } = self;
-        LogReport { origin, size: 0, vouched: 0, dropped: true, losses: Vec::new(), wrong }
+    /// The result for a log whose records were dropped, of which only its end is left.
+    pub(super) fn finish_dropped(
+        mut self,
+        end: Option<&Checkpoint>,
+        has_successor: bool,
+    ) -> LogReport {
+        if !has_successor {
+            let reason = "it is missing: retention drops the records of no log that is written";
+            self.say(0, None, reason.to_owned());
+        }
+        let size = end.map_or(0, |end| end.size);
+        for claim in std::mem::take(&mut self.claims) {
+            let Claim { checkpoint, from, given_up } = &claim;
+            let contradicts =
+                checkpoint.size == size && end.is_some_and(|end| end.root != checkpoint.root);
+            if (checkpoint.size > size || contradicts) && *given_up {
+                self.losses.push(self::given_up(&claim));
+            } else if checkpoint.size > size || contradicts {
+                let reason = format!(
+                    "the checkpoint at {} records, of {from}, is of another log than the one whose \
+                     end at {size} records is left",
+                    checkpoint.size
+                );
+                self.say(0, None, reason);
+            }
+        }
+        let Self { origin, losses, wrong, .. } = self;
+        LogReport { origin, size, vouched: 0, dropped: true, losses, wrong }
     }
 
     /// Says which records a checkpoint that fails can be about.

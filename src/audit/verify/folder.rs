@@ -56,7 +56,7 @@ pub fn verify_folder(
     let plan = plan(&found, &kept, keys);
     let mut report = plan.report;
     for (i, mut check) in plan.checks.into_iter().enumerate() {
-        let next = found.get(i + 1).and_then(|next| next.first.as_deref());
+        let next = found.get(i + 1);
         if found[i].dropped {
             report.logs.push(dropped(&found[i], check, next));
             continue;

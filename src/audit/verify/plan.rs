@@ -148,22 +148,13 @@ pub(super) fn plan(found: &[Found], kept: &[Kept], keys: Option<&TrustedKeys>) -
     Plan { checks, report }
 }
 
-/// The report on a log whose records were dropped: its final checkpoint is left, and the
-/// next log's first record, which must tell the same of it.
-pub(super) fn dropped(log: &Found, check: LogCheck, next: Option<&[u8]>) -> LogReport {
-    let mut report = check.finish_dropped();
-    let next = next.and_then(LogStart::of_entry).and_then(|start| start.previous);
-    let claim = next.and_then(|end| end.claim());
-    if let (Some(checkpoint), Some(claim)) = (&log.checkpoint, claim) {
-        report.size = checkpoint.size;
-        if (claim.size, claim.root) != (checkpoint.size, checkpoint.root) {
-            let reason = "the next log's first record tells of another end of this log than its \
-                          final checkpoint"
-                .to_owned();
-            report.wrong.push(Wrong { origin: log.origin.clone(), first: 0, last: None, reason });
-        }
-    }
-    report
+/// The report on a log whose records were dropped. What is left of it is its end: as the
+/// next log's first record tells it, or, if that was dropped too, as its own final
+/// checkpoint does.
+pub(super) fn dropped(log: &Found, check: LogCheck, next: Option<&Found>) -> LogReport {
+    let start = next.and_then(|next| next.first.as_deref()).and_then(LogStart::of_entry);
+    let told = start.and_then(|start| start.previous).and_then(|end| end.claim());
+    check.finish_dropped(told.as_ref().or(log.checkpoint.as_ref()), next.is_some())
 }
 
 /// Orders logs by month.

@@ -43,7 +43,7 @@ pub async fn verify_store(
     for (i, mut check) in plan.checks.into_iter().enumerate() {
         let LogRow { log, size, tiled, .. } = logs[i];
         if found[i].dropped {
-            let next = found.get(i + 1).and_then(|next| next.first.as_deref());
+            let next = found.get(i + 1);
             report.logs.push(dropped(&found[i], check, next));
             continue;
         }

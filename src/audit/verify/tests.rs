@@ -125,13 +125,13 @@ fn a_whole_export_holds_and_so_does_a_single_log_and_a_dropped_one() {
     }
     fs::remove_dir_all(export.log("2026-10").join("tile")).unwrap();
     assert_eq!(export.verify(&kept), [""; 0]);
-    fs::remove_dir_all(export.log("2026-11").join("tile")).unwrap();
     fs::remove_dir_all(export.log("2026-10")).unwrap();
     let wrong = export.verify(&kept);
-    assert!(
-        wrong[0].starts_with("store.example/audit/2026-10, record 0: the log is missing"),
-        "{wrong:?}"
-    );
+    let missing = "store.example/audit/2026-10, record 0: the log is missing";
+    assert!(wrong[0].starts_with(missing), "{wrong:?}");
+    fs::remove_dir_all(export.log("2026-11").join("tile")).unwrap();
+    let wrong = export.verify(&[]);
+    assert!(wrong[0].contains("retention drops the records of no log"), "{wrong:?}");
 }
 
 #[test]

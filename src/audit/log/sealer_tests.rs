@@ -1,0 +1,280 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::fs;
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    audit::{
+        log::{Month, tests::keys},
+        retention::retain,
+        verify::{Kept, Report, verify_store},
+    },
+    config::Settings,
+    store::{Append, Kind, Rewrite, both},
+};
+
+/// A store with a sealer, whose turns are taken by hand.
+struct Sealed {
+    folder: TempDir,
+    sealer: Sealer,
+    state: LogState,
+}
+
+/// A month in microseconds, at least.
+const MONTH: i64 = 31 * 24 * 3_600_000_000;
+
+fn settings(folder: &TempDir) -> (config::Store, config::Audit) {
+    let folder = folder.path().display();
+    let settings = Settings::from_toml(&format!(
+        r#"
+        [aws]
+        region = "eu-central-1"
+        account_id = "111122223333"
+        [policy]
+        directory = "policies"
+        [issuers.a]
+        issuer = "https://a.example"
+        audiences = ["a"]
+        [store]
+        url = "sqlite:{folder}/store.db"
+        [audit]
+        checkpoint_file = "{folder}/checkpoints"
+        origin = "store.example"
+        "#
+    ))
+    .unwrap();
+    (settings.store, settings.audit)
+}
+
+async fn open(settings: &config::Store) -> Store {
+    let rewrite = Rewrite { late: |append| append, not_attempted: Clone::clone };
+    Store::open(settings, rewrite).await.unwrap().unwrap()
+}
+
+impl Sealed {
+    /// A store whose first log began so long before now, in microseconds.
+    async fn begun(before: i64) -> Self {
+        let folder = TempDir::new().unwrap();
+        let (store_settings, audit) = settings(&folder);
+        let store = open(&store_settings).await;
+        let now = rows::now(store.pool()).await.unwrap();
+        writing::begin_first(store.pool(), "store.example", now - before).await.unwrap();
+        let (mut sealer, state) = Sealer::start(store, &audit, &store_settings.url).await.unwrap();
+        sealer.keys = keys(1);
+        Self { folder, sealer, state }
+    }
+
+    fn pool(&self) -> &Pool {
+        self.sealer.store.pool()
+    }
+
+    async fn append(&self, count: u64) {
+        let append = |text: String| {
+            let entry = format!("{{\"eventType\":\"Event\",\"text\":{text:?}}}").into_bytes();
+            Append::new(Uuid::now_v7(), 0, Kind::Event, String::new(), entry)
+        };
+        for i in 1..count {
+            assert!(self.sealer.store.append_later(append(i.to_string())));
+        }
+        let last = self.sealer.store.append(append("last".to_owned()));
+        last.durable(Duration::from_secs(30)).await.unwrap();
+    }
+
+    async fn execute(&self, sql: &'static str) {
+        both!(self.pool(), pool => {
+            sqlx::raw_sql(sql).execute(pool).await.unwrap();
+        });
+    }
+
+    async fn verify(&self) -> Report {
+        let kept: Vec<Kept> = self
+            .sealer
+            .known
+            .values()
+            .map(|checkpoint| Kept { checkpoint: checkpoint.clone(), from: "memory".to_owned() })
+            .collect();
+        verify_store(self.pool(), &kept, Some(&self.sealer.keys.trusted())).await.unwrap()
+    }
+
+    async fn holds(&self) -> Report {
+        let report = self.verify().await;
+        let wrong: Vec<String> = report.wrong().map(ToString::to_string).collect();
+        assert_eq!(wrong, [""; 0]);
+        report
+    }
+}
+
+#[tokio::test]
+async fn each_turn_seals_what_was_appended_and_proofs_are_made_of_what_it_stores() {
+    let mut sealed = Sealed::begun(0).await;
+    for count in [1, 254, 1, 2, 700, 1, 256, 3000] {
+        sealed.append(count).await;
+        assert_eq!(sealed.sealer.turn().await.unwrap(), None);
+        let status = sealed.state.status();
+        assert_eq!(status.sealed, rows::head(sealed.pool()).await.unwrap().unwrap().next);
+    }
+    let report = sealed.holds().await;
+    assert_eq!((report.records(), report.logs[0].vouched), (4216, 4216));
+    let checkpoint = rows::logs(sealed.pool()).await.unwrap().remove(0).checkpoint.unwrap();
+    assert_eq!(checkpoint.size, 4216);
+    for index in [0, 255, 256, 4095, 4096, 4215] {
+        let proof = rows::inclusion_proof(sealed.pool(), 1, index, 4216).await.unwrap().unwrap();
+        let leaf = rows::leaves(sealed.pool(), 1, index, index + 1).await.unwrap()[0];
+        tlog_tiles::check_record(&proof, 4216, checkpoint.root, index, leaf).unwrap();
+    }
+    // A sealer that begins anew goes on where the other has ended.
+    sealed.sealer.sealing = None;
+    sealed.append(300).await;
+    sealed.sealer.turn().await.unwrap();
+    assert_eq!(sealed.holds().await.logs[0].vouched, 4516);
+    let kept = fs::read_to_string(sealed.folder.path().join("checkpoints")).unwrap();
+    assert!(kept.contains("\n4516\n") && !kept.contains("\n4216\n"), "{kept}");
+}
+
+#[tokio::test]
+async fn a_new_month_begins_with_the_final_checkpoint_of_the_one_before() {
+    let mut sealed = Sealed::begun(MONTH).await;
+    sealed.append(300).await;
+    sealed.sealer.turn().await.unwrap();
+    let logs = rows::logs(sealed.pool()).await.unwrap();
+    let [old, new] = &logs[..] else { panic!("{logs:#?}") };
+    let this_month = Month::of(rows::now(sealed.pool()).await.unwrap());
+    assert_eq!(new.origin, format!("store.example/audit/{this_month}"));
+    let checkpoint = old.checkpoint.as_ref().unwrap();
+    assert_eq!((old.size, checkpoint.size), (Some(301), 301));
+    let first = rows::records(sealed.pool(), new.log, 0, 1).await.unwrap().remove(0).entry;
+    let start = crate::audit::log::LogStart::of_entry(&first).unwrap();
+    assert_eq!(start.previous.unwrap().checkpoint.as_ref(), Some(&checkpoint.note));
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let report = sealed.holds().await;
+    assert_eq!((report.logs[0].vouched, report.logs[1].vouched), (301, 6));
+    let kept = crate::audit::log::read_checkpoint_file(&sealed.folder.path().join("checkpoints"));
+    let sizes: Vec<u64> = kept.unwrap().values().map(|kept| kept.size).collect();
+    assert_eq!(sizes, [301, 6]);
+    // The next turn begins no further log.
+    sealed.sealer.turn().await.unwrap();
+    assert_eq!(rows::logs(sealed.pool()).await.unwrap().len(), 2);
+
+    // Without a word of it, retention of a month keeps both.
+    let keep = |micros: i64| Duration::from_micros(micros.unsigned_abs());
+    assert_eq!(retain(sealed.pool(), keep(MONTH)).await.unwrap(), []);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let dropped = retain(sealed.pool(), Duration::ZERO).await.unwrap();
+    assert_eq!(dropped, [(old.origin.clone(), 301)]);
+    assert!(rows::records(sealed.pool(), old.log, 0, 301).await.unwrap().is_empty());
+    let report = sealed.holds().await;
+    assert!(report.logs[0].dropped);
+    assert_eq!((report.logs[0].size, report.records()), (301, 6));
+    // What is left is held against the checkpoint that is left.
+    sealed.sealer.turn().await.unwrap();
+    assert!(!sealed.state.is_rolled_back());
+    sealed.execute("UPDATE audit_log SET dropped = 1").await;
+    sealed.execute("UPDATE audit_checkpoint SET note = '' WHERE log = 1").await;
+    assert!(sealed.verify().await.wrong().count() > 0);
+}
+
+#[tokio::test]
+async fn whoever_has_lost_the_lease_writes_nothing() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    let lease = sealed.sealer.store.lease(LEASE, LEASE_LENGTH).await.unwrap().unwrap();
+    let row = rows::logs(sealed.pool()).await.unwrap().remove(0);
+    let sealing = Sealing::read(sealed.pool(), &row).await.unwrap();
+    let leaves = rows::leaves(sealed.pool(), 1, 0, 6).await.unwrap();
+    sealed.pool().seize(LEASE, "another", LEASE_LENGTH).await.unwrap();
+    let keys = &sealed.sealer.keys;
+    let late = sealing.seal(sealed.pool(), &leaves, keys, &lease).await;
+    assert!(matches!(late, Err(SealError::Overtaken)), "{late:?}");
+    let next = Next { name: "2999-01".parse().unwrap(), prefix: "a", abandoned: &[], now: 0 };
+    let late = sealing.roll_over(sealed.pool(), next, keys, &lease).await;
+    assert!(matches!(late, Err(SealError::Overtaken)), "{late:?}");
+    let logs = rows::logs(sealed.pool()).await.unwrap();
+    assert_eq!((logs.len(), logs[0].tiled), (1, 0));
+    // The other one's lease still holds: this one leaves the log alone.
+    sealed.sealer.turn().await.unwrap();
+    assert_eq!(rows::logs(sealed.pool()).await.unwrap()[0].tiled, 0);
+}
+
+#[tokio::test]
+async fn a_database_that_lost_commits_under_a_running_gateway_is_noticed() {
+    const LOSE: &str = "DELETE FROM audit_entry WHERE position >= (1 << 40) + 10; \
+                        UPDATE audit_head SET next = 10; DELETE FROM audit_checkpoint; \
+                        DELETE FROM audit_tile";
+    // It may have gone on with other records by the time that somebody looks.
+    for after in [0, 50] {
+        let mut sealed = Sealed::begun(0).await;
+        sealed.append(30).await;
+        sealed.sealer.turn().await.unwrap();
+        fs::remove_file(sealed.folder.path().join("checkpoints")).unwrap();
+        sealed.execute(LOSE).await;
+        if after > 0 {
+            sealed.append(after).await;
+        }
+        sealed.sealer.turn().await.unwrap();
+        assert!(sealed.state.is_rolled_back());
+        // Nothing is signed for it any more.
+        assert!(rows::logs(sealed.pool()).await.unwrap()[0].checkpoint.is_none());
+
+        // The loss is known to whoever opens the store next.
+        let accepted = accept_loss(sealed.pool(), "store.example", &[]).await.unwrap();
+        assert!(accepted.origin.ends_with(".2"), "{accepted:?}");
+        assert_eq!(accepted.lost[0].size, 31);
+        tokio::time::sleep(LEASE_LENGTH).await;
+        sealed.append(3).await;
+        sealed.sealer.turn().await.unwrap();
+        assert!(!sealed.state.is_rolled_back());
+        let report = sealed.holds().await;
+        assert_eq!(report.logs[1].vouched, 4);
+        assert!(!report.logs[0].losses.is_empty());
+        assert_eq!(report.logs[0].vouched, report.logs[0].size);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_signed_over_a_record_that_is_missing() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(30).await;
+    sealed.execute("DELETE FROM audit_entry WHERE position = (1 << 40) + 10").await;
+    let missing = sealed.sealer.turn().await.unwrap_err();
+    assert!(matches!(missing, SealError::Missing { .. }), "{missing}");
+    assert!(rows::logs(sealed.pool()).await.unwrap()[0].checkpoint.is_none());
+    let report = sealed.verify().await;
+    let wrong: Vec<String> = report.wrong().map(ToString::to_string).collect();
+    assert!(wrong[0].contains("record 10: it is missing"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_log_without_a_key_is_sealed_as_soon_as_there_is_one() {
+    let mut sealed = Sealed::begun(MONTH).await;
+    let key = std::mem::take(&mut sealed.sealer.keys);
+    sealed.append(600).await;
+    sealed.sealer.turn().await.unwrap();
+    sealed.append(600).await;
+    sealed.sealer.turn().await.unwrap();
+    let logs = rows::logs(sealed.pool()).await.unwrap();
+    assert_eq!((logs.len(), logs[0].tiled, logs[1].tiled), (2, 601, 601));
+    assert!(logs.iter().all(|log| log.checkpoint.is_none()));
+    sealed.sealer.keys = key;
+    sealed.sealer.turn().await.unwrap();
+    let report = sealed.holds().await;
+    // The first record of the second log vouches for the first log.
+    assert_eq!((report.logs[0].vouched, report.logs[1].vouched), (601, 601));
+}
+
+#[tokio::test]
+async fn a_checkpoint_file_that_hangs_or_is_no_such_file_keeps_nobody_from_sealing() {
+    let mut sealed = Sealed::begun(0).await;
+    let path = sealed.folder.path().join("checkpoints");
+    fs::create_dir(&path).unwrap();
+    sealed.append(5).await;
+    assert!(sealed.sealer.turn().await.unwrap().is_some());
+    assert_eq!(sealed.state.status().sealed, 6);
+    fs::remove_dir(&path).unwrap();
+    sealed.append(5).await;
+    assert_eq!(sealed.sealer.turn().await.unwrap(), None);
+    assert!(fs::read_to_string(&path).unwrap().contains("\n11\n"));
+}
