@@ -6,12 +6,15 @@ mod flood;
 mod housekeeping;
 pub mod log;
 pub mod query;
+mod recovery;
 pub mod retention;
+mod rewrite;
 mod trail;
 pub mod verify;
 
 pub use self::{
     event::{Decision, Event, System, Upstream, UserIdentity},
+    recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
 pub use crate::store::StoreError;

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config", "files"]),
-    ("audit", &["config", "domain", "policy", "store"]),
+    ("audit", &["config", "domain", "files", "policy", "store"]),
     ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
     ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
@@ -187,6 +187,16 @@ fn only_the_upstream_client_speaks_to_glacier_and_only_the_five_operations() {
             assert!(!text.contains(operation), "{path}: {operation} is not ours to perform");
         }
     }
+}
+
+#[test]
+fn only_the_recovery_makes_a_permit_of_a_recorded_decision() {
+    let callers: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.contains("::recorded(") || text.contains("fn recorded("))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(callers, ["gateway/recovery", "policy/engine/permit"]);
 }
 
 /// The room that a path such as `http/rest/uploads` belongs to.

@@ -21,6 +21,7 @@ mod outcomes;
 mod parameters;
 mod policy;
 mod process;
+mod recovery;
 mod reload;
 mod shutdown;
 mod signed;
