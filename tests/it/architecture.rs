@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config", "files"]),
-    ("audit", &["config", "domain", "policy", "store"]),
+    ("audit", &["config", "domain", "files", "policy", "store"]),
     ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
     ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
