@@ -34,6 +34,10 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
+soak: ## Injure the store and the trail for an hour: kills, disks, clocks
+	tests/clients/setup.sh
+	SOAK=1 cargo test --locked --test faults -- --nocapture
+
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
 
@@ -71,4 +75,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test chart image openapi lint generated-clients differential fuzz bench bench-policy
+.PHONY: help setup test soak chart image openapi lint generated-clients differential fuzz bench bench-policy

@@ -24,7 +24,9 @@ impl Lease {
 }
 
 impl Store {
-    /// Takes or extends the lease `name` for `length`. `None` if another process has it.
+    /// Takes or extends the lease `name` for `length`, which is always the same for a name.
+    /// `None` if another process has it. A lease that ends later than one that is taken
+    /// now is from before the clock was set back, and would last as long as it was.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -35,7 +37,8 @@ impl Store {
             "INSERT INTO lease (name, owner, epoch, until) VALUES ($1, $2, 1, {now} + $3) \
              ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until, \
              epoch = lease.epoch + CASE WHEN lease.owner = excluded.owner THEN 0 ELSE 1 END \
-             WHERE lease.owner = excluded.owner OR lease.until < {now} RETURNING epoch"
+             WHERE lease.owner = excluded.owner OR lease.until < {now} \
+             OR lease.until > excluded.until RETURNING epoch"
         );
         let micros = i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
         let held: Option<(i64,)> = both!(self, pool => {

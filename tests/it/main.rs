@@ -4,6 +4,7 @@
 
 mod access;
 mod architecture;
+mod audit;
 mod cli;
 mod deploy;
 mod dev;
@@ -21,6 +22,7 @@ mod outcomes;
 mod parameters;
 mod policy;
 mod process;
+mod recovery;
 mod reload;
 mod shutdown;
 mod signed;

@@ -365,8 +365,13 @@ impl Gateway {
 
     /// The same gateway, started anew with further environment variables.
     pub fn with_environment(mut self, variables: &[(&str, &str)]) -> Self {
-        (self.process, self.rest, self.management) = serve(&self.directory, variables);
+        self.restart(variables);
         self
+    }
+
+    /// Starts it anew in place, after it has ended.
+    pub fn restart(&mut self, variables: &[(&str, &str)]) {
+        (self.process, self.rest, self.management) = serve(&self.directory, variables);
     }
 
     /// A request with a token of `team`.
@@ -411,19 +416,24 @@ pub struct AccessKey {
 
 /// Starts `serve` with the configuration in `directory`.
 fn serve(directory: &TempDir, variables: &[(&str, &str)]) -> (Process, String, String) {
-    let mut command = Command::new(BINARY);
-    command
-        .args(["serve", "--config"])
-        .arg(directory.path().join("gateway.toml"))
-        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .envs(variables.iter().copied());
+    let mut command = serve_command(Command::new(BINARY), directory);
+    command.envs(variables.iter().copied());
     let process = Process::start(&mut command, true);
     let listening = process.event(|event| event["message"] == "listening");
     let url = |name: &str| format!("http://{}", listening[name].as_str().unwrap());
     let (rest, management) = (url("rest"), url("management"));
     (process, rest, management)
+}
+
+/// What serves the configuration in `directory`: `command` is the binary, or runs it.
+pub fn serve_command(mut command: Command, directory: &TempDir) -> Command {
+    command
+        .args(["serve", "--config"])
+        .arg(directory.path().join("gateway.toml"))
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command
 }
 
 /// `glacier-gateway dev` on free ports.

@@ -1,0 +1,45 @@
+//! Faults of the store and of the trail: real processes are killed and stopped, disks
+//! fill up, hang and fail, clocks jump. Afterwards the trail is held against every reply
+//! that a caller got, and against everything that Glacier was asked.
+//!
+//! `make test` runs a short form, `make soak` a long one (`SOAK=1`). Each run prints a
+//! line of figures. What a machine does not allow is skipped, and the reason printed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod clock;
+mod disk;
+mod evidence;
+mod file;
+mod load;
+mod processes;
+mod run;
+#[path = "../it/support.rs"]
+#[allow(dead_code)]
+mod support;
+mod volume;
+
+use std::time::Duration;
+
+/// Longer than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often something is done: rarely in `make test`, often in `make soak`.
+fn times(short: usize, long: usize) -> usize {
+    if std::env::var_os("SOAK").is_some() { long } else { short }
+}
+
+/// Waits until `condition` holds.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never came true: {what}");
+}
+
+/// The moment of a fault is random: it must not matter.
+async fn random_moment(within: Duration) {
+    tokio::time::sleep(within.mul_f64(rand::random())).await;
+}
