@@ -24,6 +24,7 @@ mod policy;
 mod process;
 mod recovery;
 mod reload;
+mod secrets;
 mod shutdown;
 mod signed;
 mod simulator;
