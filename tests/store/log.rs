@@ -19,7 +19,7 @@ use crate::support::{PATIENCE, Place, on_both, until};
 
 /// The settings of a trail whose checkpoints are signed.
 fn audit(place: &Place) -> config::Audit {
-    let path = place._directory.path().join("audit-key");
+    let path = place.directory.path().join("audit-key");
     if !path.exists() {
         std::fs::write(&path, CheckpointKeys::create().unwrap().expose_secret()).unwrap();
     }
@@ -27,7 +27,7 @@ fn audit(place: &Place) -> config::Audit {
         deadline: Duration::from_secs(1),
         reads: Reads::Record,
         key_files: BTreeMap::from([(KeyNumber(1), path)]),
-        checkpoint_file: Some(place._directory.path().join("checkpoints")),
+        checkpoint_file: Some(place.directory.path().join("checkpoints")),
         origin: Some("test".to_owned()),
         keep: Duration::from_secs(400 * 24 * 3600),
     }

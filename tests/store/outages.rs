@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use glacier_gateway::{
-    config::StoreUrl,
-    store::{Kind, Store, Unavailable},
-};
+use glacier_gateway::store::{Kind, Store, Unavailable};
 use uuid::Uuid;
 
 use crate::{
@@ -24,12 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 async fn behind_proxy() -> (Place, Proxy, Store) {
     let place = Place::postgres().await;
     let proxy = Proxy::to(Cluster::shared().port).await;
-    let StoreUrl::Postgres(url) = &place.settings.url else { unreachable!() };
-    let mut through = url.clone();
-    through.set_port(Some(proxy.port)).unwrap();
-    let mut settings = place.settings.clone();
-    settings.url = StoreUrl::Postgres(through);
-    let store = place.open_with(&settings).await;
+    let store = place.through(proxy.port).try_open().await.unwrap();
+    place.begin_log().await;
     (place, proxy, store)
 }
 

@@ -1,6 +1,9 @@
 //! What the tests of the store share.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use glacier_gateway::{
     config::{self, StoreUrl},
@@ -76,6 +79,12 @@ impl Place {
         Self { settings: settings(url, None), directory }
     }
 
+    /// A file in a folder that stays.
+    pub fn in_folder(folder: &Path) -> Self {
+        let url = StoreUrl::Sqlite(folder.join("store.db"));
+        Self { settings: settings(url, None), directory: tempfile::tempdir().unwrap() }
+    }
+
     /// A new database of the shared cluster.
     pub async fn postgres() -> Self {
         Self::at(Cluster::shared()).await
@@ -102,16 +111,17 @@ impl Place {
         (Self { settings, directory }, role)
     }
 
+    /// The same database by way of another port.
+    pub fn through(&self, port: u16) -> Self {
+        let mut settings = self.settings.clone();
+        let StoreUrl::Postgres(url) = &mut settings.url else { panic!("it is SQLite") };
+        url.set_port(Some(port)).unwrap();
+        Self { settings, directory: tempfile::tempdir().unwrap() }
+    }
+
     /// Opens the store, whose log has begun.
     pub async fn open(&self) -> Store {
         let store = self.try_open().await.unwrap();
-        self.begin_log().await;
-        store
-    }
-
-    /// The same with other settings, for a way around.
-    pub async fn open_with(&self, settings: &config::Store) -> Store {
-        let store = Store::open(settings, REWRITE).await.unwrap().unwrap();
         self.begin_log().await;
         store
     }
@@ -120,7 +130,7 @@ impl Place {
         Ok(Store::open(&self.settings, REWRITE).await?.unwrap())
     }
 
-    async fn begin_log(&self) {
+    pub async fn begin_log(&self) {
         let _: Vec<(i64,)> = query!(
             self,
             "INSERT INTO audit_head VALUES (1, 1, 0) ON CONFLICT DO NOTHING RETURNING log"
