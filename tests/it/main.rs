@@ -6,6 +6,9 @@ mod access;
 mod architecture;
 mod audit;
 mod cli;
+#[allow(dead_code)]
+#[path = "../store/cluster.rs"]
+mod cluster;
 mod deploy;
 mod dev;
 mod direct;
@@ -24,6 +27,8 @@ mod policy;
 mod process;
 mod recovery;
 mod reload;
+mod replicas;
+mod secrets;
 mod shutdown;
 mod signed;
 mod simulator;
