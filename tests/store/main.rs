@@ -10,6 +10,7 @@ mod log;
 mod outages;
 mod pgbouncer;
 mod proxy;
+mod query;
 mod replicas;
 mod schema;
 mod server;
