@@ -5,6 +5,7 @@ pub mod export;
 mod flood;
 mod housekeeping;
 pub mod log;
+pub mod published;
 pub mod query;
 mod recovery;
 pub mod retention;

@@ -27,7 +27,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("audit", &["config", "domain", "files", "policy", "store"]),
     ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
-    ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
+    (
+        "gateway",
+        &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
+    ),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
     ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "policy"]),
@@ -45,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "http/rest",
         &[
+            "audit",
             "config",
             "domain",
             "gateway",

@@ -4,6 +4,7 @@
 
 mod access;
 mod architecture;
+mod audit;
 mod cli;
 mod deploy;
 mod dev;
