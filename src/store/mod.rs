@@ -13,10 +13,12 @@ mod examined;
 mod lease;
 mod pool;
 mod postgres;
+mod queue;
 mod schema;
 mod sqlite;
 mod status;
 mod writer;
+mod writing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,13 +1,7 @@
-//! The one thread that appends to the trail's log. It commits in groups without a
-//! timer: each commit takes whatever arrived during the last one.
+//! The one thread that appends to the trail's log, as others see it.
 
 use std::{
-    mem,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed, mpsc},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -19,51 +13,16 @@ use thread_priority::{
 use tokio::sync::oneshot;
 
 use super::{
-    append::{Append, Durable, Kind, Pending, Position, Rewrite, Told},
-    backend::{Appender, Backend},
-    error::{StoreError, Unavailable},
-    status::{Health, StoreStatus},
+    append::{Append, Pending, Rewrite},
+    backend::Backend,
+    error::StoreError,
+    queue::Shared,
+    status::StoreStatus,
+    writing::Writing,
 };
 
-/// How long an entry that nobody waits for may lie before it is written.
-const RIDE: Duration = Duration::from_millis(2);
-/// How many entries that nobody waits for may wait. Outcomes always may: there are no
-/// more of them than changes that were let through.
-const MOST_WAITING: usize = 20_000;
-/// How many entries may wait in all before none is taken that somebody waits for.
-const MOST_QUEUED: usize = 2 * MOST_WAITING;
-/// How many entries one commit takes, so that one cannot take long.
-const MOST_IN_A_COMMIT: usize = 4_096;
 /// The crate's number for the usual niceness, of 0 to 99.
 const NICENESS_ZERO: u8 = 48;
-/// How long the writer waits before it tries again to open the store: at first, and at most.
-const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
-/// How often the writer looks whether the store is still there, and how full it is.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// An entry in the queue, with whoever waits for it.
-struct Queued {
-    append: Append,
-    told: Option<Told>,
-}
-
-#[derive(Default)]
-struct Queue {
-    entries: Vec<Queued>,
-    /// Whether nothing is taken any more.
-    closed: bool,
-}
-
-/// What the writer shares with whoever appends.
-struct Shared {
-    queue: Mutex<Queue>,
-    /// Whether the writer waits for nothing but a call.
-    asleep: AtomicBool,
-    /// Until when what waits is to be written, once the store is closed.
-    closing: OnceLock<Instant>,
-    health: Health,
-}
-
 /// The handle to the writer's thread.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -78,12 +37,7 @@ impl Writer {
         replica: String,
         rewrite: Rewrite,
     ) -> Result<Self, StoreError> {
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            asleep: AtomicBool::new(false),
-            closing: OnceLock::new(),
-            health: Health::default(),
-        });
+        let shared = Arc::<Shared>::default();
         let (started, starting) = oneshot::channel();
         let (ending, ended) = mpsc::channel();
         let owned = shared.clone();
@@ -111,12 +65,9 @@ impl Writer {
             return Pending::refused();
         }
         let (told, pending) = Pending::new();
-        let mut queue = self.shared.queue();
-        if queue.closed || queue.entries.len() >= MOST_QUEUED {
+        if !self.shared.append(append, told) {
             return Pending::refused();
         }
-        queue.entries.push(Queued { append, told: Some(told) });
-        drop(queue);
         self.thread.unpark();
         pending
     }
@@ -160,23 +111,6 @@ impl Writer {
     }
 }
 
-impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn append_later(&self, append: Append) -> bool {
-        let mut queue = self.queue();
-        let is_full = queue.entries.len() >= MOST_WAITING && append.kind != Kind::Outcome;
-        if is_full || queue.closed {
-            self.health.refused.fetch_add(1, Relaxed);
-            return false;
-        }
-        queue.entries.push(Queued { append, told: None });
-        true
-    }
-}
-
 /// Says that the thread has ended, also if by a panic.
 struct End {
     shared: Arc<Shared>,
@@ -198,271 +132,5 @@ fn be_polite() {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     if let Ok(priority) = NICENESS_ZERO.try_into().map(ThreadPriority::Crossplatform) {
         let _ = set_thread_priority_and_policy(thread_native_id(), priority, policy);
-    }
-}
-
-/// The thread's own state.
-struct Writing {
-    shared: Arc<Shared>,
-    backend: Backend,
-    /// `None` while the store cannot be written.
-    appender: Option<Appender>,
-    replica: String,
-    rewrite: Rewrite,
-    /// Everything of ours below this position is known to be written.
-    written: i64,
-    /// Entries that nobody waits for, of a commit that failed or that could not be tried.
-    again: Vec<Append>,
-    /// Intents of a commit that failed. Those who waited were told so.
-    doubtful: Vec<Append>,
-    looked: Instant,
-    retry: Duration,
-}
-
-impl Writing {
-    fn new(
-        shared: Arc<Shared>,
-        backend: Backend,
-        replica: String,
-        rewrite: Rewrite,
-    ) -> Result<Self, StoreError> {
-        let mut appender = backend.appender(&replica)?;
-        let written = appender.head()?;
-        shared.health.has_free(backend.free_space());
-        Ok(Self {
-            shared,
-            backend,
-            appender: Some(appender),
-            replica,
-            rewrite,
-            written,
-            again: Vec::new(),
-            doubtful: Vec::new(),
-            looked: Instant::now(),
-            retry: RETRY[0],
-        })
-    }
-
-    fn run(mut self) {
-        loop {
-            let batch = self.take();
-            if self.appender.is_none() && !self.reopen() {
-                self.refuse(batch);
-                let closing = self.shared.closing.get();
-                if closing.is_some_and(|until| self.is_over(*until)) {
-                    return;
-                }
-                thread::park_timeout(self.retry);
-                continue;
-            }
-            if !batch.is_empty() {
-                self.write(batch);
-            } else if self.shared.closing.get().is_some() {
-                let mut queue = self.shared.queue();
-                if queue.entries.is_empty() {
-                    queue.closed = true;
-                    return;
-                }
-            } else {
-                self.wait();
-            }
-        }
-    }
-
-    /// Whether there is no more to be done, or no more time.
-    fn is_over(&self, until: Instant) -> bool {
-        let nothing = self.again.is_empty() && self.doubtful.is_empty();
-        let nothing = nothing && self.shared.queue().entries.is_empty();
-        nothing || Instant::now() + self.retry >= until
-    }
-
-    /// What has arrived, if it is to be written now. Entries that nobody waits for are left for a
-    /// moment, since those that somebody waits for may join them.
-    fn take(&mut self) -> Vec<Queued> {
-        let is_urgent = |queued: &Queued| queued.told.is_some();
-        let ride = {
-            let queue = self.shared.queue();
-            let entries = &queue.entries;
-            !entries.is_empty()
-                && entries.len() < MOST_IN_A_COMMIT
-                && !entries.iter().any(is_urgent)
-                && self.shared.closing.get().is_none()
-        };
-        if ride {
-            thread::park_timeout(RIDE);
-        }
-        let mut queue = self.shared.queue();
-        if queue.entries.len() <= MOST_IN_A_COMMIT {
-            mem::take(&mut queue.entries)
-        } else {
-            queue.entries.drain(..MOST_IN_A_COMMIT).collect()
-        }
-    }
-
-    /// Waits until there is something.
-    fn wait(&mut self) {
-        thread::park_timeout(RIDE);
-        if !self.shared.queue().entries.is_empty() {
-            return;
-        }
-        self.shared.asleep.store(true, Relaxed);
-        // Whoever came before the line above did not see that the writer sleeps.
-        let nothing = self.shared.queue().entries.is_empty();
-        if nothing && self.shared.closing.get().is_none() {
-            thread::park_timeout(LOOK);
-        }
-        self.shared.asleep.store(false, Relaxed);
-        if self.looked.elapsed() >= LOOK && self.shared.queue().entries.is_empty() {
-            self.look();
-        }
-    }
-
-    /// Looks whether the store is still there, so that its loss is known before somebody
-    /// needs it.
-    fn look(&mut self) {
-        self.looked = Instant::now();
-        let Some(appender) = &mut self.appender else { return };
-        self.shared.health.begins();
-        match appender.head() {
-            Ok(_) => self.shared.health.has_free(self.backend.free_space()),
-            Err(error) => {
-                self.shared.health.failed(&error);
-                self.appender = None;
-            }
-        }
-        self.shared.health.idles();
-    }
-
-    fn write(&mut self, batch: Vec<Queued>) {
-        // Whoever no longer waits has been refused, so nothing is to be written for them.
-        let waited = |queued: &Queued| !queued.told.as_ref().is_some_and(Told::is_closed);
-        let (appends, told): (Vec<_>, Vec<_>) =
-            batch.into_iter().filter(waited).map(|queued| (queued.append, queued.told)).unzip();
-        if appends.is_empty() {
-            return;
-        }
-        self.shared.health.begins();
-        let begun = Instant::now();
-        let committed = match &mut self.appender {
-            Some(appender) => appender.commit(&appends),
-            None => Err(StoreError::unusable("the store is not open")),
-        };
-        match committed {
-            Ok(positions) => {
-                self.shared.health.committed(appends.len(), begun.elapsed());
-                self.note(&positions);
-                for ((append, told), position) in appends.into_iter().zip(told).zip(positions) {
-                    self.tell(append, told, position);
-                }
-                if self.looked.elapsed() >= LOOK {
-                    self.looked = Instant::now();
-                    self.shared.health.has_free(self.backend.free_space());
-                }
-            }
-            Err(error) => {
-                self.shared.health.failed(&error);
-                self.appender = None;
-                for (append, told) in appends.into_iter().zip(told) {
-                    match (append.kind, &told) {
-                        (Kind::Intent, Some(_)) => self.doubtful.push(append),
-                        (Kind::Outcome, _) | (_, None) => self.again.push(append),
-                        _ => {}
-                    }
-                    told.map(|told| told.send(Err(Unavailable)));
-                }
-                self.note_held();
-            }
-        }
-    }
-
-    /// Tells whoever waits for an entry that it is written. An outcome that found no open
-    /// intent was not: it is written as a late one.
-    fn tell(&self, append: Append, told: Option<Told>, position: Option<Position>) {
-        match (told, position) {
-            (Some(told), Some(position)) => {
-                let untaken = (append.kind == Kind::Intent).then(|| self.untaken(append));
-                let _ = told.send(Ok(Durable::new(position, untaken)));
-            }
-            (told, None) => {
-                let late = Queued { append: (self.rewrite.late)(append), told };
-                self.shared.queue().entries.push(late);
-            }
-            (None, Some(_)) => {}
-        }
-    }
-
-    /// What is done for an intent that became durable when nobody waited any more.
-    fn untaken(&self, intent: Append) -> Box<dyn FnOnce() + Send> {
-        let (shared, not_attempted) = (self.shared.clone(), self.rewrite.not_attempted);
-        Box::new(move || {
-            shared.append_later(not_attempted(&intent));
-        })
-    }
-
-    /// Notes how far the log is written.
-    fn note(&mut self, positions: &[Option<Position>]) {
-        if let Some(last) = positions.iter().rev().flatten().next() {
-            self.written = last.to_i64() + 1;
-        }
-    }
-
-    fn note_held(&self) {
-        let held = self.again.len() + self.doubtful.len();
-        self.shared.health.held.store(held as u64, Relaxed);
-    }
-
-    /// Opens the store again, and settles what failed commits have left in doubt.
-    fn reopen(&mut self) -> bool {
-        match self.settle() {
-            Ok(()) => {
-                self.shared.health.recovered();
-                self.retry = RETRY[0];
-                true
-            }
-            Err(error) => {
-                self.shared.health.failed(&error);
-                self.retry = RETRY[1].min(self.retry * 2);
-                false
-            }
-        }
-    }
-
-    fn settle(&mut self) -> Result<(), StoreError> {
-        let mut appender = self.backend.appender(&self.replica)?;
-        let present = appender.present(&self.doubtful, self.written)?;
-        let durable = self.doubtful.iter().zip(present).filter(|(_, present)| *present);
-        let mut missing: Vec<Append> =
-            durable.map(|(intent, _)| (self.rewrite.not_attempted)(intent)).collect();
-        missing.extend_from_slice(&self.again);
-        // An earlier attempt at this may have succeeded without our knowing.
-        let mut present = appender.present(&missing, self.written)?.into_iter();
-        missing.retain(|_| !present.next().unwrap_or(false));
-        // All at once, so that a failure leaves things as they were; also if there is
-        // nothing, since it tells whether the store can be written.
-        let positions = appender.commit(&missing)?;
-        self.doubtful.clear();
-        self.again.clear();
-        self.note_held();
-        self.note(&positions);
-        self.shared.health.has_free(self.backend.free_space());
-        for (append, position) in missing.into_iter().zip(positions) {
-            self.tell(append, None, position);
-        }
-        self.appender = Some(appender);
-        Ok(())
-    }
-
-    /// Tells those who wait that the store cannot be written, and keeps the rest.
-    fn refuse(&mut self, batch: Vec<Queued>) {
-        for Queued { append, told } in batch {
-            match (append.kind, &told) {
-                (Kind::Outcome, _) => self.again.push(append),
-                (_, None) if self.again.len() < MOST_WAITING => self.again.push(append),
-                (_, None) => drop(self.shared.health.refused.fetch_add(1, Relaxed)),
-                _ => {}
-            }
-            told.map(|told| told.send(Err(Unavailable)));
-        }
-        self.note_held();
     }
 }

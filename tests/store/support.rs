@@ -150,6 +150,12 @@ impl Place {
         rows.into_iter().map(row).collect()
     }
 
+    /// How many entries there are.
+    pub async fn count(&self) -> i64 {
+        let rows: Vec<(i64,)> = query!(self, "SELECT count(*) FROM audit_entry");
+        rows[0].0
+    }
+
     /// Which intents have no outcome.
     pub async fn open_intents(&self) -> Vec<Uuid> {
         let rows: Vec<(Vec<u8>,)> = query!(self, "SELECT event FROM audit_open ORDER BY position");

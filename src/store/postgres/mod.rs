@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// How long connecting may take.
-const CONNECTING: Duration = Duration::from_secs(3);
+const CONNECTING: Duration = Duration::from_secs(10);
 /// How much a password file may hold, in bytes.
 const MAX_PASSWORD: u64 = 4096;
 /// For each connection: a process that is stopped inside a transaction loses its locks, and

@@ -1,0 +1,72 @@
+//! What waits to be written, between those who append and the one thread that writes.
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use super::{
+    append::{Append, Kind, Told},
+    status::Health,
+};
+
+/// How many entries that nobody waits for may wait. Outcomes always may: there are no
+/// more of them than changes that were let through.
+pub(super) const MOST_WAITING: usize = 20_000;
+/// How many entries may wait in all before none is taken that somebody waits for.
+const MOST_QUEUED: usize = 2 * MOST_WAITING;
+
+/// An entry in the queue, with whoever waits for it.
+pub(super) struct Queued {
+    pub append: Append,
+    pub told: Option<Told>,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    pub entries: Vec<Queued>,
+    /// Whether nothing is taken any more.
+    pub closed: bool,
+}
+
+/// What the writer shares with whoever appends.
+#[derive(Default)]
+pub(super) struct Shared {
+    queue: Mutex<Queue>,
+    /// Whether the writer waits for nothing but a call.
+    pub asleep: AtomicBool,
+    /// Until when what waits is to be written, once the store is closed.
+    pub closing: OnceLock<Instant>,
+    pub health: Health,
+}
+
+impl Shared {
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an entry that somebody waits for, if there is room.
+    pub fn append(&self, append: Append, told: Told) -> bool {
+        let mut queue = self.queue();
+        if queue.closed || queue.entries.len() >= MOST_QUEUED {
+            return false;
+        }
+        queue.entries.push(Queued { append, told: Some(told) });
+        true
+    }
+
+    /// Takes an entry that nobody waits for, if there is room.
+    pub fn append_later(&self, append: Append) -> bool {
+        let mut queue = self.queue();
+        let is_full = queue.entries.len() >= MOST_WAITING && append.kind != Kind::Outcome;
+        if is_full || queue.closed {
+            self.health.refused.fetch_add(1, Relaxed);
+            return false;
+        }
+        queue.entries.push(Queued { append, told: None });
+        true
+    }
+}
