@@ -1,13 +1,19 @@
 //! Reading the audit trail.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    process::Command,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
+
+use base64::{Engine, prelude::BASE64_STANDARD};
 
 use glacier_gateway::{
     audit::{
         Decision, Event, Trail, UserIdentity,
+        log::{Checkpoint, Hash, entries_of_bundle, leaf_hash},
         query::{self, Filter},
     },
     config,
@@ -21,7 +27,7 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::{
-    support::{Gateway, problem},
+    support::{BINARY, Gateway, problem},
     trail,
 };
 
@@ -105,10 +111,27 @@ fn seed<F: Future<Output = ()>>(file: &std::path::Path, write: impl FnOnce(Trail
     connection.execute("UPDATE audit_entry SET at = ?1 WHERE kind = 4", [before]).unwrap();
 }
 
-/// A gateway with policies for readers of the trail and, in it, an event every second for
-/// a minute: of the teams `a`, `b` and `a_b` by turns; every fifth is an abort, the third
-/// of which timed out; and then a denial of a caller in `a` and `b`.
-async fn seeded() -> Gateway {
+/// Records events, a thousand at once. Nobody counts those that somebody waits for.
+async fn record_all(trail: &Trail, events: impl Iterator<Item = Event>) {
+    let mut waiting = tokio::task::JoinSet::new();
+    for event in events {
+        if waiting.len() == 1000 {
+            while let Some(done) = waiting.join_next().await {
+                done.unwrap();
+            }
+        }
+        let trail = trail.clone();
+        waiting.spawn(async move { trail.record_durably(&event).await.unwrap() });
+    }
+    waiting.join_all().await;
+}
+
+/// A gateway with policies for readers of the trail, whose trail already has what `write`
+/// writes. `more` is appended to its settings.
+async fn gateway<F: Future<Output = ()>>(
+    more: &str,
+    write: impl FnOnce(Trail) -> F + Send,
+) -> Gateway {
     let gateway = Gateway::with("[store]\nurl = \"none\"", &[]);
     let path = |name: &str| gateway.directory.path().join(name);
     let allow = |team: &str, audit: &str| {
@@ -121,7 +144,19 @@ async fn seeded() -> Gateway {
     allow("auditors", "*");
     allow("a", "${aws:PrincipalTag/team}");
     allow("b", "b");
-    seed(&path("store.db"), |trail| async move {
+    seed(&path("store.db"), write);
+    let config = std::fs::read_to_string(path("gateway.toml")).unwrap();
+    let url = format!("sqlite:{}", path("store.db").display());
+    let config = config.replace("\"none\"", &format!("{url:?}")) + more;
+    std::fs::write(path("gateway.toml"), config).unwrap();
+    gateway.restarted()
+}
+
+/// A gateway whose trail has an event every second for
+/// a minute: of the teams `a`, `b` and `a_b` by turns; every fifth is an abort, the third
+/// of which timed out; and then a denial of a caller in `a` and `b`.
+async fn seeded() -> Gateway {
+    gateway("", |trail| async move {
         for second in 0..60 {
             let team = ["a", "b", "a_b"][usize::try_from(second).unwrap() % 3];
             let since = Duration::seconds(second);
@@ -145,11 +180,8 @@ async fn seeded() -> Gateway {
         denial.decision = Some(Decision { outcome: "implicitDeny", statement: None });
         (denial.outcome, denial.error_code) = (None, Some("not-authorized"));
         trail.record_durably(&denial).await.unwrap();
-    });
-    let config = std::fs::read_to_string(path("gateway.toml")).unwrap();
-    let url = format!("sqlite:{}", path("store.db").display());
-    std::fs::write(path("gateway.toml"), config.replace("\"none\"", &format!("{url:?}"))).unwrap();
-    gateway.restarted()
+    })
+    .await
 }
 
 async fn get(gateway: &Gateway, team: &str, path: &str) -> Response {
@@ -309,6 +341,82 @@ async fn an_event_comes_with_all_its_entries() {
 }
 
 #[tokio::test]
+async fn a_log_is_published_up_to_its_checkpoint_and_proves_each_of_its_entries() {
+    let key = Command::new(BINARY).args(["audit", "key", "create"]).output().unwrap().stdout;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), key).unwrap();
+    let more = format!("\n[audit.key_files]\n1 = {:?}\n", file.path());
+    let gateway = gateway(&more, |trail| async move {
+        let event = |second| event("b", "ListParts", Duration::seconds(second));
+        record_all(&trail, (0..300).map(event)).await;
+    })
+    .await;
+    let beginning = listed(&gateway, "auditors", "action=StartLog").await;
+    let id = beginning[0]["eventID"].as_str().unwrap();
+    let details = async |id: &str| -> Value {
+        let path = format!("/v1/audit-events/{id}");
+        get(&gateway, "auditors", &path).await.json().await.unwrap()
+    };
+    let log = details(id).await["entries"][0]["log"].as_str().unwrap().to_owned();
+    let path = |path: &str| format!("/v1/audit/logs/{log}/{path}");
+    let checkpoint = loop {
+        // Whoever may read some records may read the checkpoint.
+        let reply = get(&gateway, "a", &path("checkpoint")).await;
+        if reply.status() == 200 {
+            assert_eq!(reply.headers()["content-type"], "text/plain; charset=utf-8");
+            assert_eq!(reply.headers()["cache-control"], "no-store");
+            let checkpoint = Checkpoint::parse(&reply.text().await.unwrap()).unwrap();
+            if checkpoint.size > 300 {
+                break checkpoint;
+            }
+        }
+    };
+    let bytes = async |place: &str, cache: &str| {
+        let reply = get(&gateway, "auditors", &path(place)).await;
+        assert_eq!(reply.status(), 200, "{place}");
+        assert_eq!(reply.headers()["content-type"], "application/octet-stream", "{place}");
+        assert_eq!(reply.headers()["cache-control"], cache, "{place}");
+        reply.bytes().await.unwrap()
+    };
+    let immutable = "private, max-age=31536000, immutable";
+    let hashes = bytes("tile/0/000", immutable).await;
+    let bundle = bytes("tile/entries/000", immutable).await;
+    let entries: Vec<&[u8]> = entries_of_bundle(&bundle).map(Option::unwrap).collect();
+    let leaves: Vec<u8> = entries.iter().flat_map(|entry| leaf_hash(entry).0).collect();
+    assert_eq!((entries.len(), leaves.as_slice()), (256, &hashes[..]));
+    assert_eq!(bytes("tile/0/001.p/45", "no-store").await.len(), 45 * 32);
+    assert_eq!(bytes("tile/0%2F001.p%2F45", "no-store").await.len(), 45 * 32);
+    assert_eq!(bytes("tile/1/000.p/1", "no-store").await.len(), 32);
+    for place in ["tile/0/001", "tile/0/002", "tile/1/000", "tile/entries/001", "tile/2/000.p/1"] {
+        let (status, body) = problem(get(&gateway, "auditors", &path(place)).await).await;
+        assert_eq!((status, &body["code"]), (404, &json!("log-not-found")), "{place}");
+    }
+    for place in ["tile/0/000", "tile/entries/000"] {
+        assert_eq!(get(&gateway, "b", &path(place)).await.status(), 403, "{place}");
+    }
+
+    let read = listed(&gateway, "auditors", "team=b").await;
+    let base64 = |value: &Value| BASE64_STANDARD.decode(value.as_str().unwrap()).unwrap();
+    for event in read.iter().step_by(50).chain(&beginning) {
+        let found = details(event["eventID"].as_str().unwrap()).await;
+        let entry = &found["entries"][0];
+        let proof = &entry["inclusionProof"];
+        let vouching = Checkpoint::parse(proof["checkpoint"].as_str().unwrap()).unwrap();
+        assert!(vouching.size >= checkpoint.size && proof["treeSize"] == vouching.size);
+        let hashes: Vec<Hash> = proof["hashes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hash| Hash(base64(hash).try_into().unwrap()))
+            .collect();
+        let leaf = leaf_hash(entry["entry"].as_str().unwrap().as_bytes());
+        assert_eq!(base64(&entry["leafHash"]), leaf.0);
+        let index = entry["index"].as_u64().unwrap();
+        tlog_tiles::check_record(&hashes, vouching.size, vouching.root, index, leaf).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_found_or_read_is_refused() {
     let gateway = seeded().await;
     let id = |id: Uuid| format!("/v1/audit-events/{id}");
@@ -324,6 +432,9 @@ async fn what_cannot_be_found_or_read_is_refused() {
         ("/v1/audit-events?vault=..".to_owned(), 400, "invalid-parameter"),
         ("/v1/audit-events?decision=maybe".to_owned(), 400, "invalid-parameter"),
         ("/v1/audit-events?subject=".to_owned(), 400, "invalid-parameter"),
+        ("/v1/audit-events?outcome=Ok".to_owned(), 400, "invalid-parameter"),
+        ("/v1/audit-events?action=a.b".to_owned(), 400, "invalid-parameter"),
+        ("/v1/audit-events?requestId=a%20b".to_owned(), 400, "invalid-parameter"),
         ("/v1/audit-events?region=x".to_owned(), 400, "unknown-parameter"),
         ("/v1/audit/logs/2026-13/checkpoint".to_owned(), 404, "log-not-found"),
         ("/v1/audit/logs/1999-01/checkpoint".to_owned(), 404, "log-not-found"),
@@ -411,17 +522,11 @@ fn a_long_trail_is_read_with_few_statements() {
     let file = directory.path().join("store.db");
     let every = Duration::milliseconds(10);
     seed(&file, |trail| async move {
-        for index in 0..EVENTS {
+        let event = |index: i64| {
             let team = if index % 1000 == 0 { "rare" } else { "often" };
-            let mut event = event(team, "ListParts", every * i32::try_from(index).unwrap());
-            // Beyond a hundred a minute, a caller's reads are counted.
-            event.identity.as_mut().unwrap().subject = format!("service-{}", index / 100);
-            if index % 4000 == 0 {
-                trail.record_durably(&event).await.unwrap();
-            } else {
-                trail.record(&event);
-            }
-        }
+            event(team, "ListParts", every * i32::try_from(index).unwrap())
+        };
+        record_all(&trail, (0..EVENTS).map(event)).await;
     });
     let subscriber = tracing_subscriber::registry().with(Count);
     tracing::subscriber::set_global_default(subscriber).unwrap();

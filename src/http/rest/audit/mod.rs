@@ -244,18 +244,22 @@ fn no_log() -> Problem {
 }
 
 fn filter(parameters: &Parameters) -> Result<Filter, Problem> {
-    let text = |name| parameters.given(name, text);
+    let given = |name, most, holds: fn(u8) -> bool| {
+        parameters.given(name, |value| plain(value, most, holds))
+    };
     Ok(Filter {
         from: parameters.given("from", time)?,
         to: parameters.given("to", time)?,
         team: parameters.given("team", |team| check_team(team).map(|()| team.to_owned()))?,
-        subject: text("subject")?,
+        subject: parameters.given("subject", text)?,
         vault: parameters.given("vault", str::parse::<VaultName>)?.map(|name| name.to_string()),
         upload: parameters.given("upload", str::parse::<UploadId>)?.map(|id| id.to_string()),
-        action: text("action")?,
+        action: given("action", 64, |b| b.is_ascii_alphabetic() || b == b':')?,
         decision: parameters.given("decision", decision)?,
-        outcome: text("outcome")?,
-        request_id: text("requestId")?,
+        outcome: given("outcome", 64, |b| b.is_ascii_lowercase() || b == b'-')?,
+        request_id: given("requestId", 128, |b| {
+            b.is_ascii_alphanumeric() || b"-_.:/=+".contains(&b)
+        })?,
     })
 }
 
@@ -271,6 +275,12 @@ fn decision(text: &str) -> Result<String, &'static str> {
         "allowed" | "explicitDeny" | "implicitDeny" => Ok(text.to_owned()),
         _ => Err("write allowed, explicitDeny or implicitDeny"),
     }
+}
+
+/// A text that can stand in a record: of 1 to `most` bytes that `holds` holds for.
+fn plain(text: &str, most: usize, holds: fn(u8) -> bool) -> Result<String, &'static str> {
+    let fits = (1..=most).contains(&text.len()) && text.bytes().all(holds);
+    if fits { Ok(text.to_owned()) } else { Err("write it as it stands in a record") }
 }
 
 fn text(text: &str) -> Result<String, &'static str> {
