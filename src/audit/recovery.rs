@@ -40,6 +40,11 @@ impl Recovery {
         Self { store }
     }
 
+    /// Whether no other process can share the store.
+    pub fn is_alone(&self) -> bool {
+        matches!(self.store.pool(), Pool::Sqlite(_))
+    }
+
     /// Lets the others know that this process lives.
     ///
     /// # Errors
@@ -83,17 +88,16 @@ impl Recovery {
     /// When the store does not answer.
     pub async fn abandoned(&self) -> Result<Vec<Abandoned>, StoreError> {
         let now = self.store.now();
-        let gone = match self.store.pool() {
-            // The file is locked: there is no other process.
-            Pool::Sqlite(_) => "$2 = $2".to_owned(),
-            Pool::Postgres(_) => format!(
-                "NOT EXISTS (SELECT 1 FROM replica r WHERE r.id = o.replica AND r.seen > {now} - $2)"
+        let heard_of = match self.is_alone() {
+            true => "$2 IS NULL".to_owned(),
+            false => format!(
+                "EXISTS (SELECT 1 FROM replica r WHERE r.id = o.replica AND r.seen > {now} - $2)"
             ),
         };
         let sql = format!(
             "SELECT e.event, e.at, e.teams, e.entry FROM audit_open o \
              JOIN audit_entry e ON e.position = o.position \
-             WHERE o.replica <> $1 AND {gone} ORDER BY o.position LIMIT $3"
+             WHERE o.replica <> $1 AND NOT ({heard_of}) ORDER BY o.position LIMIT $3"
         );
         let rows: Vec<(Vec<u8>, i64, String, Vec<u8>)> = both!(self.store, pool => {
             sqlx::query_as(AssertSqlSafe(sql))

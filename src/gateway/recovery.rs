@@ -67,12 +67,14 @@ impl Gateway {
         recovery: &Recovery,
         known: &mut HashMap<Uuid, Known>,
     ) -> Result<(), StoreError> {
-        let Ok(Some(lease)) = timeout(PATIENCE, recovery.lease()).await.unwrap_or(Ok(None)) else {
-            return Ok(());
-        };
         let Ok(abandoned) = timeout(PATIENCE, recovery.abandoned()).await else { return Ok(()) };
         let abandoned = abandoned?;
         known.retain(|id, _| abandoned.iter().any(|intent| intent.id() == *id));
+        if abandoned.is_empty() {
+            return Ok(());
+        }
+        let Ok(lease) = timeout(PATIENCE, recovery.lease()).await else { return Ok(()) };
+        let Some(lease) = lease? else { return Ok(()) };
         for some in abandoned.chunks(AT_ONCE) {
             let mut asking = JoinSet::new();
             for (n, intent) in some.iter().enumerate() {
@@ -140,8 +142,12 @@ async fn beat(recovery: &Recovery) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Ok(Err(error)) = timeout(PATIENCE, recovery.beat()).await {
-            tracing::debug!(%error, "cannot tell the other replicas that this one lives");
+        match timeout(PATIENCE, recovery.beat()).await {
+            Ok(Ok(())) if recovery.is_alone() => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "cannot tell the other replicas that this one lives");
+            }
+            _ => {}
         }
     }
 }
