@@ -1,7 +1,7 @@
 //! The store: SQLite for one gateway, PostgreSQL for many replicas. It keeps whatever
 //! outlives a request.
 //!
-//! The trail's entries go through the [`writer`], which commits in groups. Everything
+//! The trail's entries go through the writer, which commits in groups. Everything
 //! else goes through [`Pool`], with the same SQL for both kinds (`both!`). Times are
 //! microseconds since 1970, UTC.
 
