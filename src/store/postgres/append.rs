@@ -8,7 +8,6 @@ use super::{
     super::{
         append::{Append, Position},
         error::StoreError,
-        status::now,
     },
     CONNECTING, Facts, Postgres, in_time,
 };
@@ -138,11 +137,11 @@ impl Appender {
 /// else of theirs happen.
 async fn take_over(connection: &mut PgConnection, replica: &str) -> Result<i64, StoreError> {
     let (writer,): (i64,) = sqlx::query_as(
-        "INSERT INTO replica (id, seen, writer) VALUES ($1, $2, 1) \
+        "INSERT INTO replica (id, seen, writer) \
+         VALUES ($1, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), 1) \
          ON CONFLICT (id) DO UPDATE SET writer = replica.writer + 1 RETURNING writer",
     )
     .bind(replica)
-    .bind(now())
     .fetch_one(connection)
     .await?;
     Ok(writer)
