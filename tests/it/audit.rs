@@ -27,7 +27,7 @@ use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt};
 use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::{
-    support::{BINARY, Gateway, problem},
+    support::{BINARY, Gateway, MADE_UP, problem},
     trail,
 };
 
@@ -96,6 +96,7 @@ fn audit_settings() -> config::Audit {
 /// Writes events to a store before a gateway opens it, and sets its log's beginning back
 /// to before them.
 fn seed<F: Future<Output = ()>>(file: &std::path::Path, write: impl FnOnce(Trail) -> F + Send) {
+    std::fs::write(file.with_file_name(MADE_UP), "").unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let runtime = tokio::runtime::Runtime::new().unwrap();
