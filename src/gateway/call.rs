@@ -346,15 +346,23 @@ impl Call {
         self.gateway.metrics.upstream(operation.name(), label, time);
         match result {
             Ok(Reply { value, request_id, attempts }) => {
+                let request_id = request_id.filter(|id| is_request_id(id));
                 (Ok(value), Forwarded { request_id, error: None, attempts, time })
             }
             Err(error) => {
-                let (request_id, cause) = (error.request_id.clone(), error.cause.clone());
+                let request_id = error.request_id.clone().filter(|id| is_request_id(id));
+                let cause = error.cause.clone();
                 let attempts = error.attempts;
                 (Err(error), Forwarded { request_id, error: Some(cause), attempts, time })
             }
         }
     }
+}
+
+/// Whether it can be an ID of AWS's. What stands in Glacier's place may send anything, of any
+/// length, and records have a limit.
+fn is_request_id(id: &str) -> bool {
+    (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// Whatever asks for something is recorded when it ends, also if the client left before.

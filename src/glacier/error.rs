@@ -238,7 +238,7 @@ fn bounded(mut text: String) -> String {
 fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamErrorKind {
     use UpstreamErrorKind::*;
     match (code.unwrap_or_default(), status) {
-        ("ResourceNotFoundException" | "404 Not Found", _) => {
+        ("ResourceNotFoundException" | "404 Not Found", 404) => {
             if message.is_some_and(|m| m.starts_with("Vault not found")) {
                 VaultNotFound
             } else {

@@ -73,11 +73,17 @@ pub fn refused(request: &HttpRequest, gateway: &Gateway, peer: Option<Peer>, cod
 /// What policies can ask about the request itself.
 ///
 /// # Errors
-/// A `User-Agent` that is too long for policies to be asked about it, or a second one.
+/// A connection that is gone with its address, and a `User-Agent` that is too long for
+/// policies to be asked about it, or a second one.
 pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
-    let secure = peer.is_some_and(|peer| peer.secure);
-    let mut context = Context::new(OffsetDateTime::now_utc(), secure);
-    if let Some(address) = peer.and_then(|peer| peer.address) {
+    // A caller that resets its connection at once takes its address with it. A Deny that
+    // asks for the address would be void.
+    let Some(peer) = peer else {
+        let detail = "The connection was closed before its address could be read.";
+        return Err(Problem::new(Code::MalformedRequest, detail));
+    };
+    let mut context = Context::new(OffsetDateTime::now_utc(), peer.secure);
+    if let Some(address) = peer.address {
         context = context.source_ip(address);
     }
     let mut given = request.headers().get_all(USER_AGENT);

@@ -22,6 +22,7 @@ mod writing;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
 
 pub(crate) use self::pool::both;
@@ -35,6 +36,9 @@ pub use self::{
 use self::{backend::Backend, writer::Writer};
 use crate::config;
 
+/// How long a caller waits for a turn to read the trail.
+const READERS_WAIT: Duration = Duration::from_secs(5);
+
 /// A store that is open; cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Open>);
@@ -44,6 +48,8 @@ struct Open {
     replica: String,
     backend: Backend,
     pool: Pool,
+    /// How many may read the trail for callers at once.
+    readers: Semaphore,
     writer: Writer,
 }
 
@@ -61,7 +67,9 @@ impl Store {
         let replica = Uuid::new_v4().to_string();
         let pool = backend.pool(settings.connections).await?;
         let writer = Writer::start(backend.clone(), replica.clone(), rewrite).await?;
-        let mut open = Open { id: String::new(), replica, backend, pool, writer };
+        // The sealer and the recovery always find a connection.
+        let readers = Semaphore::new(settings.connections.saturating_sub(2).max(1) as usize);
+        let mut open = Open { id: String::new(), replica, backend, pool, readers, writer };
         let (id,): (String,) = both!(open, pool => {
             sqlx::query_as("SELECT store_id FROM store_info").fetch_one(pool).await?
         });
@@ -89,6 +97,16 @@ impl Store {
     /// always taken.
     pub fn append_later(&self, append: Append) -> bool {
         self.0.writer.append_later(append)
+    }
+
+    /// Waits for a turn to read the trail for a caller, and keeps it until dropped.
+    ///
+    /// # Errors
+    /// When others read for too long.
+    pub async fn reader(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        let turn = tokio::time::timeout(READERS_WAIT, self.0.readers.acquire()).await;
+        let turn = turn.ok().and_then(Result::ok);
+        turn.ok_or_else(|| StoreError::unusable("too many read the trail at once"))
     }
 
     /// How the store is.

@@ -17,6 +17,12 @@ fn file(gateway: &Gateway) -> PathBuf {
     gateway.directory.path().join("store.db")
 }
 
+/// Ends the gateway, so that another one may have its file.
+fn stopped(gateway: &mut Gateway) {
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+}
+
 /// The entries of the trail so far, without the log's first and those about the gateway
 /// itself.
 pub fn entries(gateway: &Gateway) -> Vec<Value> {
@@ -155,4 +161,69 @@ async fn an_outcome_says_how_often_glacier_was_asked() {
         assert_eq!(told["outcome"], outcome, "{told}");
         assert_eq!(told["upstream"]["attempts"], attempts, "{told}");
     }
+}
+
+#[actix_web::test]
+async fn a_caller_that_resets_its_connection_does_not_escape_a_deny_about_its_address() {
+    let mut gateway = recording("");
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "glacier:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "glacier:*", "Resource": "*",
+         "Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}}}]}"#;
+    let file = gateway.directory.path().join("policies/teams/owner.json");
+    std::fs::write(file, policy).unwrap();
+    stopped(&mut gateway);
+    let gateway = gateway.restarted();
+    let ids = gateway.simulator.seed("own-a", &["one"]).await;
+    let path = format!("{}/{}", uploads("own-a"), ids[0]);
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 403);
+    let host = gateway.rest.strip_prefix("http://").unwrap();
+    let token = gateway.key.token("owner");
+    let request =
+        format!("DELETE {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    // While the gateway stands still, what came and the reset wait for it together.
+    for _ in 0..20 {
+        gateway.process.signal("STOP");
+        for _ in 0..5 {
+            let stream =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            stream.connect(&host.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+            stream.send(request.as_bytes()).unwrap();
+            stream.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        }
+        gateway.process.signal("CONT");
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 403);
+    }
+    let sent = gateway.simulator.requests().await;
+    assert!(sent.iter().all(|request| request["method"] != "DELETE"), "{sent:#?}");
+}
+
+#[actix_web::test]
+async fn what_stands_in_glaciers_place_cannot_swell_a_record() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|length| length > 0) {
+                    let id = "x".repeat(30_000);
+                    let reply =
+                        format!("HTTP/1.1 204 No Content\r\nx-amzn-RequestId: {id}\r\n\r\n");
+                    stream.write_all(reply.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let mut gateway = recording("");
+    stopped(&mut gateway);
+    let gateway = gateway.with_environment(&[("GATEWAY__AWS__ENDPOINT_URL", &endpoint)]);
+    let path = format!("{}/abc", uploads("own-a"));
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);
+    let found = entries_in_time(&gateway, 2).await;
+    let outcome = found.iter().find(|entry| entry["eventType"] == "Outcome").unwrap();
+    assert_eq!(outcome["outcome"], "aborted");
+    assert_eq!(outcome["upstream"].get("requestID"), None);
 }

@@ -29,7 +29,9 @@ impl Call {
         let found = async {
             let mut known = HashMap::new();
             let may_read = |teams: &[&str]| one.is_some() || self.may_read(teams, &mut known);
-            Ok(query::list(self.store()?, filter, marker, limit, may_read).await?)
+            let store = self.store()?;
+            let _turn = store.reader().await?;
+            Ok(query::list(store, filter, marker, limit, may_read).await?)
         };
         self.looked_up(found.await).await
     }
@@ -37,7 +39,11 @@ impl Call {
     /// Reads an event.
     pub async fn read_event(&self, id: Uuid) -> Result<FoundEvent, Refusal> {
         self.may(ReadAudit, Reach::Any)?;
-        let found = async { query::find(self.store()?, id).await?.ok_or(Refusal::EventNotFound) };
+        let found = async {
+            let store = self.store()?;
+            let _turn = store.reader().await?;
+            query::find(store, id).await?.ok_or(Refusal::EventNotFound)
+        };
         let event = match found.await {
             Ok(event) => event,
             Err(refusal) => return self.looked_up(Err(refusal)).await,
@@ -54,8 +60,11 @@ impl Call {
     pub async fn read_log(&self, name: LogName, path: LogPath) -> Result<Vec<u8>, Refusal> {
         let reach = if path == LogPath::Checkpoint { Reach::Any } else { Reach::All };
         self.may(ReadAudit, reach)?;
-        let found =
-            async { published::read(self.store()?, name, path).await?.ok_or(Refusal::LogNotFound) };
+        let found = async {
+            let store = self.store()?;
+            let _turn = store.reader().await?;
+            published::read(store, name, path).await?.ok_or(Refusal::LogNotFound)
+        };
         self.looked_up(found.await).await
     }
 

@@ -107,6 +107,10 @@ pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<Vers
 
 /// Grants `role` what a gateway needs to serve.
 pub(super) async fn grant(connection: &mut PgConnection, role: &str) -> Result<(), StoreError> {
+    // Not a role, but everybody.
+    if role.eq_ignore_ascii_case("public") {
+        return Err(StoreError::unusable("name the gateway's role: \"public\" is every role"));
+    }
     let (role,): (String,) =
         sqlx::query_as("SELECT quote_ident($1)").bind(role).fetch_one(&mut *connection).await?;
     let mut transaction = connection.begin().await?;
