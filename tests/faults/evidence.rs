@@ -7,7 +7,7 @@ use std::{
 
 use glacier_gateway::store::{Position, leaf};
 use serde_json::Value;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use uuid::Uuid;
 
 use crate::load::Reply;
@@ -17,6 +17,13 @@ use crate::load::Reply;
 pub enum Place {
     /// In a file.
     File(PathBuf),
+    /// In PostgreSQL.
+    Database {
+        /// As the gateway reaches it.
+        url: String,
+        /// As the test does.
+        direct: String,
+    },
 }
 
 /// Runs a query that gives rows, on either kind of store.
@@ -30,6 +37,10 @@ macro_rules! query {
                 connection.close().await.unwrap();
                 rows
             }
+            Place::Database { direct, .. } => {
+                let mut connection = PgConnection::connect(direct).await.unwrap();
+                sqlx::query_as($sql).fetch_all(&mut connection).await.unwrap()
+            }
         }
     };
 }
@@ -39,6 +50,7 @@ impl Place {
     pub fn url(&self) -> String {
         match self {
             Self::File(path) => format!("sqlite:{}", path.display()),
+            Self::Database { url, .. } => url.clone(),
         }
     }
 

@@ -8,11 +8,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clock;
+#[path = "../store/cluster.rs"]
+#[allow(dead_code)]
+mod cluster;
 mod disk;
 mod evidence;
 mod file;
 mod load;
+mod postgres;
 mod processes;
+mod proxy;
 mod run;
 #[path = "../it/support.rs"]
 #[allow(dead_code)]

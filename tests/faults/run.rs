@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
     path::Path,
     process::Command,
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use crate::{
     PATIENCE,
     evidence::{Figures, Place, Seen, examine},
     load::{Load, Upload},
+    random_moment,
     support::{ACCOUNT, BINARY, Gateway, REGION, claims, serve_command},
     until,
 };
@@ -178,13 +180,15 @@ impl Run {
     /// Asks the gateway to end, and waits until it has.
     pub async fn end(&mut self) {
         self.gateway.process.signal("TERM");
+        // Some callers come when it is too late.
+        random_moment(Duration::from_millis(100)).await;
+        self.load.aim(None);
         let child = &mut self.gateway.process.child;
         let begun = Instant::now();
         while child.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < PATIENCE, "it does not end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.load.aim(None);
         self.look().await;
     }
 
@@ -197,8 +201,8 @@ impl Run {
         self.aim();
     }
 
-    /// Lets it listen on the same ports from the next start on; gives the URL.
-    pub fn fix_ports(&self) -> String {
+    /// Lets it listen on the same ports from the next start on; gives the address.
+    pub fn fix_ports(&self) -> SocketAddr {
         let file = self.gateway.directory.path().join("gateway.toml");
         let mut config = std::fs::read_to_string(&file).unwrap();
         let listeners: Vec<_> =
@@ -209,7 +213,7 @@ impl Run {
             config = config.replacen("\"127.0.0.1:0\"", &format!("\"{address}\""), 1);
         }
         std::fs::write(&file, config).unwrap();
-        format!("http://{}", addresses[0])
+        addresses[0]
     }
 
     /// What starts the gateway with `command`, which is the binary or runs it.

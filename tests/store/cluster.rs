@@ -120,7 +120,7 @@ impl Drop for Cluster {
 }
 
 /// Where the server's programs are. Debian has them beside each other by version.
-fn programs() -> PathBuf {
+pub fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.map(|entry| entry.path()).max_by_key(|path| version(path));
