@@ -4,7 +4,7 @@
 use std::{
     fs::File,
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -39,12 +39,9 @@ async fn kills_lose_nothing() {
         run.kill().await;
         if n % 5 == 0 {
             // While it starts, too.
-            let mut starting = run.serve_command(Command::new(BINARY));
-            let mut starting =
-                starting.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let starting = run.serve_with(Command::new(BINARY), Stdio::null);
             random_moment(2 * MOMENT).await;
-            starting.kill().unwrap();
-            starting.wait().unwrap();
+            drop(starting);
         }
         run.restart().await;
     }
@@ -106,10 +103,6 @@ async fn a_log_that_nobody_takes_is_no_matter() {
     let mut run = Run::in_folder("no log", folder.path()).await;
     run.end().await;
     let address = run.fix_ports();
-    let serve = |run: &Run, command: Command, output: fn() -> Stdio| {
-        let mut command = run.serve_command(command);
-        command.stdin(Stdio::null()).stdout(output()).stderr(output()).spawn().unwrap()
-    };
     let closed = || {
         let mut shell = Command::new("sh");
         shell.args(["-c", "exec \"$0\" \"$@\" >&- 2>&-", BINARY]);
@@ -118,27 +111,21 @@ async fn a_log_that_nobody_takes_is_no_matter() {
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     for outputs in ["closed", "full", "left", "unread"] {
         let mut serving = match outputs {
-            "closed" => serve(&run, closed(), Stdio::null),
-            "full" => serve(&run, Command::new(BINARY), full),
-            _ => serve(&run, Command::new(BINARY), Stdio::piped),
+            "closed" => run.serve_with(closed(), Stdio::null),
+            "full" => run.serve_with(Command::new(BINARY), full),
+            _ => run.serve_with(Command::new(BINARY), Stdio::piped),
         };
         if outputs == "left" {
             // Whoever read the log is gone.
-            drop((serving.stdout.take(), serving.stderr.take()));
+            drop((serving.0.stdout.take(), serving.0.stderr.take()));
         }
         until("it listens", async || TcpStream::connect(address).is_ok()).await;
         run.load.aim(Some(&format!("http://{address}")));
         run.aborts(150).await;
         run.load.aim(None);
-        signal(&serving, "TERM");
-        until("the end", async || serving.try_wait().unwrap().is_some()).await;
+        serving.end().await;
         assert_eq!(run.place.open_intents().await, 0, "with outputs {outputs}");
     }
     run.restart().await;
     run.finish().await;
-}
-
-fn signal(process: &Child, name: &str) {
-    let pid = process.id().to_string();
-    assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
 }

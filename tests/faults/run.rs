@@ -3,8 +3,9 @@
 use std::{
     collections::HashSet,
     net::SocketAddr,
+    os::unix::process::CommandExt,
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -172,6 +173,11 @@ impl Run {
     pub async fn kill(&mut self) {
         self.gateway.process.child.kill().unwrap();
         self.gateway.process.child.wait().unwrap();
+        self.note_death().await;
+    }
+
+    /// A gateway has died, by this or otherwise.
+    pub async fn note_death(&mut self) {
         self.load.aim(None);
         self.kills += 1;
         self.look().await;
@@ -216,9 +222,12 @@ impl Run {
         addresses[0]
     }
 
-    /// What starts the gateway with `command`, which is the binary or runs it.
-    pub fn serve_command(&self, command: Command) -> Command {
-        serve_command(command, &self.gateway.directory)
+    /// Starts the gateway with `command`, which is the binary or runs it. Who calls this
+    /// must wait until it listens.
+    pub fn serve_with(&self, command: Command, output: fn() -> Stdio) -> Serving {
+        let mut command = serve_command(command, &self.gateway.directory);
+        command.stdin(Stdio::null()).stdout(output()).stderr(output());
+        Serving(command.process_group(0).spawn().unwrap())
     }
 
     /// What the gateway's environment says from the next start on.
@@ -310,6 +319,36 @@ impl Run {
             self.begun.elapsed(),
         );
         figures
+    }
+}
+
+/// A gateway with whatever runs it; they end with the test.
+pub struct Serving(pub Child);
+
+impl Serving {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn end(&mut self) {
+        self.signal("TERM");
+        until("the end", async || self.has_ended()).await;
+    }
+
+    fn signal(&self, name: &str) {
+        // To the group.
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", name, "--", &group]).output();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.signal("KILL");
+            let _ = self.0.wait();
+        }
     }
 }
 
