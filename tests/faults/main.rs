@@ -2,9 +2,9 @@
 //! fill up, hang and fail, clocks jump. Afterwards the trail is held against every reply
 //! that a caller got, and against everything that Glacier was asked.
 //!
-//! `make test` runs a short form, `make soak` a long one (`SOAK=1`, or
-//! a share of it: `SOAK=0.1`). Each run prints a
-//! line of figures. What a machine does not allow is skipped, and the reason printed.
+//! `make test` runs a short form, `make soak` a long one (`SOAK=1`, or a share of it, such as
+//! `SOAK=0.1`). Each run prints a line of figures. What a machine does not allow is skipped,
+//! and the reason printed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -29,7 +29,7 @@ mod volume;
 use std::time::Duration;
 
 /// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often something is done: rarely in `make test`, often in `make soak`.
 fn times(short: usize, long: usize) -> usize {

@@ -41,6 +41,8 @@ pub struct Run {
     /// Uploads that the evidence is not about.
     forgotten: HashSet<String>,
     kills: usize,
+    /// Whether the end waits until the changes of gateways that died are settled.
+    pub recovers: bool,
     begun: Instant,
 }
 
@@ -76,6 +78,7 @@ impl Run {
             seen: Seen::default(),
             forgotten: HashSet::new(),
             kills: 0,
+            recovers: true,
             begun: Instant::now(),
         };
         run.supply(IN_A_VAULT).await;
@@ -167,6 +170,11 @@ impl Run {
             std::fs::read_dir(&threads).unwrap().all(|thread| stands(thread.unwrap()))
         })
         .await;
+    }
+
+    /// Waits until every intent has its outcome, also those of gateways that have died.
+    pub async fn outcomes(&self) {
+        until("all outcomes", async || self.place.open_intents().await == 0).await;
     }
 
     /// Kills the gateway with SIGKILL.
@@ -274,8 +282,8 @@ impl Run {
         let died = self.kills > 0;
         let load = std::mem::replace(&mut self.load, Load::start(String::new(), 0.0));
         let mut notes = load.finish().await;
-        if !died {
-            until("all outcomes", async || self.place.open_intents().await == 0).await;
+        if !died || self.recovers {
+            self.outcomes().await;
         }
         self.end().await;
         let simulator = &self.gateway.simulator;

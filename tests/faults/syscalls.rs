@@ -41,6 +41,11 @@ async fn a_gateway_that_dies_at_any_system_call_loses_nothing() {
     run.end().await;
     let address = run.fix_ports();
     for n in 0..times(6, 600) {
+        if n % 20 == 19 {
+            run.restart().await;
+            run.outcomes().await;
+            run.end().await;
+        }
         // Sometimes so late that the write-ahead log has begun anew meanwhile.
         let last = if n % 50 == 49 { 8000 } else { 100 };
         let at = rand::random_range(1..last);
