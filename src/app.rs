@@ -151,6 +151,7 @@ pub async fn start(
         foundations.policies(reload, status);
     };
     rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, looked)?);
+    rt::spawn(gateway.clone().into_inner().recover());
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_revocations(gateway.clone()));
 

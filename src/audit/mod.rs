@@ -5,13 +5,17 @@ pub mod export;
 mod flood;
 mod housekeeping;
 pub mod log;
+pub mod published;
 pub mod query;
+mod recovery;
 pub mod retention;
+mod rewrite;
 mod trail;
 pub mod verify;
 
 pub use self::{
     event::{Decision, Event, System, Upstream, UserIdentity},
+    recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
 pub use crate::store::StoreError;

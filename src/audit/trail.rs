@@ -13,10 +13,11 @@ use super::{
     Event, System, Upstream,
     housekeeping::Keeper,
     log::{LogState, LogStatus, Sealer},
+    rewrite::REWRITE,
 };
 use crate::{
     config,
-    store::{Append, Kind, Rewrite, Store, StoreError, StoreStatus, Unavailable},
+    store::{Kind, Store, StoreError, StoreStatus, Unavailable},
 };
 
 /// The audit trail; cheap to clone.
@@ -218,21 +219,4 @@ impl Drop for Intent {
             self.write();
         }
     }
-}
-
-/// How the writer makes outcomes that it alone knows of.
-const REWRITE: Rewrite = Rewrite { late, not_attempted };
-
-fn late(append: Append) -> Append {
-    let text = String::from_utf8_lossy(&append.entry);
-    let entry = text.replacen("\"eventType\":\"Outcome\"", "\"eventType\":\"LateOutcome\"", 1);
-    Append::new(append.event, append.at, Kind::LateOutcome, append.teams, entry.into_bytes())
-}
-
-fn not_attempted(intent: &Append) -> Append {
-    let mut entry: serde_json::Value = serde_json::from_slice(&intent.entry).unwrap_or_default();
-    entry["eventType"] = "Outcome".into();
-    entry["outcome"] = "not-attempted".into();
-    let entry = serde_json::to_vec(&entry).unwrap_or_default();
-    Append::new(intent.event, intent.at, Kind::Outcome, intent.teams.clone(), entry)
 }

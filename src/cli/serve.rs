@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     app::{self, StartError},
+    audit::log::CheckpointKeys,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     policy::LivePolicies,
@@ -47,6 +48,10 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
         }
     }
     let mut told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    if let Some(settings) = examined.sound("audit") {
+        let unusable = CheckpointKeys::load(&settings.audit.key_files).err();
+        told.extend(unusable.map(|error| error.to_string()));
+    }
     if !examined.mistakes.is_empty() {
         told.insert(0, unusable(&examined.mistakes));
     }

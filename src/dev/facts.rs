@@ -111,9 +111,9 @@ impl fmt::Display for Facts {
         let bearer = |team: &str| format!("curl -i -H \"Authorization: Bearer ${team}\"");
         writeln!(f, "\n# The media team aborts one of its uploads: 204")?;
         writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("MEDIA"))?;
-        writeln!(f, "\n# The finance team may not: 403, with the reason")?;
+        writeln!(f, "# The finance team may not: 403, with the reason")?;
         writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
-        writeln!(f, "\n# What is left")?;
+        writeln!(f, "# What is left")?;
         writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
         writeln!(f, "\n# The same with the AWS CLI and the media team's gateway key")?;
         writeln!(
@@ -124,7 +124,8 @@ impl fmt::Display for Facts {
              --vault-name {vault}",
             region = simulator.region,
         )?;
-        writeln!(f, "\n# Whether the record of all this is as it was written")?;
+        writeln!(f, "\n# What is on record, and whether anybody changed it")?;
+        writeln!(f, "{} {rest}/v1/audit-events", bearer("AUDITORS"))?;
         let program = env::args_os().next().unwrap_or_default();
         writeln!(f, "{} audit verify", PathBuf::from(program).display())?;
         writeln!(f, "\nPress Ctrl-C to stop.")

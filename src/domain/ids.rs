@@ -182,6 +182,21 @@ pub struct VaultArn {
     pub vault: VaultName,
 }
 
+impl VaultArn {
+    /// The vault of an ARN as this prints it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let [_, _, _, region, account, vault] = text.split(':').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let vault = Self {
+            region: region.parse().ok()?,
+            account: account.parse().ok()?,
+            vault: vault.strip_prefix("vaults/")?.parse().ok()?,
+        };
+        (vault.to_string() == text).then_some(vault)
+    }
+}
+
 impl fmt::Display for VaultArn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { region, account, vault } = self;
@@ -261,5 +276,9 @@ mod tests {
             vault: "photos".parse().unwrap(),
         };
         assert_eq!(arn.to_string(), "arn:aws-cn:glacier:cn-north-1:012345678901:vaults/photos");
+        assert_eq!(VaultArn::parse(&arn.to_string()), Some(arn));
+        for other in ["", "arn:aws:glacier:cn-north-1:012345678901:vaults/photos", "*"] {
+            assert_eq!(VaultArn::parse(other), None, "{other}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! An authenticated call on its way through the core. Whatever asks for it, a door or
 //! a job, only a [`Call`] leads to a permit and to Glacier.
 
+mod audit;
+
 use std::{future::Future, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
@@ -286,17 +288,23 @@ impl Call {
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, Refusal> {
         let result = self.forward(permit, answer).await;
+        self.answered(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok")).await?;
+        Ok(result?)
+    }
+
+    /// Notes what became of a read. If the settings want it, waits until that is on record.
+    async fn answered(&self, result: &'static str) -> Result<(), Refusal> {
         let event = {
             let mut record = self.recorder.edit();
-            record.result = Some(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok"));
+            record.result = Some(result);
             let waits = self.gateway.settings.audit.reads == Reads::Require;
             record.on_record = waits;
             waits.then(|| record.event())
         };
-        if let Some(event) = event {
-            self.gateway.trail.record_durably(&event).await?;
+        match event {
+            Some(event) => Ok(self.gateway.trail.record_durably(&event).await?),
+            None => Ok(()),
         }
-        Ok(result?)
     }
 
     /// Waits for Glacier's answer to what `permit` permits, and notes it.

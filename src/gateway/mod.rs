@@ -5,6 +5,7 @@
 mod call;
 mod in_force;
 mod record;
+mod recovery;
 mod refusal;
 mod uploads;
 

@@ -1,6 +1,10 @@
 //! What the core refuses, and what Glacier does. Each door says it in its own words.
 
-use crate::{audit::Unrecorded, glacier::UpstreamError, policy::Denial};
+use crate::{
+    audit::{StoreError, Unrecorded},
+    glacier::UpstreamError,
+    policy::Denial,
+};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,18 @@ pub enum Refusal {
     /// The record of a change, or of a read that must be recorded, is not durable.
     #[error(transparent)]
     Unrecorded(#[from] Unrecorded),
+    /// The audit trail cannot be read now.
+    #[error(transparent)]
+    Unreadable(#[from] StoreError),
+    /// What is asked for is kept in a store, and the settings name none.
+    #[error("there is no store")]
+    StoreRequired,
+    /// The audit trail has no such event.
+    #[error("there is no such event")]
+    EventNotFound,
+    /// There is no such log, or no such part of it.
+    #[error("there is no such log")]
+    LogNotFound,
     /// Glacier did not answer with success.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),

@@ -99,8 +99,9 @@ impl Attempts {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
         SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
     {
+        let is_abort = operation == Operation::AbortMultipartUpload;
         UpstreamError {
-            unsettled: self.0.unsettled.load(Ordering::Relaxed),
+            unsettled: is_abort && self.0.unsettled.load(Ordering::Relaxed),
             attempts: self.0.made.load(Ordering::Relaxed),
             ..UpstreamError::from_sdk(operation, error)
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     future::{Ready, ready},
     str::FromStr,
 };
@@ -28,7 +29,8 @@ const MAX_MARKER: usize = 1024;
 pub type PathNames = Vec<(&'static str, String)>;
 
 /// The names that a path may have.
-pub const PATH_NAMES: [&str; 3] = ["accountId", "vaultName", "uploadId"];
+pub const PATH_NAMES: [&str; 6] =
+    ["accountId", "vaultName", "uploadId", "eventId", "month", "tile"];
 
 /// A request's parameters as text: the path's once decoded, the query's unique.
 pub struct Parameters {
@@ -124,6 +126,19 @@ impl Parameters {
         self.in_path("uploadId")
     }
 
+    /// A query parameter, if it is there and `read` can make something of it.
+    ///
+    /// # Errors
+    /// What `read` says of it.
+    pub fn given<T, E: Display>(
+        &self,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.query.get(name).map(|text| read(text)).transpose();
+        value.map_err(|error| invalid(name, &error))
+    }
+
     /// `marker` and `limit`, the latter from 1 to `most`.
     pub fn page(&self, most: i32) -> Result<Page, Problem> {
         let limit = match self.query.get("limit") {
@@ -151,7 +166,8 @@ impl Parameters {
         Ok(Page { marker, limit })
     }
 
-    fn named(&self, name: &str) -> Option<&str> {
+    /// A part of the path as text.
+    pub fn named(&self, name: &str) -> Option<&str> {
         let named = self.path.iter().find(|(own, _)| *own == name);
         named.map(|(_, value)| value.as_str())
     }
@@ -162,7 +178,7 @@ impl Parameters {
     }
 }
 
-fn invalid(name: &str, error: &InvalidId) -> Problem {
+fn invalid(name: &str, error: &dyn Display) -> Problem {
     Problem::new(Code::InvalidParameter, format!("{name}: {error}."))
 }
 

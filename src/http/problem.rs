@@ -23,6 +23,10 @@ use crate::{
 /// Seconds after which a throttled or failed request may be tried again.
 const RETRY_AFTER_SECONDS: &str = "2";
 
+/// What to do about `log-not-found`.
+pub const NO_LOG: &str = "Ask for a month such as 2026-11, and for tiles up to the size in its \
+                          checkpoint. Without a key (audit.key_files) there is no checkpoint.";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// The stable code of a problem: what a program should look at.
@@ -98,6 +102,10 @@ codes! {
     VaultNotFound = "vault-not-found", NOT_FOUND, "The vault does not exist";
     /// Glacier knows no such upload.
     UploadNotFound = "upload-not-found", NOT_FOUND, "The multipart upload does not exist";
+    /// The audit trail has no such event.
+    EventNotFound = "event-not-found", NOT_FOUND, "The event does not exist";
+    /// There is no such log of the audit trail, or no such part of it.
+    LogNotFound = "log-not-found", NOT_FOUND, "The log does not exist";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
     /// The request's body did not arrive in time.
@@ -108,6 +116,8 @@ codes! {
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// The gateway's own fault.
     InternalError = "internal-error", INTERNAL_SERVER_ERROR, "The gateway failed";
+    /// The gateway has no store.
+    StoreRequired = "store-required", NOT_IMPLEMENTED, "The gateway has no store";
     /// The gateway's AWS credentials are not accepted or lack an action.
     GatewayNotAuthorizedUpstream = "gateway-not-authorized-upstream", BAD_GATEWAY, "Glacier refuses the gateway's own credentials";
     /// AWS does not offer Glacier to the account.
@@ -120,8 +130,8 @@ codes! {
     GlacierUnavailable = "glacier-unavailable", SERVICE_UNAVAILABLE, "Glacier is unavailable";
     /// The gateway has too many files open for a connection to Glacier.
     GatewayOutOfDescriptors = "gateway-out-of-descriptors", SERVICE_UNAVAILABLE, "The gateway has too many files open";
-    /// The audit trail cannot be written.
-    AuditUnavailable = "audit-unavailable", SERVICE_UNAVAILABLE, "The audit trail cannot be written now";
+    /// The audit trail cannot be written or read.
+    AuditUnavailable = "audit-unavailable", SERVICE_UNAVAILABLE, "The audit trail is unavailable now";
     /// The store of the audit trail is older than what the trail has signed.
     AuditRolledBack = "audit-rolled-back", SERVICE_UNAVAILABLE, "The audit trail was rolled back";
     /// The issuer's keys were never read.
@@ -299,6 +309,22 @@ impl From<Refusal> for Problem {
                 Code::AuditUnavailable,
                 "The record of the request could not be made durable in time, so nothing was forwarded; try again later.",
             ),
+            Refusal::Unreadable(error) => {
+                tracing::error!(%error, "the audit trail cannot be read");
+                Self::new(
+                    Code::AuditUnavailable,
+                    "The audit trail cannot be read now; try again later.",
+                )
+            }
+            Refusal::StoreRequired => Self::new(
+                Code::StoreRequired,
+                "This gateway keeps no audit trail; its operators can set store.url.",
+            ),
+            Refusal::EventNotFound => Self::new(
+                Code::EventNotFound,
+                "The audit trail has no event with this ID. A record may take a moment to get there, and old months are dropped.",
+            ),
+            Refusal::LogNotFound => Self::new(Code::LogNotFound, NO_LOG),
             Refusal::Upstream(error) => Self::from(&error),
         }
     }

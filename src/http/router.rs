@@ -16,7 +16,7 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access,
+        access, audit,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
@@ -34,7 +34,11 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(vaults::describe)
         .service(vaults::list)
         .service(access::show)
-        .service(access::simulate);
+        .service(access::simulate)
+        .service(audit::list)
+        .service(audit::event)
+        .service(audit::checkpoint)
+        .service(audit::tile);
 }
 
 /// The OpenAPI document of all operations.

@@ -19,8 +19,28 @@ pub enum StoreError {
     Sqlite(#[from] rusqlite::Error),
     /// The database, by the pool.
     #[error("the store: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
 }
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(told)
+                if told.code().is_some_and(|code| MIXED_UP.contains(&&*code)) =>
+            {
+                Self::Unusable(format!(
+                    "a pooler in front of PostgreSQL mixes up prepared statements ({told}): use \
+                     PgBouncer 1.21 or later with max_prepared_statements above 0, or pool sessions"
+                ))
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// The SQLSTATEs of a prepared statement that another connection has made, and of one that
+/// is not there.
+const MIXED_UP: [&str; 2] = ["42P05", "26000"];
 
 impl StoreError {
     pub(super) fn unusable(reason: impl Into<String>) -> Self {

@@ -36,7 +36,7 @@ def test_custom_resources_keep_to_their_published_models(values):
 def test_the_full_value_set_renders_every_kind():
     kinds = {kind for kind, _ in objects(values=CHART / "ci/full-values.yaml")}
     assert kinds == {
-        "ConfigMap", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
+        "ConfigMap", "CronJob", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
         "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service",
         "ServiceAccount", "ServiceMonitor",
     }  # fmt: skip
@@ -166,6 +166,8 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("audit.checkpoints.volume=hostPath", "volume"),
         ("store.accessMode=ReadWriteMany", "accessMode"),
         ("store.size=10", "size"),
+        ("store.retention.schedule=monthly", "schedule"),
+        ("store.retention.schedule=@monthly", "secret"),
     ],
 )
 def test_the_schema_refuses(wrong, path):
@@ -291,12 +293,26 @@ def test_the_management_port_is_on_a_service_of_its_own():
         assert "management" not in json.dumps(of_kind(rendered, kind)["spec"])
 
 
-def test_no_service_selects_the_pod_of_helm_test():
-    rendered = objects()
-    test = of_kind(rendered, "Pod")["metadata"]["labels"]
-    for (kind, name), o in rendered.items():
-        if kind == "Service":
-            assert not o["spec"]["selector"].items() <= test.items(), name
+def test_services_select_the_pods_of_the_gateway_alone():
+    rendered = objects(values=CHART / "ci/full-values.yaml")
+    retention = of_kind(rendered, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]
+    for other in (of_kind(rendered, "Pod"), retention):
+        for (kind, name), o in rendered.items():
+            if kind == "Service":
+                labels = other["metadata"]["labels"]
+                assert not o["spec"]["selector"].items() <= labels.items(), name
+
+
+def test_retention_has_the_owners_password_and_the_gateway_has_not():
+    rendered = objects(values=CHART / "ci/full-values.yaml")
+    job = of_kind(rendered, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    secrets = [v["secret"]["secretName"] for v in job["volumes"] if "secret" in v]
+    assert secrets == ["store-owner"]
+    assert "store-owner" not in json.dumps(of_kind(rendered, "Deployment"))
+    retain = "store.retention.schedule=@monthly,store.retention.secret=x"
+    retain += ",store.retention.url=postgres://owner@db/gateway"
+    done = template("--set", retain, values=SQLITE, check=False)
+    assert done.returncode != 0 and "is for PostgreSQL" in done.stderr, done.stderr
 
 
 def test_a_pod_has_time_for_its_delay_and_its_requests_before_it_is_killed():
@@ -325,16 +341,17 @@ def test_what_the_documentation_says_fits_together(tmp_path):
     first, *stores = re.findall(r"```yaml\n(.*?)```", page, re.S)
     values = tmp_path / "values.yaml"
     values.write_text(first)
-    kinds = set()
+    added, kinds = [], []
     for i, store in enumerate(["{}", *stores]):
-        added = tmp_path / f"store-{i}.yaml"
-        added.write_text(store)
-        rendered = objects("--values", added, values=values)
+        file = tmp_path / f"store-{i}.yaml"
+        file.write_text(store)
+        added += ["--values", file]
+        rendered = objects(*added, values=values)
         done = check_config(rendered, tmp_path / f"pod-{i}")
         assert done.returncode == 0, done.stderr
         settings = rendered["ConfigMap", "gateway-glacier-gateway-settings"]["data"]["config.toml"]
-        kinds.add(tomllib.loads(settings).get("store", {}).get("url", "none").partition(":")[0])
-    assert kinds == {"none", "sqlite", "postgres"}
+        kinds.append(tomllib.loads(settings).get("store", {}).get("url", "none").partition(":")[0])
+    assert kinds == ["none", "sqlite", "postgres", "postgres"]
 
     release, namespace = "glacier-gateway", "glacier-gateway"
     assert f"helm upgrade --install {release} helm/glacier-gateway" in page
@@ -425,6 +442,7 @@ def test_chart_program_and_image_are_of_one_version():
 EXPLAINED = {
     ("CKV_K8S_11", "Deployment"): "a CPU limit would slow requests on an idle node; "
     "the request guards the neighbours, and `resources.limits.cpu` sets one",
+    ("CKV_K8S_11", "CronJob"): "nobody waits for it, and it needs little",
     ("CKV_K8S_11", "Pod"): "the pod of `helm test` lives for a moment",
     ("CKV_K8S_15", "Deployment"): "released tags do not move; `image.pullPolicy` is there",
     ("CKV_K8S_15", "Pod"): "as the Deployment's",

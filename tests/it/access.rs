@@ -7,15 +7,23 @@ use std::collections::BTreeMap;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, client, problem};
+use crate::{
+    support::{Gateway, client, problem},
+    trail,
+};
 
 /// Operation, the statuses that a team without a policy and one with a policy
 /// get, and the request's body.
-const OPERATIONS: [(&str, u16, u16, &str); 7] = [
+const OPERATIONS: [(&str, u16, u16, &str); 11] = [
     ("abortMultipartUpload", 403, 204, ""),
     ("describeVault", 403, 200, ""),
     // Everyone may ask who they are.
     ("getAccess", 200, 200, ""),
+    // Without a key nothing is published.
+    ("getAuditCheckpoint", 403, 404, ""),
+    ("getAuditEvent", 403, 200, ""),
+    ("getAuditTile", 403, 404, ""),
+    ("listAuditEvents", 403, 200, ""),
     ("listMultipartUploads", 403, 200, ""),
     ("listParts", 403, 200, ""),
     ("listVaults", 403, 200, ""),
@@ -33,7 +41,15 @@ const PUBLIC: [&str; 5] =
 
 #[tokio::test]
 async fn every_operation_asks_who_is_calling_and_whether_they_may() {
-    let gateway = Gateway::start();
+    let gateway = trail::recording("");
+    let read_audit = r#"{"Version": "2012-10-17", "Statement":
+        {"Effect": "Allow", "Action": "gateway:ReadAudit", "Resource": "*"}}"#;
+    let folder = gateway.directory.path().join("policies/teams/owner");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("audit.json"), read_audit).unwrap();
+    gateway.call("owner", Method::GET, "/v1/accounts/-/vaults").await;
+    let event = &trail::entries_in_time(&gateway, 1).await[0]["eventID"];
+    while gateway.call("owner", Method::GET, "/v1/audit-events").await.status() != 200 {}
     let upload = &gateway.simulator.seed("own-a", &["x"]).await[0];
     let document: Value = client()
         .get(format!("{}/openapi.json", gateway.rest))
@@ -62,7 +78,10 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
         let path = path
             .replace("{accountId}", "-")
             .replace("{vaultName}", "own-a")
-            .replace("{uploadId}", upload);
+            .replace("{uploadId}", upload)
+            .replace("{eventId}", event.as_str().unwrap())
+            .replace("{month}", "2026-11")
+            .replace("{tile}", "0/000");
 
         let url = format!("{}{path}", gateway.rest);
         let anonymous = client().request(method.clone(), url).send().await.unwrap();

@@ -24,10 +24,13 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config", "files"]),
-    ("audit", &["config", "domain", "policy", "store"]),
+    ("audit", &["config", "domain", "files", "policy", "store"]),
     ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "policy"]),
-    ("gateway", &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload"]),
+    (
+        "gateway",
+        &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
+    ),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
     ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "policy"]),
@@ -45,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "http/rest",
         &[
+            "audit",
             "config",
             "domain",
             "gateway",
@@ -187,6 +191,16 @@ fn only_the_upstream_client_speaks_to_glacier_and_only_the_five_operations() {
             assert!(!text.contains(operation), "{path}: {operation} is not ours to perform");
         }
     }
+}
+
+#[test]
+fn only_the_recovery_makes_a_permit_of_a_recorded_decision() {
+    let callers: Vec<String> = sources()
+        .into_iter()
+        .filter(|(_, text)| text.contains("::recorded(") || text.contains("fn recorded("))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(callers, ["gateway/recovery", "policy/engine/permit"]);
 }
 
 /// The room that a path such as `http/rest/uploads` belongs to.

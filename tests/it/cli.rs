@@ -95,12 +95,21 @@ fn settings_policies_and_files_are_checked_in_one_run() {
         [server.tls]
         certificate_file = "/nonexistent/tls.crt"
         private_key_file = "/nonexistent/tls.key"
+        [audit.key_files]
+        1 = "/nonexistent/audit-key"
     "#;
     let config = format!("{}{files}", GOOD.replace("eu-central-1", "europe"));
     let output = check_config(&config, &OWNER_POLICY.replace("\"Allow\"", "\"Alow\""));
     assert_eq!(output.status.code(), Some(64));
     let said = String::from_utf8(output.stderr).unwrap();
-    for part in ["aws.region:", "owner.json:4:", "revoked-tokens.json", "master-key", "tls.crt"] {
+    for part in [
+        "aws.region:",
+        "owner.json:4:",
+        "revoked-tokens.json",
+        "master-key",
+        "tls.crt",
+        "audit-key",
+    ] {
         assert!(said.contains(part), "{part} is missing from:\n{said}");
     }
     // Of a folder that is not known nothing is said.

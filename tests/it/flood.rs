@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Ends the gateway, which writes what it has counted.
-fn stop(gateway: &mut Gateway) {
+pub fn stop(gateway: &mut Gateway) {
     gateway.process.signal("TERM");
     assert!(gateway.process.child.wait().unwrap().success());
 }

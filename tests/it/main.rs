@@ -4,7 +4,11 @@
 
 mod access;
 mod architecture;
+mod audit;
 mod cli;
+#[allow(dead_code)]
+#[path = "../store/cluster.rs"]
+mod cluster;
 mod deploy;
 mod dev;
 mod direct;
@@ -21,7 +25,10 @@ mod outcomes;
 mod parameters;
 mod policy;
 mod process;
+mod recovery;
 mod reload;
+mod replicas;
+mod secrets;
 mod shutdown;
 mod signed;
 mod simulator;

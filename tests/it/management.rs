@@ -105,6 +105,18 @@ async fn no_metric_names_a_caller_a_vault_or_an_upload() {
 }
 
 #[tokio::test]
+async fn the_documentation_lists_every_metric() {
+    let gateway = Gateway::start();
+    assert_eq!(gateway.call("owner", Method::GET, &uploads("own-a")).await.status(), 404);
+    for sample in metrics(&gateway).await.keys() {
+        let name = sample.split('{').next().unwrap();
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let row = format!("| `{}` |", family.unwrap_or(name));
+        assert!(include_str!("../../docs/deploy.md").contains(&row), "{row} is missing");
+    }
+}
+
+#[tokio::test]
 async fn neither_probes_nor_metrics_are_on_the_rest_port() {
     let gateway = Gateway::start();
     for path in ["/livez", "/readyz", "/startupz", "/metrics"] {

@@ -58,9 +58,11 @@ fn told(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
 
-/// Makes reads until the trail has so many records, and waits until all are sealed.
+/// Aborts until the trail has so many records, and waits until all are sealed. Reads
+/// would be counted rather than recorded one by one.
 async fn records(gateway: &Gateway, wanted: i64) {
-    let url = "/v1/accounts/-/vaults";
+    let id = gateway.simulator.seed("own-z", &["one"]).await.remove(0);
+    let url = format!("/v1/accounts/-/vaults/own-z/multipart-uploads/{id}");
     let count = || -> (i64, i64) {
         let sql = "SELECT next, coalesce((SELECT size FROM audit_checkpoint c \
                    WHERE c.log = h.log AND note != ''), 0) FROM audit_head h";
@@ -70,7 +72,9 @@ async fn records(gateway: &Gateway, wanted: i64) {
         if count().0 >= wanted {
             break;
         }
-        assert_eq!(gateway.call("owner", Method::GET, url).await.status(), 200);
+        // Glacier forgets it at some time.
+        let status = gateway.call("owner", Method::DELETE, &url).await.status();
+        assert!([204, 404].contains(&status.as_u16()), "{status}");
     }
     for _ in 0..300 {
         let (next, sealed) = count();
@@ -107,8 +111,8 @@ async fn a_trail_holds_while_it_is_written_and_a_change_of_a_byte_is_named() {
         store(&gateway).query_row("SELECT origin FROM audit_log", [], |row| row.get(0)).unwrap();
     for (tampering, wanted) in [
         (
-            "UPDATE audit_entry SET entry = CAST(replace(CAST(entry AS TEXT), 'ListVaults', \
-             'ListVaultz') AS BLOB) WHERE position = (1 << 40) + 5",
+            "UPDATE audit_entry SET entry = CAST(replace(CAST(entry AS TEXT), 'Abort', \
+             'Abor7') AS BLOB) WHERE position = (1 << 40) + 5",
             "record 5: it was changed",
         ),
         ("DELETE FROM audit_entry WHERE position = (1 << 40) + 5", "record 5: it is missing"),

@@ -34,7 +34,7 @@ pub fn all_entries(gateway: &Gateway) -> Vec<Value> {
 }
 
 /// Waits until the trail has so many entries.
-async fn entries_in_time(gateway: &Gateway, wanted: usize) -> Vec<Value> {
+pub async fn entries_in_time(gateway: &Gateway, wanted: usize) -> Vec<Value> {
     for _ in 0..500 {
         let found = entries(gateway);
         if found.len() >= wanted {

@@ -3,11 +3,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
 };
 
@@ -18,30 +18,46 @@ use uuid::Uuid;
 /// The password of the clusters' superuser.
 const PASSWORD: &str = "swordfish";
 
-/// Makes a cluster and serves it until its standard input ends. PostgreSQL refuses to be
-/// root, so root becomes the user that the package brings.
+/// Makes a cluster and serves it until its standard input ends. Each line there says `stop`
+/// (at once, as in a crash), `start`, or a signal for all of the server's processes; each is
+/// answered by `done`. PostgreSQL refuses to be root, so root becomes the user that the
+/// package brings.
 const SERVE: &str = r#"
     set -eu
+    folder=$1 programs=$2 password=$3
+    shift 3
     if [ "$(id -u)" -eq 0 ]; then
-        chown postgres "$1"
+        chown postgres "$folder"
         as() { runuser -u postgres -- "$@"; }
     else
         as() { "$@"; }
     fi
-    cd "$1"
-    echo "$3" > password
-    as "$2/initdb" --no-sync --username=postgres --pwfile=password --auth-local=trust \
+    cd "$folder"
+    echo "$password" > password
+    as "$programs/initdb" --no-sync --username=postgres --pwfile=password --auth-local=trust \
         --auth-host=scram-sha-256 --locale=C.UTF-8 --encoding=UTF8 data >initdb.log 2>&1
-    shift 3
-    as "$PG/postgres" -D data -k "$PWD" "$@" >postgres.log 2>&1 &
-    until [ -s data/postmaster.pid ] && grep -q ready data/postmaster.pid; do
-        kill -0 $! || { cat postgres.log >&2; exit 1; }
-        sleep 0.05
+    for setting in "port=$PORT" listen_addresses=127.0.0.1 "unix_socket_directories=$PWD" \
+        max_connections=200 shared_buffers=32MB "$@"
+    do
+        echo "${setting%%=*} = '${setting#*=}'" >> data/postgresql.conf
     done
-    echo ready
-    read -r _ || true
-    as "$PG/pg_ctl" -D data -m immediate stop >/dev/null 2>&1 || true
-    rm -rf "$PWD"
+    start() { as "$programs/pg_ctl" -D data -l data/log -w start >/dev/null; }
+    every() { echo $(head -1 data/postmaster.pid) $(pgrep -P $(head -1 data/postmaster.pid)); }
+    start
+    echo done
+    while read -r word; do
+        case $word in
+            stop) as "$programs/pg_ctl" -D data -m immediate stop >/dev/null ;;
+            start) start ;;
+            *) kill -s "$word" $(every) ;;
+        esac
+        echo done
+    done
+    if [ -s data/postmaster.pid ]; then
+        kill -s CONT $(every) || true
+        as "$programs/pg_ctl" -D data -m immediate stop >/dev/null || true
+    fi
+    rm -rf "$folder"
 "#;
 
 /// A running server.
@@ -50,7 +66,8 @@ pub struct Cluster {
     pub directory: TempDir,
     supervisor: Child,
     /// The server ends when this does.
-    _alive: Option<ChildStdin>,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
 }
 
 impl Cluster {
@@ -67,23 +84,55 @@ impl Cluster {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let programs = programs();
         let mut serve = Command::new("sh");
-        serve.args(["-c", SERVE, "postgres"]).arg(directory.path()).arg(&programs).arg(PASSWORD);
-        let fixed = [
-            format!("port={port}"),
-            "listen_addresses=127.0.0.1".to_owned(),
-            "max_connections=200".to_owned(),
-            "shared_buffers=32MB".to_owned(),
-        ];
-        for setting in fixed.iter().map(String::as_str).chain(settings.iter().copied()) {
-            serve.args(["-c", setting]);
-        }
-        serve.env("PG", &programs).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut supervisor = serve.spawn().unwrap();
+        serve.args(["-c", SERVE, "postgres"]).arg(directory.path()).args([&programs, PASSWORD]);
+        serve.args(settings).env("PORT", port.to_string());
+        let mut supervisor = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let orders = supervisor.stdin.take();
+        let answers = BufReader::new(supervisor.stdout.take().unwrap());
+        let mut cluster = Self { port, directory, supervisor, orders, answers };
+        cluster.is_done();
+        cluster
+    }
+
+    /// Lets the server speak TLS.
+    pub async fn use_certificate(&mut self, certificate: &str, key: &str) {
+        let folder = self.directory.path().join("data");
+        fs::write(folder.join("server.crt"), certificate).unwrap();
+        let key_file = folder.join("server.key");
+        fs::write(&key_file, key).unwrap();
+        let owner = fs::metadata(&folder).unwrap();
+        std::os::unix::fs::chown(&key_file, Some(owner.uid()), Some(owner.gid())).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut admin = self.admin("postgres").await;
+        admin.execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+        self.stop();
+        self.resume();
+    }
+
+    /// Stops the server as a crash does.
+    pub fn stop(&mut self) {
+        self.order("stop");
+    }
+
+    /// Starts the server again.
+    pub fn resume(&mut self) {
+        self.order("start");
+    }
+
+    /// Sends a signal to all of the server's processes.
+    pub fn signal(&mut self, signal: &str) {
+        self.order(signal);
+    }
+
+    fn order(&mut self, word: &str) {
+        writeln!(self.orders.as_ref().unwrap(), "{word}").unwrap();
+        self.is_done();
+    }
+
+    fn is_done(&mut self) {
         let mut said = String::new();
-        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "PostgreSQL did not start");
-        let alive = supervisor.stdin.take();
-        Self { port, directory, supervisor, _alive: alive }
+        self.answers.read_line(&mut said).unwrap();
+        assert_eq!(said, "done\n", "PostgreSQL does not do as it is told");
     }
 
     /// A URL of `database` for `role`, by TCP.
@@ -114,15 +163,16 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        drop(self._alive.take());
+        drop(self.orders.take());
         let _ = self.supervisor.wait();
     }
 }
 
 /// Where the server's programs are. Debian has them beside each other by version.
-pub fn programs() -> PathBuf {
+pub fn programs() -> String {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.map(|entry| entry.path()).max_by_key(|path| version(path));
-    newest.map(|path| path.join("bin")).expect("PostgreSQL is missing: run `make setup`")
+    let newest = newest.expect("PostgreSQL is missing: run `make setup`");
+    newest.join("bin").display().to_string()
 }

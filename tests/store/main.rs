@@ -4,4 +4,13 @@
 
 mod append;
 mod cluster;
+mod commands;
+mod files;
+mod log;
+mod outages;
+mod pgbouncer;
+mod proxy;
+mod replicas;
+mod schema;
+mod server;
 mod support;

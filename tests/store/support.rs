@@ -1,12 +1,15 @@
 //! What the tests of the store share.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use glacier_gateway::{
     config::{self, StoreUrl},
     store::{Append, Kind, Position, Rewrite, Store, StoreError, Unavailable},
 };
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -39,7 +42,7 @@ pub(crate) use on_both;
 /// Where a store is.
 pub struct Place {
     pub settings: config::Store,
-    pub _directory: TempDir,
+    pub directory: TempDir,
 }
 
 /// A row of the log, without its times.
@@ -73,7 +76,13 @@ impl Place {
     pub fn sqlite() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = StoreUrl::Sqlite(directory.path().join("store.db"));
-        Self { settings: settings(url, None), _directory: directory }
+        Self { settings: settings(url, None), directory }
+    }
+
+    /// A file in a folder that stays.
+    pub fn in_folder(folder: &Path) -> Self {
+        let url = StoreUrl::Sqlite(folder.join("store.db"));
+        Self { settings: settings(url, None), directory: tempfile::tempdir().unwrap() }
     }
 
     /// A new database of the shared cluster.
@@ -84,7 +93,30 @@ impl Place {
     pub async fn at(cluster: &Cluster) -> Self {
         let url = cluster.url("postgres", &cluster.database().await);
         let settings = settings(url.try_into().unwrap(), Some(cluster.password_file()));
-        Self { settings, _directory: tempfile::tempdir().unwrap() }
+        Self { settings, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The same database for a new role, which may do nothing yet, and the role's name.
+    pub async fn as_new_role(&self) -> (Self, String) {
+        let role = format!("role_{}", Uuid::new_v4().simple());
+        let create = format!("CREATE ROLE {role} LOGIN PASSWORD 'first'");
+        self.connection().await.execute(AssertSqlSafe(create)).await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let password_file = directory.path().join("password");
+        std::fs::write(&password_file, "first\n").unwrap();
+        let mut settings = self.settings.clone();
+        let StoreUrl::Postgres(url) = &mut settings.url else { panic!("it is SQLite") };
+        url.set_username(&role).unwrap();
+        settings.password_file = Some(password_file);
+        (Self { settings, directory }, role)
+    }
+
+    /// The same database by way of another port.
+    pub fn through(&self, port: u16) -> Self {
+        let mut settings = self.settings.clone();
+        let StoreUrl::Postgres(url) = &mut settings.url else { panic!("it is SQLite") };
+        url.set_port(Some(port)).unwrap();
+        Self { settings, directory: tempfile::tempdir().unwrap() }
     }
 
     /// Opens the store, whose log has begun.
@@ -98,7 +130,7 @@ impl Place {
         Ok(Store::open(&self.settings, REWRITE).await?.unwrap())
     }
 
-    async fn begin_log(&self) {
+    pub async fn begin_log(&self) {
         let _: Vec<(i64,)> = query!(
             self,
             "INSERT INTO audit_head VALUES (1, 1, 0) ON CONFLICT DO NOTHING RETURNING log"
@@ -164,4 +196,10 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
     waited.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}
+
+/// Writes what waits, while other tasks go on.
+pub async fn close(store: &Store) {
+    let store = store.clone();
+    assert!(tokio::task::spawn_blocking(move || store.close(PATIENCE)).await.unwrap());
 }

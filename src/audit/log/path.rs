@@ -33,6 +33,18 @@ pub enum LogPath {
 #[error("a log has a checkpoint, tile/LEVEL/INDEX and tile/entries/INDEX")]
 pub struct NoSuchPath;
 
+impl LogPath {
+    /// Whether it is a full tile or bundle, which never changes.
+    pub fn is_full(self) -> bool {
+        match self {
+            Self::Checkpoint => false,
+            Self::Tile { width, .. } | Self::Entries { width, .. } => {
+                u64::from(width) == TILE_WIDTH
+            }
+        }
+    }
+}
+
 impl fmt::Display for LogPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

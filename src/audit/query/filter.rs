@@ -1,6 +1,6 @@
 //! Which events are asked for.
 
-use super::Record;
+use super::record::Record;
 
 /// What events must say to be listed. What is `None` may be anything.
 #[derive(Clone, Debug, Default)]
@@ -126,13 +126,14 @@ mod tests {
             "uploadId": "u",
             "decision": { "outcome": "allowed" },
         }));
-        let with = |set: fn(&mut Filter, Option<String>), value: &str| {
+        type Set = fn(&mut Filter, Option<String>);
+        let with = |set: Set, value: &str| {
             let mut filter = Filter::default();
             set(&mut filter, Some(value.to_owned()));
             filter.fits(&event)
         };
         assert!(Filter::default().fits(&event) && Filter::default().fits(&Record::new()));
-        let cases: [(fn(&mut Filter, Option<String>), &[&str], &[&str]); 6] = [
+        let cases: [(Set, &[&str], &[&str]); 6] = [
             (|f, v| f.subject = v, &["ann"], &["Ann", "an", ""]),
             (|f, v| f.vault = v, &["own-a"], &["a", "own", "vaults/own-a"]),
             (|f, v| f.upload = v, &["u"], &["U", ""]),

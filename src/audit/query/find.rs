@@ -4,7 +4,11 @@ use std::ops::Range;
 
 use uuid::Uuid;
 
-use super::{Record, join, range};
+use super::{
+    join, range,
+    record::{self, Record},
+};
+use crate::audit::log::{Hash, rows};
 use crate::store::{Position, Store, StoreError, both};
 
 /// By how much, in microseconds, the time in an event's ID may differ from the event's.
@@ -34,6 +38,19 @@ pub struct Entry {
     pub leaf: Vec<u8>,
     /// The entry.
     pub text: String,
+    /// That the log holds it; none if it is younger than the log's last checkpoint.
+    pub proof: Option<Proof>,
+}
+
+/// That a log holds an entry (RFC 6962, section 2.1.1).
+#[derive(Debug)]
+pub struct Proof {
+    /// The signed checkpoint of the log.
+    pub checkpoint: String,
+    /// How many entries the log has, by the checkpoint.
+    pub size: u64,
+    /// The hashes beside the way from the leaf to the root, from below.
+    pub hashes: Vec<Hash>,
 }
 
 /// The event with this ID.
@@ -64,7 +81,7 @@ pub async fn find(store: &Store, id: Uuid) -> Result<Option<FoundEvent>, StoreEr
     for position in [position].iter().chain(&outcomes.positions) {
         entries.extend(entry(store, &logs, *position).await?);
     }
-    let Some(mut event) = entries.first().and_then(|first| join::record(first.text.as_bytes()))
+    let Some(mut event) = entries.first().and_then(|first| record::read(first.text.as_bytes()))
     else {
         return Ok(None);
     };
@@ -102,10 +119,28 @@ async fn entry(
             .await?
     });
     let log = logs.iter().find(|log| log.positions.contains(&position));
-    Ok(row.zip(log).map(|((leaf, entry), log)| Entry {
+    let Some(((leaf, entry), log)) = row.zip(log) else { return Ok(None) };
+    let position = Position::from_i64(position);
+    Ok(Some(Entry {
         log: log.name.clone(),
-        position: Position::from_i64(position),
+        position,
         leaf,
         text: String::from_utf8_lossy(&entry).into_owned(),
+        proof: proof(store, position).await?,
     }))
+}
+
+/// That an entry is in its log, as of the log's last checkpoint.
+async fn proof(store: &Store, position: Position) -> Result<Option<Proof>, StoreError> {
+    let pool = store.pool();
+    let logs = rows::logs(pool).await?;
+    let log = logs.into_iter().find(|log| log.log == position.log);
+    let Some(checkpoint) = log.and_then(|log| log.checkpoint) else { return Ok(None) };
+    let index = u64::try_from(position.index).unwrap_or(u64::MAX);
+    if index >= checkpoint.size {
+        return Ok(None);
+    }
+    let hashes = rows::inclusion_proof(pool, position.log, index, checkpoint.size).await?;
+    let (checkpoint, size) = (checkpoint.note, checkpoint.size);
+    Ok(hashes.map(|hashes| Proof { checkpoint, size, hashes }))
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
-use super::{Outcomes, Record, range};
+use super::{filter::Outcomes, range, record};
 use crate::store::{Store, StoreError, both};
 
 /// How many entries after its intent an outcome is searched for. After that only those
@@ -33,7 +33,7 @@ pub(super) async fn outcomes(
     for (event, position, entry) in late(store, intents).await? {
         let outcomes = found.entry(event).or_default();
         outcomes.positions.push(position);
-        outcomes.late = record(&entry);
+        outcomes.late = record::read(&entry);
     }
     let open = open(store).await?;
     let mut wanted: Vec<Wanted> = intents
@@ -62,16 +62,11 @@ pub(super) async fn outcomes(
             };
             let outcomes = found.entry(wanted.event).or_default();
             outcomes.positions.insert(0, *position);
-            outcomes.outcome = record(entry);
+            outcomes.outcome = record::read(entry);
             false
         });
     }
     Ok(found)
-}
-
-/// The JSON of an entry.
-pub(super) fn record(entry: &[u8]) -> Option<Record> {
-    serde_json::from_slice(entry).ok()
 }
 
 /// Every intent that has no outcome yet: as many as there are changes under way.

@@ -5,7 +5,11 @@ use std::{fmt, ops::Range, str::FromStr};
 use data_encoding::BASE64URL_NOPAD;
 use uuid::Uuid;
 
-use super::{Filter, Record, join, range};
+use super::{
+    filter::Filter,
+    join, range,
+    record::{self, Record},
+};
 use crate::store::{Store, StoreError, both};
 
 /// How many entries a request looks at. A page may be short for it.
@@ -97,7 +101,7 @@ pub async fn list(
                     continue;
                 }
                 let event = Uuid::from_slice(&event).unwrap_or_default();
-                let record = join::record(&entry).filter(|record| filter.fits(record));
+                let record = record::read(&entry).filter(|record| filter.fits(record));
                 firsts.extend(record.map(|record| First { position, event, record }));
             }
             if filter.outcome.is_some() {

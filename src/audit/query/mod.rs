@@ -11,13 +11,11 @@ mod find;
 mod join;
 mod list;
 mod range;
+mod record;
 
-use self::filter::Outcomes;
 pub use self::{
     filter::Filter,
-    find::{Entry, FoundEvent, find},
+    find::{Entry, FoundEvent, Proof, find},
     list::{Marker, NoMarker, Page, list},
+    record::Record,
 };
-
-/// A record, as the API shows it: the JSON of an entry.
-pub type Record = serde_json::Map<String, serde_json::Value>;

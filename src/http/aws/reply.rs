@@ -105,14 +105,16 @@ impl From<Problem> for Exception {
             | Code::MethodNotAllowed => (StatusCode::FORBIDDEN, "AccessDeniedException"),
             Code::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "RequestTimeoutException"),
             Code::RegionNotServed => (StatusCode::FORBIDDEN, "SignatureDoesNotMatch"),
-            Code::VaultNotFound | Code::UploadNotFound => {
-                (StatusCode::NOT_FOUND, "ResourceNotFoundException")
-            }
+            Code::VaultNotFound
+            | Code::UploadNotFound
+            | Code::EventNotFound
+            | Code::LogNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
             Code::UpstreamThrottled => (StatusCode::BAD_REQUEST, "ThrottlingException"),
             Code::GlacierNotAvailableForAccount => {
                 (StatusCode::BAD_REQUEST, "NoLongerSupportedException")
             }
             Code::InternalError
+            | Code::StoreRequired
             | Code::GatewayNotAuthorizedUpstream
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse

@@ -39,6 +39,7 @@ const SIGN_IN: &str = "signIn";
         (name = "uploads", description = "Multipart uploads in progress"),
         (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
+        (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),
     components(schemas(ProblemDetails)),
@@ -185,7 +186,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 13] = [
+const REPLIES: [(&str, &[Code]); 16] = [
     (
         "BadRequest",
         &[
@@ -218,10 +219,13 @@ const REPLIES: [(&str, &[Code]); 13] = [
         "UploadNotFound",
         &[Code::UploadNotFound, Code::VaultNotFound, Code::AccountNotServed, Code::RegionNotServed],
     ),
+    ("EventNotFound", &[Code::EventNotFound]),
+    ("LogNotFound", &[Code::LogNotFound]),
     ("RequestTimeout", &[Code::RequestTimeout]),
     ("BodyTooLong", &[Code::BodyTooLong]),
     ("TooManyRequests", &[Code::UpstreamThrottled]),
     ("InternalError", &[Code::InternalError]),
+    ("StoreRequired", &[Code::StoreRequired]),
     (
         "BadGateway",
         &[
@@ -248,6 +252,12 @@ const REPLIES: [(&str, &[Code]); 13] = [
 pub struct LocalProblems;
 /// The same for an operation that takes a body.
 pub struct BodyProblems;
+/// Problems of an operation on the whole audit trail.
+pub struct TrailProblems;
+/// Problems of an operation on an event of the audit trail.
+pub struct EventProblems;
+/// Problems of an operation on a log of the audit trail.
+pub struct LogProblems;
 /// Problems of an operation on an account.
 pub struct AccountProblems;
 /// Problems of an operation on a vault.
@@ -269,6 +279,30 @@ impl IntoResponses for BodyProblems {
         for (status, name) in [("408", "RequestTimeout"), ("413", "BodyTooLong")] {
             problems.insert(status.to_owned(), Ref::from_response_name(name).into());
         }
+        problems
+    }
+}
+
+impl IntoResponses for TrailProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = LocalProblems::responses();
+        problems.insert("501".to_owned(), Ref::from_response_name("StoreRequired").into());
+        problems
+    }
+}
+
+impl IntoResponses for EventProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        problems.insert("404".to_owned(), Ref::from_response_name("EventNotFound").into());
+        problems
+    }
+}
+
+impl IntoResponses for LogProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        problems.insert("404".to_owned(), Ref::from_response_name("LogNotFound").into());
         problems
     }
 }
@@ -299,7 +333,9 @@ fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
             let status = codes.first()?.status();
             let wanted = match status {
                 StatusCode::NOT_FOUND => *name == not_found,
-                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => false,
+                StatusCode::REQUEST_TIMEOUT
+                | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::NOT_IMPLEMENTED => false,
                 _ => true,
             };
             wanted.then(|| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::resource::Resource;
@@ -11,7 +11,7 @@ use crate::domain::Operation;
 use crate::policy::language::document::DocumentKind;
 
 /// Which kind of policy a statement stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Layer {
     /// A team's own policies (identity-based).
@@ -33,7 +33,7 @@ impl Layer {
 }
 
 /// A statement's place in the policy set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub struct StatementId {
     /// The kind of policy.
     pub layer: Layer,

@@ -1,6 +1,6 @@
 //! Decisions about the gateway's own actions, which are about teams and not about vaults.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, StatementId};
@@ -41,13 +41,6 @@ impl Reach<'_> {
             Self::All | Self::Any => "*",
         })
     }
-}
-
-/// An action in lower case, as statements take it.
-pub(super) fn lower_case(action: GatewayAction) -> &'static str {
-    static ACTIONS: LazyLock<[String; GatewayAction::ALL.len()]> =
-        LazyLock::new(|| GatewayAction::ALL.map(|action| action.action().to_ascii_lowercase()));
-    &ACTIONS[action as usize]
 }
 
 impl Statements {

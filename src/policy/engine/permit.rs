@@ -75,6 +75,17 @@ impl<A: Action> Permit<A> {
     }
 }
 
+impl Permit<ListParts> {
+    /// For whoever settles a change that is on record, but not what became of it:
+    /// `statement` allowed the change, and whether its upload is still there may be asked.
+    /// `tests/it/architecture.rs` names who may call this.
+    pub fn recorded(resource: VaultArn, statement: StatementId) -> Self {
+        let seen = resource.clone().into();
+        let grant = Grant::new(Operation::ListParts, seen, 0, Arc::new(statement));
+        Self { resource, grant }
+    }
+}
+
 /// A resource that is asked for, and how policies see it, which is printed once.
 #[derive(Debug)]
 pub struct Asked<R> {

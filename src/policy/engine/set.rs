@@ -7,7 +7,6 @@ use std::sync::{Arc, LazyLock};
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};
 use super::index::Index;
-use super::own;
 use super::resource::Resource;
 use super::rule::{self, Found, Verdict};
 use super::statement::Statement;
@@ -71,7 +70,8 @@ impl Statements {
         let index = Index::new(all.iter().map(|stored| &stored.statement));
         let reads_upload = all.iter().any(|stored| reads_upload(&stored.statement));
         let own = GatewayAction::ALL.map(|action| {
-            let about = |stored: &Stored| stored.statement.covers_action(own::lower_case(action));
+            let action = action.action().to_ascii_lowercase();
+            let about = |stored: &Stored| stored.statement.covers_action(&action);
             (0..all.len()).filter(|position| about(&all[*position])).collect()
         });
         Self { all, index, own, reads_upload }

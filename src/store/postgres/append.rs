@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How long a commit may take before the connection is given up.
-const COMMITTING: Duration = Duration::from_secs(5);
+const COMMITTING: Duration = Duration::from_secs(3);
 /// How long the look for entries that may have been written may take.
 const LOOKING: Duration = Duration::from_secs(60);
 

@@ -38,10 +38,11 @@ impl Facts {
                  (SELECT count(*) FROM pg_stat_replication) AS followers, \
                  pg_is_in_recovery() AS is_standby, \
                  current_user::text AS role, \
-                 coalesce((SELECT has_table_privilege(oid, 'DELETE, TRUNCATE') \
-                     OR has_any_column_privilege(oid, 'UPDATE') \
-                     FROM pg_class WHERE oid = to_regclass('audit_entry')), false) \
-                     AS may_change_entries, \
+                 coalesce((SELECT bool_or(has_table_privilege(entries.oid, 'DELETE, TRUNCATE') \
+                     OR has_any_column_privilege(entries.oid, 'UPDATE')) \
+                     FROM pg_class entries JOIN pg_namespace n ON n.oid = relnamespace \
+                     WHERE relname = 'audit_entry' AND nspname = ANY (current_schemas(false))), \
+                     false) AS may_change_entries, \
                  pg_database_size(current_database()) AS bytes",
         );
         let facts = facts.fetch_one(connection).await?;

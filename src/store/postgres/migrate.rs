@@ -89,9 +89,13 @@ async fn apply(transaction: &mut Transaction<'_, Postgres>) -> Result<(), StoreE
 
 /// The version of the schema; `None` if there is none yet.
 pub(super) async fn version(connection: &mut PgConnection) -> Result<Option<Version>, StoreError> {
-    let (exists,): (bool,) = sqlx::query_as("SELECT to_regclass('store_info') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await?;
+    // Not by to_regclass(), which may remember that there was no such table.
+    let (exists,): (bool,) = sqlx::query_as(
+        "SELECT EXISTS (SELECT FROM pg_tables \
+         WHERE tablename = 'store_info' AND schemaname = ANY (current_schemas(false)))",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if !exists {
         return Ok(None);
     }

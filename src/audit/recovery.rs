@@ -1,0 +1,150 @@
+//! Changes of which nobody recorded what became of them, because the process that was to
+//! do so is gone.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use sqlx::AssertSqlSafe;
+use uuid::Uuid;
+
+use super::rewrite::recovered;
+use crate::{
+    policy::StatementId,
+    store::{Append, Kind, Lease, Pool, Store, StoreError, both},
+};
+
+/// How long after it was last heard of a process counts as gone, in microseconds.
+const GONE: i64 = 30_000_000;
+/// How long a process that is gone is remembered if it left nothing behind.
+const FORGOTTEN: i64 = 24 * 3_600_000_000;
+/// The lease of whoever settles what others left behind.
+const LEASE: &str = "recovery";
+const LEASE_LENGTH: Duration = Duration::from_secs(30);
+/// How many are settled at once.
+const AT_ONCE: i64 = 64;
+
+/// What tells the processes that share a store of each other, and of what they left.
+pub struct Recovery {
+    store: Store,
+}
+
+/// A change whose outcome is not on record.
+pub struct Abandoned {
+    intent: Append,
+    entry: Map<String, Value>,
+}
+
+impl Recovery {
+    /// For the processes that share `store`.
+    pub fn of(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Lets the others know that this process lives.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn beat(&self) -> Result<(), StoreError> {
+        let now = self.store.now();
+        let beat = format!(
+            "INSERT INTO replica (id, seen) VALUES ($1, {now}) \
+             ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
+        );
+        let forget = format!(
+            "DELETE FROM replica WHERE seen < {now} - $1 \
+             AND NOT EXISTS (SELECT 1 FROM audit_open WHERE replica = replica.id)"
+        );
+        both!(self.store, pool => {
+            sqlx::query(AssertSqlSafe(beat)).bind(self.store.replica()).execute(pool).await?;
+            sqlx::query(AssertSqlSafe(forget)).bind(FORGOTTEN).execute(pool).await?;
+        });
+        Ok(())
+    }
+
+    /// The right to settle, which one process at a time has.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn lease(&self) -> Result<Option<Lease>, StoreError> {
+        let lease = self.store.lease(LEASE, LEASE_LENGTH).await?;
+        if let (None, Pool::Sqlite(pool)) = (&lease, self.store.pool()) {
+            // The file is locked: whoever has the lease is gone.
+            let end = "UPDATE lease SET until = 0 WHERE name = $1";
+            sqlx::query(end).bind(LEASE).execute(pool).await?;
+            return self.store.lease(LEASE, LEASE_LENGTH).await;
+        }
+        Ok(lease)
+    }
+
+    /// Some changes that processes that are gone have left without an outcome, the oldest
+    /// first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn abandoned(&self) -> Result<Vec<Abandoned>, StoreError> {
+        let now = self.store.now();
+        let gone = match self.store.pool() {
+            // The file is locked: there is no other process.
+            Pool::Sqlite(_) => "$2 = $2".to_owned(),
+            Pool::Postgres(_) => format!(
+                "NOT EXISTS (SELECT 1 FROM replica r WHERE r.id = o.replica AND r.seen > {now} - $2)"
+            ),
+        };
+        let sql = format!(
+            "SELECT e.event, e.at, e.teams, e.entry FROM audit_open o \
+             JOIN audit_entry e ON e.position = o.position \
+             WHERE o.replica <> $1 AND {gone} ORDER BY o.position LIMIT $3"
+        );
+        let rows: Vec<(Vec<u8>, i64, String, Vec<u8>)> = both!(self.store, pool => {
+            sqlx::query_as(AssertSqlSafe(sql))
+                .bind(self.store.replica())
+                .bind(GONE)
+                .bind(AT_ONCE)
+                .fetch_all(pool)
+                .await?
+        });
+        let intent = |(event, at, teams, entry): (Vec<u8>, i64, String, Vec<u8>)| {
+            let event = Uuid::from_slice(&event).ok()?;
+            let json = serde_json::from_slice(&entry).unwrap_or_default();
+            let intent = Append::new(event, at, Kind::Intent, teams, entry);
+            Some(Abandoned { intent, entry: json })
+        };
+        Ok(rows.into_iter().filter_map(intent).collect())
+    }
+
+    /// Records what became of `abandoned`, as far as could be found out. If its own process
+    /// has something to say after all, that becomes a late outcome.
+    pub fn settle(
+        &self,
+        abandoned: &Abandoned,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+    ) {
+        let Abandoned { intent, entry } = abandoned;
+        let outcome = recovered(intent, entry, outcome, error_code, self.store.replica());
+        self.store.append_later(outcome);
+    }
+}
+
+impl Abandoned {
+    /// The event's ID.
+    pub fn id(&self) -> Uuid {
+        self.intent.event
+    }
+
+    /// The resource that was to be changed, as policies see it.
+    pub fn resource(&self) -> Option<&str> {
+        self.entry.get("resource")?.as_str()
+    }
+
+    /// The upload that was to be changed.
+    pub fn upload_id(&self) -> Option<&str> {
+        self.entry.get("uploadId")?.as_str()
+    }
+
+    /// The statement that allowed the change.
+    pub fn statement(&self) -> Option<StatementId> {
+        let decision = self.entry.get("decision")?;
+        serde_json::from_value(decision.clone()).ok()
+    }
+}

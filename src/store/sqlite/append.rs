@@ -1,0 +1,95 @@
+//! Appends to the trail's log in an SQLite file.
+
+use std::{collections::HashSet, sync::Arc};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+
+use super::{
+    super::{
+        append::{Append, Kind, Position},
+        error::StoreError,
+    },
+    Sqlite, connect,
+};
+
+/// What the writer writes with.
+pub(in crate::store) struct Appender {
+    file: Arc<Sqlite>,
+    connection: Connection,
+    replica: String,
+}
+
+impl Appender {
+    pub fn new(file: Arc<Sqlite>, replica: String) -> Result<Self, StoreError> {
+        file.check()?;
+        let connection = connect(&file.path, OpenFlags::empty())?;
+        // After a failed fsync nobody knows which pages of the log the disk has, though all
+        // can be read. So the log is copied into the file, and begun anew.
+        let busy: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy != 0 {
+            return Err(StoreError::unusable(
+                "SQLite's log is read by somebody else; trying again",
+            ));
+        }
+        Ok(Self { file, connection, replica })
+    }
+
+    pub fn commit(&mut self, entries: &[Append]) -> Result<Vec<Option<Position>>, StoreError> {
+        self.file.check()?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut positions = Vec::with_capacity(entries.len());
+        {
+            let mut head = transaction.prepare_cached("SELECT log, next FROM audit_head")?;
+            let (log, mut next): (i64, i64) =
+                head.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut close =
+                transaction.prepare_cached("DELETE FROM audit_open WHERE event = ?1")?;
+            let mut open =
+                transaction.prepare_cached("INSERT INTO audit_open VALUES (?1, ?2, ?3)")?;
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO audit_entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+            for Append { event, at, kind, teams, entry, leaf } in entries {
+                let position = Position { log, index: next };
+                match kind {
+                    Kind::Outcome if close.execute([event.as_bytes()])? == 0 => {
+                        positions.push(None);
+                        continue;
+                    }
+                    Kind::Intent => {
+                        open.execute(params![event.as_bytes(), self.replica, position.to_i64()])?;
+                    }
+                    _ => {}
+                }
+                let kind = *kind as i16;
+                let row =
+                    params![position.to_i64(), at, event.as_bytes(), kind, teams, leaf, entry];
+                insert.execute(row)?;
+                positions.push(Some(position));
+                next += 1;
+            }
+            transaction.prepare_cached("UPDATE audit_head SET next = ?1")?.execute([next])?;
+        }
+        transaction.commit()?;
+        Ok(positions)
+    }
+
+    pub fn present(&mut self, entries: &[Append], since: i64) -> Result<Vec<bool>, StoreError> {
+        let mut recent = self
+            .connection
+            .prepare_cached("SELECT event, kind FROM audit_entry WHERE position >= ?1")?;
+        let recent = recent.query_map([since], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let recent: HashSet<([u8; 16], i16)> = recent.collect::<Result<_, _>>()?;
+        let is_present =
+            |entry: &Append| recent.contains(&(entry.event.into_bytes(), entry.kind as i16));
+        Ok(entries.iter().map(is_present).collect())
+    }
+
+    pub fn head(&mut self) -> Result<i64, StoreError> {
+        self.file.check()?;
+        let mut head = self.connection.prepare_cached("SELECT log, next FROM audit_head")?;
+        let head = head.query_row([], |row| Ok(Position { log: row.get(0)?, index: row.get(1)? }));
+        Ok(head.optional()?.map_or(0, Position::to_i64))
+    }
+}

@@ -1,0 +1,88 @@
+//! Changes whose gateway ended before it knew what became of them.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    support::{Gateway, uploads},
+    trail::{entries, recording},
+};
+
+/// A gateway that is killed after it has sent an abort and before it knows the answer;
+/// `fault` is what keeps the answer away.
+async fn killed(fault: Value) -> (Gateway, String) {
+    let mut gateway = recording("");
+    let id = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    let mut hang = json!({"effect": "hang", "operation": "AbortMultipartUpload"});
+    hang.as_object_mut().unwrap().extend(fault.as_object().unwrap().clone());
+    gateway.simulator.fault(hang).await;
+    let path = format!("{}{}/{id}", gateway.rest, uploads("own-a"));
+    let token = gateway.key.token("owner");
+    let call = tokio::spawn(crate::support::client().delete(path).bearer_auth(token).send());
+    let sent = |requests: &[Value]| requests.iter().any(|request| request["method"] == "DELETE");
+    while !sent(&gateway.simulator.requests().await) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    assert!(call.await.unwrap().is_err());
+    let found = entries(&gateway);
+    assert_eq!(found.len(), 1, "an intent and no outcome: {found:#?}");
+    (gateway, id)
+}
+
+/// Waits until the intent has an outcome, and gives it.
+async fn outcome(gateway: &Gateway) -> Value {
+    for _ in 0..3_000 {
+        if let [intent, outcome] = &entries(gateway)[..] {
+            assert_eq!(intent["eventType"], "Intent");
+            assert_eq!(outcome["eventType"], "Outcome");
+            assert_eq!(intent["eventID"], outcome["eventID"]);
+            assert_eq!(outcome["additionalEventData"]["recovered"], true);
+            assert_eq!(outcome["userIdentity"], Value::Null, "the intent says it");
+            return outcome.clone();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("no outcome: {:#?}", entries(gateway));
+}
+
+#[actix_web::test]
+async fn an_abort_that_was_carried_out_while_the_gateway_died_is_gone() {
+    let (gateway, id) = killed(json!({"carriedOut": true})).await;
+    let gateway = gateway.restarted();
+    let outcome = outcome(&gateway).await;
+    assert_eq!((&outcome["outcome"], &outcome["uploadId"]), (&json!("gone"), &json!(id)));
+    assert_eq!(outcome["errorCode"], "upload-not-found");
+    let settled = gateway.process.event(|line| line["outcome"] == "gone");
+    assert_eq!(settled["event_id"], outcome["eventID"]);
+}
+
+#[actix_web::test]
+async fn an_abort_that_was_not_carried_out_has_failed() {
+    let (gateway, _) = killed(json!({})).await;
+    let gateway = gateway.restarted();
+    let outcome = outcome(&gateway).await;
+    assert_eq!(outcome["outcome"], "failed");
+    assert_eq!(outcome["errorCode"], "upload-still-there");
+}
+
+#[actix_web::test]
+async fn an_intent_stays_open_while_glacier_does_not_answer() {
+    let (gateway, _) = killed(json!({"carriedOut": true})).await;
+    let silent = json!({"effect": "unavailable", "operation": "ListParts"});
+    gateway.simulator.fault(silent).await;
+    let gateway = gateway.restarted();
+    let asked = |requests: &[Value]| {
+        let parts = |request: &&Value| request["method"] == "GET";
+        requests.iter().filter(parts).count() > 0
+    };
+    while !asked(&gateway.simulator.requests().await) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(entries(&gateway).len(), 1, "still open");
+    gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    assert_eq!(outcome(&gateway).await["outcome"], "gone");
+}

@@ -1,0 +1,230 @@
+//! What can become of an SQLite file and of the disk below it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use glacier_gateway::{
+    config::StoreUrl,
+    store::{Kind, Store, Unavailable},
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    commands::Installation,
+    support::{PATIENCE, Place, close, entry, intend, until},
+};
+
+fn file(place: &Place) -> PathBuf {
+    let StoreUrl::Sqlite(path) = &place.settings.url else { unreachable!() };
+    path.clone()
+}
+
+async fn trouble(store: &Store, words: &str) {
+    until(words, async || store.status().trouble.is_some_and(|(_, reason)| reason.contains(words)))
+        .await;
+    assert_eq!(intend(store).await, Err(Unavailable));
+}
+
+async fn is_available(store: &Store) {
+    until("the store is available", async || store.status().trouble.is_none()).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_noticed_and_used_again_when_it_is_back() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let event = intend(&store).await.unwrap();
+    fs::rename(file(&place), file(&place).with_extension("away")).unwrap();
+    // Nobody asks for anything.
+    trouble(&store, "store.db").await;
+    assert!(store.append_later(entry(event, Kind::Outcome, "aborted")));
+    fs::rename(file(&place).with_extension("away"), file(&place)).unwrap();
+    is_available(&store).await;
+    intend(&store).await.unwrap();
+    close(&store).await;
+    let rows = place.rows().await;
+    assert!(rows.iter().map(|row| &*row.entry).eq(["intent", "aborted", "intent"]), "{rows:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_was_replaced_is_not_written() {
+    let (place, other) = (Place::sqlite(), Place::sqlite());
+    close(&other.open().await).await;
+    let store = place.open().await;
+    intend(&store).await.unwrap();
+    fs::rename(file(&other), file(&place)).unwrap();
+    trouble(&store, "was replaced").await;
+    assert!(store.append_later(entry(Uuid::now_v7(), Kind::Event, "afterwards")));
+    assert!(!store.close(Duration::from_secs(1)));
+    assert!(!place.rows().await.iter().any(|row| row.entry == "afterwards"));
+}
+
+#[tokio::test]
+async fn a_log_that_is_removed_is_noticed_and_what_it_held_is_kept() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let event = intend(&store).await.unwrap();
+    let log = file(&place).with_extension("db-wal");
+    fs::remove_file(&log).unwrap();
+    trouble(&store, "store.db-wal").await;
+    close(&store).await;
+    drop(store);
+    let rows = place.rows().await;
+    assert!(rows.iter().any(|row| row.event == event), "{rows:?}");
+    intend(&place.open().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_is_for_one_process() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let second = Installation::of(&place).run(&["serve"]);
+    assert!(
+        !second.success && second.told.contains("another process has it open"),
+        "{}",
+        second.told
+    );
+    let check = Installation::of(&place).run(&["store", "check"]);
+    assert!(check.told.contains("in use by a gateway: yes"), "{}", check.told);
+    close(&store).await;
+    drop(store);
+    let third = Installation::of(&place).run(&["store", "migrate"]);
+    assert!(third.success, "{}", third.told);
+}
+
+/// A file system of its own, which root alone can make.
+struct Mount {
+    directory: TempDir,
+}
+
+impl Mount {
+    fn try_new(mount: impl FnOnce(&Path) -> Command) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = mount(directory.path()).stderr(Stdio::null()).status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self { directory });
+        }
+        eprintln!("SKIPPED: this user may not mount file systems");
+        None
+    }
+
+    fn place(&self) -> Place {
+        Place::in_folder(self.directory.path())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.directory.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_loses_nothing_and_recovers() {
+    let mounted = Mount::try_new(|folder| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder);
+        mount
+    });
+    let Some(mount) = mounted else { return };
+    let place = mount.place();
+    let store = place.open().await;
+    let ballast = mount.directory.path().join("ballast");
+    fs::write(&ballast, vec![1; 2 << 20]).unwrap();
+    let long = "intent ".repeat(1000);
+    let (mut durable, mut refused) = (Vec::new(), 0);
+    while refused < 3 {
+        let event = Uuid::now_v7();
+        match store.append(entry(event, Kind::Intent, &long)).durable(PATIENCE).await {
+            Ok(_) => durable.push(event),
+            Err(Unavailable) => refused += 1,
+        }
+    }
+    assert!(!durable.is_empty());
+    trouble(&store, "full").await;
+    for event in &durable {
+        assert!(store.append_later(entry(*event, Kind::Outcome, "aborted")));
+    }
+    fs::remove_file(&ballast).unwrap();
+    is_available(&store).await;
+    intend(&store).await.unwrap();
+    close(&store).await;
+    let rows = place.rows().await;
+    for event in &durable {
+        assert_eq!(rows.iter().filter(|row| row.event == *event).count(), 2);
+    }
+    assert_eq!(place.open_intents().await.len(), 1);
+    let check = Installation::of(&place).run(&["store", "check"]);
+    assert!(check.success, "{}", check.told);
+}
+
+#[tokio::test]
+async fn the_free_space_is_known() {
+    let mounted = Mount::try_new(|folder| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(folder);
+        mount
+    });
+    let Some(mount) = mounted else { return };
+    let store = mount.place().open().await;
+    assert!(store.free_space().is_some_and(|free| free > 50), "{:?}", store.free_space());
+    fs::write(mount.directory.path().join("ballast"), vec![1; 3 << 20]).unwrap();
+    until("little space", async || store.free_space().is_some_and(|free| free < 25)).await;
+    assert_eq!(store.status().free, store.free_space());
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_refuses_changes_at_once_and_recovers() {
+    let images = tempfile::tempdir().unwrap();
+    let image = images.path().join("image");
+    fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+    let formatted = Command::new("mkfs.ext4").arg("-q").arg(&image).status();
+    if !formatted.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: mkfs.ext4 is missing");
+        return;
+    }
+    let mounted = Mount::try_new(|folder| {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", "loop"]).arg(&image).arg(folder);
+        mount
+    });
+    let Some(mount) = mounted else { return };
+    let place = mount.place();
+    let store = place.open().await;
+    let first = intend(&store).await.unwrap();
+    let freezes =
+        |how: &str| Command::new("fsfreeze").arg(how).arg(mount.directory.path()).status();
+    assert!(freezes("--freeze").unwrap().success());
+    let deadline = Duration::from_millis(200);
+    let hung = Uuid::now_v7();
+    let pending = store.append(entry(hung, Kind::Intent, "intent"));
+    let told = pending.durable(deadline).await;
+    assert!(store.append_later(entry(first, Kind::Outcome, "aborted")));
+    until("trouble", async || {
+        store.status().trouble.is_some_and(|(_, reason)| reason.contains("does not end"))
+    })
+    .await;
+    let asked = Instant::now();
+    let refused = intend(&store).await;
+    let waited = asked.elapsed();
+    // Before anything can fail: a frozen file system hangs whoever touches it.
+    assert!(freezes("--unfreeze").unwrap().success());
+    assert_eq!((told, refused), (Err(Unavailable), Err(Unavailable)));
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    is_available(&store).await;
+    until("the outcomes", async || place.open_intents().await.is_empty()).await;
+    let rows = place.rows().await;
+    let of = |event| rows.iter().filter(move |row| row.event == event).map(|row| &*row.entry);
+    assert!(of(first).eq(["intent", "aborted"]), "{rows:?}");
+    assert!(of(hung).eq(["intent", "not-attempted"]), "{rows:?}");
+    assert!(freezes("--freeze").unwrap().success());
+    store.append_later(entry(Uuid::now_v7(), Kind::Event, "event"));
+    let closed = store.close(deadline);
+    assert!(freezes("--unfreeze").unwrap().success());
+    assert!(!closed);
+}
