@@ -1,12 +1,12 @@
 //! PostgreSQL that is killed, stopped, hangs, or cannot be reached, while gateways go on.
 //! None of them ends, so every intent has its outcome in the end.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use sqlx::Executor;
 
 use crate::{
-    cluster::{Cluster, programs},
+    cluster::Cluster,
     evidence::Place,
     proxy::{Proxy, Way},
     random_moment,
@@ -41,77 +41,36 @@ impl Server {
         Run::start(name, place, &password, 0.1).await
     }
 
-    fn folder(&self) -> &Path {
-        self.cluster.directory.path()
+    /// Kills one of the server's processes, after which it recovers by itself.
+    fn kill_one(&self) {
+        let file = self.cluster.directory.path().join("data/postmaster.pid");
+        let file = fs::read_to_string(file).unwrap();
+        let first = file.lines().next().unwrap();
+        let children = fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        let child = children.split_whitespace().next().unwrap();
+        let _ = Command::new("kill").args(["-s", "KILL", child]).output().unwrap();
     }
-
-    /// The server's first process.
-    fn process(&self) -> String {
-        let file = fs::read_to_string(self.folder().join("data/postmaster.pid")).unwrap();
-        file.lines().next().unwrap().to_owned()
-    }
-
-    /// The processes that it has started.
-    fn children(&self) -> Vec<String> {
-        let process = self.process();
-        let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
-        children.unwrap().split_whitespace().map(str::to_owned).collect()
-    }
-
-    fn signal_all(&self, name: &str) {
-        let mut processes = vec![self.process()];
-        processes.extend(self.children());
-        signal(name, &processes);
-    }
-
-    /// Starts it again, as it was started before.
-    fn start_again(&self) {
-        self.control(&["-w", "-t", "60", "-l", "log", "restart", "-m", "immediate"]);
-    }
-
-    fn stop_immediately(&self) {
-        self.control(&["-w", "-t", "60", "stop", "-m", "immediate"]);
-    }
-
-    fn control(&self, arguments: &[&str]) {
-        // PostgreSQL refuses to be root.
-        let is_root = rustix::process::geteuid().is_root();
-        let program = programs().join("pg_ctl");
-        let mut command = Command::new(if is_root { Path::new("runuser") } else { &program });
-        if is_root {
-            command.args(["-u", "postgres", "--"]).arg(&program);
-        }
-        let done = command.args(["-s", "-D", "data"]).args(arguments).current_dir(self.folder());
-        let done = done.stdin(std::process::Stdio::null()).status().unwrap();
-        assert!(done.success(), "pg_ctl {arguments:?}");
-    }
-}
-
-/// Some of them may have ended by themselves.
-fn signal(name: &str, processes: &[String]) {
-    let _ = Command::new("kill").args(["-s", name]).args(processes).output().unwrap();
 }
 
 /// The next injury, and the recovery from it.
-async fn injure(server: &Server, run: &mut Run, n: usize) {
+async fn injure(server: &mut Server, run: &mut Run, n: usize) {
     match n % 7 {
-        // One process of the server, after which it recovers by itself.
-        0 => signal("KILL", &server.children()[..1]),
+        0 => server.kill_one(),
         1 => {
-            server.signal_all("KILL");
+            server.cluster.signal("KILL");
             run.refusals(20).await;
-            server.start_again();
+            server.cluster.resume();
         }
         2 => {
-            server.stop_immediately();
+            server.cluster.stop();
             run.refuses_everything().await;
-            server.start_again();
+            server.cluster.resume();
         }
         3 => {
-            server.signal_all("STOP");
+            server.cluster.signal("STOP");
             run.refuses_everything().await;
             assert!(run.readiness().await.contains("audit: unavailable"));
-            server.signal_all("CONT");
+            server.cluster.signal("CONT");
         }
         // Nobody says so, but nothing arrives any more.
         4 => {
@@ -146,12 +105,12 @@ async fn injure(server: &Server, run: &mut Run, n: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_server_that_is_injured_loses_nothing() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut run = server.run("PostgreSQL injured").await;
     for n in 0..times(7, 420) {
         run.aborts(10).await;
         random_moment(MOMENT).await;
-        injure(&server, &mut run, n).await;
+        injure(&mut server, &mut run, n).await;
     }
     run.aborts(50).await;
     let figures = run.finish().await;

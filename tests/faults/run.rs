@@ -330,6 +330,19 @@ impl Run {
     }
 }
 
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the gateway said of its store.
+            let lines = self.gateway.process.all_lines();
+            let told = lines.iter().filter(|line| !line.contains("glacier_gateway::checkpoint"));
+            let told: Vec<_> = told.filter(|line| !line.contains("\"status\"")).collect();
+            let last = told.len().saturating_sub(20);
+            told[last..].iter().for_each(|line| eprintln!("{}: {line}", self.name));
+        }
+    }
+}
+
 /// A gateway with whatever runs it; they end with the test.
 pub struct Serving(pub Child);
 

@@ -49,7 +49,8 @@ const SERVE: &str = r#"
         case $word in
             stop) as "$programs/pg_ctl" -D data -m immediate stop >/dev/null ;;
             start) start ;;
-            *) kill -s "$word" $(every) ;;
+            # Some may end meanwhile.
+            *) kill -s "$word" $(every) || true ;;
         esac
         echo done
     done
@@ -169,7 +170,7 @@ impl Drop for Cluster {
 }
 
 /// Where the server's programs are. Debian has them beside each other by version.
-pub fn programs() -> String {
+fn programs() -> String {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let newest = versions.map(|entry| entry.path()).max_by_key(|path| version(path));
