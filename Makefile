@@ -34,9 +34,11 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
-soak: ## Injure the store and the trail for an hour: kills, disks, clocks
+SOAK ?= 1
+
+soak: ## Injure the store and the trail for an hour (SOAK=0.1: for a tenth of it)
 	tests/clients/setup.sh
-	SOAK=1 cargo test --locked --test faults -- --nocapture
+	SOAK=$(SOAK) cargo test --locked --test faults -- --nocapture
 
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml

@@ -40,6 +40,7 @@ missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
 command -v faketime >/dev/null || missing+=(faketime)
+command -v strace >/dev/null || missing+=(strace)
 # Debian keeps the server's programs out of the path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)

@@ -29,7 +29,7 @@ async fn is_refusing(run: &mut Run) {
 async fn a_full_disk_refuses_changes_until_there_is_room() {
     let volume = or_skip!(Volume::in_memory(48));
     let mut run = Run::in_folder("full disk", &volume.path).await;
-    for _ in 0..times(2, 30) {
+    for _ in 0..times(1, 30) {
         run.aborts(100).await;
         volume.fill();
         is_refusing(&mut run).await;
@@ -39,15 +39,24 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
     run.finish().await;
 }
 
+/// The file system becomes read-only, so that the gateway is started anew when the disk works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_fails_refuses_changes_until_it_works() {
-    let volume = or_skip!(Volume::on_thin_disk(48));
+#[ignore = "not mended yet: the database is malformed afterwards"]
+async fn a_disk_that_fails_refuses_changes_and_loses_nothing() {
+    let volume = or_skip!(Volume::on_thin_disk(32));
     let mut run = Run::in_folder("failing disk", &volume.path).await;
-    for _ in 0..times(2, 30) {
+    for n in 0..times(1, 30) {
+        if n % 10 == 9 {
+            run.outcomes().await;
+        }
         run.aborts(100).await;
         volume.fill();
         is_refusing(&mut run).await;
+        run.kill().await;
         volume.empty();
+        volume.unmount();
+        volume.mount().unwrap();
+        run.restart().await;
     }
     run.aborts(100).await;
     run.finish().await;
@@ -57,7 +66,7 @@ async fn a_disk_that_fails_refuses_changes_until_it_works() {
 async fn a_disk_that_hangs_refuses_changes_until_it_goes_on() {
     let volume = or_skip!(Volume::on_disk());
     let mut run = Run::in_folder("hanging disk", &volume.path).await;
-    for _ in 0..times(2, 50) {
+    for _ in 0..times(1, 50) {
         run.aborts(100).await;
         let frozen = volume.freeze();
         run.refuses_everything().await;
@@ -72,7 +81,10 @@ async fn a_disk_that_hangs_refuses_changes_until_it_goes_on() {
 async fn a_power_failure_loses_nothing_that_was_acknowledged() {
     let volume = or_skip!(Volume::on_disk());
     let mut run = Run::in_folder("power failure", &volume.path).await;
-    for _ in 0..times(4, 200) {
+    for n in 0..times(3, 200) {
+        if n % 20 == 19 {
+            run.outcomes().await;
+        }
         run.aborts(20).await;
         random_moment(Duration::from_millis(150)).await;
         // At once for the gateway and its disk: neither works on without the other.

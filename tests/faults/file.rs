@@ -4,13 +4,14 @@ use std::{fs, process::Command};
 
 use crate::{run::Run, support::BINARY, times, until};
 
-/// Moves files of the database away and back, under load.
-async fn moved(name: &'static str, ending: &str) {
+/// Also the write-ahead log: what is committed is in it at first, and nobody would find it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_moved_away_and_back() {
     let folder = tempfile::tempdir().unwrap();
-    let mut run = Run::in_folder(name, folder.path()).await;
-    let file = folder.path().join(format!("store.db{ending}"));
+    let mut run = Run::in_folder("files moved", folder.path()).await;
     let away = folder.path().join("away");
-    for _ in 0..times(2, 50) {
+    for n in 0..times(2, 100) {
+        let file = folder.path().join(["store.db", "store.db-wal"][n % 2]);
         run.aborts(50).await;
         fs::rename(&file, &away).unwrap();
         run.refuses_everything().await;
@@ -22,15 +23,10 @@ async fn moved(name: &'static str, ending: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_moved_away_and_back() {
-    moved("file moved", "").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_gets_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::in_folder("two processes", folder.path()).await;
-    for _ in 0..times(5, 100) {
+    for _ in 0..times(3, 100) {
         run.aborts(20).await;
         let second = Command::new(BINARY)
             .args(["serve", "--config"])

@@ -130,7 +130,9 @@ impl Load {
         self.shared.token.lock().unwrap().clear();
         self.shared.gateway.send_modify(|_| {});
         let ended = tokio::time::timeout(PATIENCE, async {
-            while self.callers.join_next().await.is_some() {}
+            while let Some(ended) = self.callers.join_next().await {
+                ended.unwrap();
+            }
         });
         assert!(ended.await.is_ok(), "a caller still waits for its reply");
         std::mem::take(&mut self.shared.notes.lock().unwrap())

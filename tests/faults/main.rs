@@ -2,31 +2,39 @@
 //! fill up, hang and fail, clocks jump. Afterwards the trail is held against every reply
 //! that a caller got, and against everything that Glacier was asked.
 //!
-//! `make test` runs a short form, `make soak` a long one (`SOAK=1`). Each run prints a
-//! line of figures. What a machine does not allow is skipped, and the reason printed.
+//! `make test` runs a short form, `make soak` a long one (`SOAK=1`, or a share of it, such as
+//! `SOAK=0.1`). Each run prints a line of figures. What a machine does not allow is skipped,
+//! and the reason printed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod clock;
+#[path = "../store/cluster.rs"]
+#[allow(dead_code)]
+mod cluster;
 mod disk;
 mod evidence;
 mod file;
 mod load;
+mod postgres;
 mod processes;
+mod proxy;
 mod run;
 #[path = "../it/support.rs"]
 #[allow(dead_code)]
 mod support;
+mod syscalls;
 mod volume;
 
 use std::time::Duration;
 
 /// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often something is done: rarely in `make test`, often in `make soak`.
 fn times(short: usize, long: usize) -> usize {
-    if std::env::var_os("SOAK").is_some() { long } else { short }
+    let share: f64 = std::env::var("SOAK").map_or(0.0, |share| share.parse().unwrap());
+    short.max((long as f64 * share) as usize)
 }
 
 /// Waits until `condition` holds.

@@ -2,8 +2,10 @@
 
 use std::{
     collections::HashSet,
+    net::SocketAddr,
+    os::unix::process::CommandExt,
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -15,6 +17,7 @@ use crate::{
     PATIENCE,
     evidence::{Figures, Place, Seen, examine},
     load::{Load, Upload},
+    random_moment,
     support::{ACCOUNT, BINARY, Gateway, REGION, claims, serve_command},
     until,
 };
@@ -38,6 +41,8 @@ pub struct Run {
     /// Uploads that the evidence is not about.
     forgotten: HashSet<String>,
     kills: usize,
+    /// Whether the end waits until the changes of gateways that died are settled.
+    pub recovers: bool,
     begun: Instant,
 }
 
@@ -73,6 +78,7 @@ impl Run {
             seen: Seen::default(),
             forgotten: HashSet::new(),
             kills: 0,
+            recovers: true,
             begun: Instant::now(),
         };
         run.supply(IN_A_VAULT).await;
@@ -166,10 +172,20 @@ impl Run {
         .await;
     }
 
+    /// Waits until every intent has its outcome, also those of gateways that have died.
+    pub async fn outcomes(&self) {
+        until("all outcomes", async || self.place.open_intents().await == 0).await;
+    }
+
     /// Kills the gateway with SIGKILL.
     pub async fn kill(&mut self) {
         self.gateway.process.child.kill().unwrap();
         self.gateway.process.child.wait().unwrap();
+        self.note_death().await;
+    }
+
+    /// A gateway has died, by this or otherwise.
+    pub async fn note_death(&mut self) {
         self.load.aim(None);
         self.kills += 1;
         self.look().await;
@@ -178,13 +194,15 @@ impl Run {
     /// Asks the gateway to end, and waits until it has.
     pub async fn end(&mut self) {
         self.gateway.process.signal("TERM");
+        // Some callers come when it is too late.
+        random_moment(Duration::from_millis(100)).await;
+        self.load.aim(None);
         let child = &mut self.gateway.process.child;
         let begun = Instant::now();
         while child.try_wait().unwrap().is_none() {
             assert!(begun.elapsed() < PATIENCE, "it does not end");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.load.aim(None);
         self.look().await;
     }
 
@@ -197,8 +215,8 @@ impl Run {
         self.aim();
     }
 
-    /// Lets it listen on the same ports from the next start on; gives the URL.
-    pub fn fix_ports(&self) -> String {
+    /// Lets it listen on the same ports from the next start on; gives the address.
+    pub fn fix_ports(&self) -> SocketAddr {
         let file = self.gateway.directory.path().join("gateway.toml");
         let mut config = std::fs::read_to_string(&file).unwrap();
         let listeners: Vec<_> =
@@ -209,12 +227,15 @@ impl Run {
             config = config.replacen("\"127.0.0.1:0\"", &format!("\"{address}\""), 1);
         }
         std::fs::write(&file, config).unwrap();
-        format!("http://{}", addresses[0])
+        addresses[0]
     }
 
-    /// What starts the gateway with `command`, which is the binary or runs it.
-    pub fn serve_command(&self, command: Command) -> Command {
-        serve_command(command, &self.gateway.directory)
+    /// Starts the gateway with `command`, which is the binary or runs it. Who calls this
+    /// must wait until it listens.
+    pub fn serve_with(&self, command: Command, output: fn() -> Stdio) -> Serving {
+        let mut command = serve_command(command, &self.gateway.directory);
+        command.stdin(Stdio::null()).stdout(output()).stderr(output());
+        Serving(command.process_group(0).spawn().unwrap())
     }
 
     /// What the gateway's environment says from the next start on.
@@ -261,8 +282,8 @@ impl Run {
         let died = self.kills > 0;
         let load = std::mem::replace(&mut self.load, Load::start(String::new(), 0.0));
         let mut notes = load.finish().await;
-        if !died {
-            until("all outcomes", async || self.place.open_intents().await == 0).await;
+        if !died || self.recovers {
+            self.outcomes().await;
         }
         self.end().await;
         let simulator = &self.gateway.simulator;
@@ -306,6 +327,49 @@ impl Run {
             self.begun.elapsed(),
         );
         figures
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // What the gateway said of its store.
+            let lines = self.gateway.process.all_lines();
+            let told = lines.iter().filter(|line| !line.contains("glacier_gateway::checkpoint"));
+            let told: Vec<_> = told.filter(|line| !line.contains("\"status\"")).collect();
+            let last = told.len().saturating_sub(20);
+            told[last..].iter().for_each(|line| eprintln!("{}: {line}", self.name));
+        }
+    }
+}
+
+/// A gateway with whatever runs it; they end with the test.
+pub struct Serving(pub Child);
+
+impl Serving {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn end(&mut self) {
+        self.signal("TERM");
+        until("the end", async || self.has_ended()).await;
+    }
+
+    fn signal(&self, name: &str) {
+        // To the group.
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", name, "--", &group]).output();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if !self.has_ended() {
+            self.signal("KILL");
+            let _ = self.0.wait();
+        }
     }
 }
 

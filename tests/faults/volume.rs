@@ -37,13 +37,12 @@ impl Volume {
         Self::loopback(directory, &image, None, "ext4")
     }
 
-    /// A file system of 64 MiB on a disk that can hold only so many of them, as storage
-    /// that was promised and is not there: to write past them, or to sync, is EIO. Without
-    /// a journal, so that it is not read-only from then on.
+    /// An ext4 of 64 MiB on a disk that can hold only so many of them, as storage that was
+    /// promised and is not there: to write past them, or to sync, is EIO.
     pub fn on_thin_disk(mebibytes: u64) -> Result<Self, String> {
         let below = Self::in_memory(mebibytes)?;
         let image = below.path.join("image");
-        Self::loopback(TempDir::new().unwrap(), &image, Some(Box::new(below)), "ext2")
+        Self::loopback(TempDir::new().unwrap(), &image, Some(Box::new(below)), "ext4")
     }
 
     fn loopback(

@@ -41,7 +41,15 @@ const SERVE: &str = r#"
     do
         echo "${setting%%=*} = '${setting#*=}'" >> data/postgresql.conf
     done
-    start() { as "$programs/pg_ctl" -D data -l data/log -w start >/dev/null; }
+    # After a kill the memory of the last one is in use for a moment.
+    start() {
+        for _ in 1 2 3 4 5 6 7 8 9 10; do
+            if as "$programs/pg_ctl" -D data -l data/log -w start >/dev/null 2>&1; then return; fi
+            sleep 0.5
+        done
+        cat data/log >&2
+        exit 1
+    }
     every() { echo $(head -1 data/postmaster.pid) $(pgrep -P $(head -1 data/postmaster.pid)); }
     start
     echo done
@@ -49,7 +57,8 @@ const SERVE: &str = r#"
         case $word in
             stop) as "$programs/pg_ctl" -D data -m immediate stop >/dev/null ;;
             start) start ;;
-            *) kill -s "$word" $(every) ;;
+            # Some may end meanwhile.
+            *) kill -s "$word" $(every) || true ;;
         esac
         echo done
     done

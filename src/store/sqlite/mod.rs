@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock, statfs, statvfs};
 use sqlx::{
-    SqlitePool,
+    Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use uuid::Uuid;
@@ -96,7 +96,16 @@ impl Sqlite {
             .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
             .pragma("synchronous", "FULL")
             .pragma("wal_autocheckpoint", "0");
-        let pool = SqlitePoolOptions::new().max_connections(connections).min_connections(0);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(connections)
+            .min_connections(0)
+            // If the disk is full, SQLite ends a transaction by itself, and sqlx does not
+            // notice. It would begin the next one as a savepoint, and to roll that back does
+            // not give the file's lock back. So such a connection is closed.
+            .after_release(|connection, _| {
+                let is_clean = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_clean) })
+            });
         Ok(pool.connect_with(options).await?)
     }
 
