@@ -14,7 +14,7 @@ pub struct Wrong {
     pub origin: String,
     /// The first record that is wrong, or can be.
     pub first: u64,
-    /// The last, if it is not known which of several.
+    /// The last, if it is several, or not known which of them.
     pub last: Option<u64>,
     /// What is wrong.
     pub reason: String,
@@ -163,6 +163,23 @@ impl LogCheck {
     /// Tells that the record that ought to come next is not there.
     pub fn missing(&mut self, index: u64, reason: String) {
         self.stopped = true;
+        self.say(index, None, reason);
+    }
+
+    /// Tells that the columns beside the record at `index` do not say what it says.
+    pub fn wrong_columns(&mut self, index: u64, columns: &[&str]) {
+        let reason = format!(
+            "the store finds it by what it does not say: the column {} was changed",
+            columns.join(" and the column ")
+        );
+        // As often as not it is so with many in a row.
+        if let Some(before) = self.wrong.last_mut()
+            && before.reason == reason
+            && before.last.unwrap_or(before.first) + 1 == index
+        {
+            before.last = Some(index);
+            return;
+        }
         self.say(index, None, reason);
     }
 
