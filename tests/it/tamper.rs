@@ -142,6 +142,10 @@ async fn a_trail_holds_while_it_is_written_and_a_change_of_a_byte_is_named() {
              FROM audit_entry WHERE position = (1 << 40) + 5",
             "record 1005: it is beyond the end of the log",
         ),
+        (
+            "UPDATE audit_checkpoint SET size = 1 << 50; UPDATE audit_head SET next = 1 << 50",
+            "it is missing: there ought to be 1125899906842624 records",
+        ),
         ("UPDATE audit_checkpoint SET size = size - 1", "record"),
         ("UPDATE audit_checkpoint SET note = replace(note, '/audit/', '/audits/')", "is one of"),
     ] {

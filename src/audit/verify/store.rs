@@ -67,7 +67,7 @@ pub async fn verify_store(
                 break;
             }
         }
-        for (level, index, width) in upper_tiles(tiled) {
+        for (level, index, width) in upper_tiles(tiled, check.size()) {
             let hashes = rows::tile(pool, log, level, index, width).await?;
             check.tile(level, index, &hashes);
             if hashes.len() != usize::from(width) {
