@@ -22,11 +22,14 @@ use crate::{
         verify::{Kept, LogReport, Report, verify_folder, verify_store},
     },
     config::Settings,
+    files,
     store::Pool,
 };
 
 /// How many records are read from the store at once.
 const AT_ONCE: u64 = 4096;
+/// The most that a file of kept checkpoints may hold, in bytes: one a minute for a year.
+const MOST_KEPT: u64 = 256 << 20;
 
 /// What can be done with the audit trail.
 #[derive(clap::Subcommand)]
@@ -133,7 +136,8 @@ fn checkpoints(files: &[PathBuf]) -> Result<Vec<Kept>, Failure> {
     for path in files {
         let unusable =
             |reason: String| Failure::configuration(format!("{}: {reason}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+        let text = files::read(path, MOST_KEPT).map_err(|error| unusable(error.to_string()))?;
+        let text = String::from_utf8(text).map_err(|_| unusable("it is no text".to_owned()))?;
         let found = Checkpoint::parse_all(&text).map_err(|line| {
             unusable(format!("line {line} begins something that is no checkpoint"))
         })?;

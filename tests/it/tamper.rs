@@ -127,6 +127,25 @@ async fn a_trail_holds_while_it_is_written_and_a_change_of_a_byte_is_named() {
              UPDATE audit_head SET next = 8; DELETE FROM audit_checkpoint",
             "record 8: it is missing, with all after it",
         ),
+        (
+            "UPDATE audit_entry SET teams = '/nobody/' WHERE position > (1 << 40) + 3",
+            "the column teams was changed",
+        ),
+        (
+            "UPDATE audit_entry SET kind = 3, event = x'00', at = at + 1 \
+             WHERE position = (1 << 40) + 5",
+            "record 5: the store finds it by what it does not say: the column kind and the column \
+             event and the column at was changed",
+        ),
+        (
+            "INSERT INTO audit_entry SELECT position + 1000, at, event, kind, teams, leaf, entry \
+             FROM audit_entry WHERE position = (1 << 40) + 5",
+            "record 1005: it is beyond the end of the log",
+        ),
+        (
+            "UPDATE audit_checkpoint SET size = 1 << 50; UPDATE audit_head SET next = 1 << 50",
+            "it is missing: there ought to be 1125899906842624 records",
+        ),
         ("UPDATE audit_checkpoint SET size = size - 1", "record"),
         ("UPDATE audit_checkpoint SET note = replace(note, '/audit/', '/audits/')", "is one of"),
     ] {

@@ -3,8 +3,11 @@
 
 use std::fmt;
 
-use crate::audit::log::{
-    BadSignature, Checkpoint, Edge, Hash, TILE_WIDTH, Tiles, TrustedKeys, leaf_hash, tile_width,
+use crate::{
+    audit::log::{
+        BadSignature, Checkpoint, Edge, Hash, TILE_WIDTH, Tiles, TrustedKeys, leaf_hash, tile_width,
+    },
+    store::MAX_ENTRY,
 };
 
 /// What is wrong, and with which records.
@@ -14,7 +17,7 @@ pub struct Wrong {
     pub origin: String,
     /// The first record that is wrong, or can be.
     pub first: u64,
-    /// The last, if it is not known which of several.
+    /// The last, if it is several, or not known which of them.
     pub last: Option<u64>,
     /// What is wrong.
     pub reason: String,
@@ -148,6 +151,13 @@ impl LogCheck {
             self.missing(expected, format!("it is missing, and record {index} is there"));
             return;
         }
+        if entry.len() > MAX_ENTRY {
+            let length = entry.len();
+            let reason = format!(
+                "it has {length} bytes, and no export can hold more than {MAX_ENTRY} in a record"
+            );
+            self.say(index, None, reason);
+        }
         let leaf = leaf_hash(entry);
         if stored.is_some_and(|stored| stored != leaf) {
             self.changed.push(index);
@@ -163,6 +173,23 @@ impl LogCheck {
     /// Tells that the record that ought to come next is not there.
     pub fn missing(&mut self, index: u64, reason: String) {
         self.stopped = true;
+        self.say(index, None, reason);
+    }
+
+    /// Tells that the columns beside the record at `index` do not say what it says.
+    pub fn wrong_columns(&mut self, index: u64, columns: &[&str]) {
+        let reason = format!(
+            "the store finds it by what it does not say: the column {} was changed",
+            columns.join(" and the column ")
+        );
+        // As often as not it is so with many in a row.
+        if let Some(before) = self.wrong.last_mut()
+            && before.reason == reason
+            && before.last.unwrap_or(before.first) + 1 == index
+        {
+            before.last = Some(index);
+            return;
+        }
         self.say(index, None, reason);
     }
 
@@ -314,7 +341,7 @@ impl LogCheck {
              vouches for",
             checkpoint.size
         );
-        self.say(self.vouched, Some(checkpoint.size - 1), reason);
+        self.say(self.vouched, Some(checkpoint.size.saturating_sub(1)), reason);
     }
 }
 
@@ -331,10 +358,11 @@ fn given_up(claim: &Claim) -> String {
 }
 
 /// The tiles above level 0 of a log of `size` records, level 1 first, each with its
-/// width.
-pub(crate) fn upper_tiles(size: u64) -> impl Iterator<Item = (u8, u64, u16)> {
+/// width. Those of which the first record is not `there` are left out: a size that
+/// somebody made up has no end.
+pub(crate) fn upper_tiles(size: u64, there: u64) -> impl Iterator<Item = (u8, u64, u16)> {
     (1..8).flat_map(move |level| {
-        let hashes = size >> (8 * u32::from(level));
+        let hashes = size.min(there) >> (8 * u32::from(level));
         (0..hashes.div_ceil(TILE_WIDTH))
             .map(move |index| (level, index, tile_width(level, index, size)))
     })

@@ -10,9 +10,16 @@ use super::{
     check::upper_tiles,
     plan::{Found, Kept, Report, by_name, dropped, plan},
 };
-use crate::audit::log::{
-    Checkpoint, Hash, LogPath, TILE_WIDTH, TrustedKeys, entries_of_bundle, tile_width,
+use crate::{
+    audit::log::{
+        Checkpoint, Hash, LogPath, TILE_WIDTH, TrustedKeys, entries_of_bundle, tile_width,
+    },
+    files,
+    store::MAX_ENTRY,
 };
+
+/// The most that a file of a log may hold, in bytes: 256 records, each with its length.
+const LONGEST: u64 = TILE_WIDTH * (MAX_ENTRY as u64 + 2);
 
 /// A folder that cannot be verified.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +111,7 @@ pub fn verify_folder(
                 break;
             }
         }
-        for (level, index, width) in upper_tiles(size) {
+        for (level, index, width) in upper_tiles(size, check.size()) {
             let path = LogPath::Tile { level, index, width };
             let hashes = files.hashes(path)?.unwrap_or_default();
             check.tile(level, index, &hashes);
@@ -162,7 +169,7 @@ impl Files<'_> {
     /// The file at a path of the log; `None` if there is none.
     fn read(&self, path: LogPath) -> Result<Option<Vec<u8>>, FolderError> {
         let path = self.0.join(path.to_string());
-        match fs::read(&path) {
+        match files::read(&path, LONGEST) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FolderError::Unreadable { path, source }),

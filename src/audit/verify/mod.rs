@@ -3,6 +3,7 @@
 //! record that is wrong.
 
 mod check;
+mod columns;
 mod folder;
 mod plan;
 mod store;

@@ -1,7 +1,8 @@
 //! Verification of the store's own trail, while a gateway may be writing it.
 
 use super::{
-    check::upper_tiles,
+    check::{Wrong, upper_tiles},
+    columns::{self, Columns, first_between, first_beyond_head},
     plan::{Found, Kept, Report, dropped, plan},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
         TrustedKeys,
         rows::{self, LogRow},
     },
-    store::{Pool, StoreError},
+    store::{Pool, Position, StoreError},
 };
 
 /// How many records are read at once.
@@ -40,6 +41,7 @@ pub async fn verify_store(
     }
     let plan = plan(&found, kept, keys);
     let mut report = plan.report;
+    let mut columns = Columns::default();
     for (i, mut check) in plan.checks.into_iter().enumerate() {
         let LogRow { log, size, tiled, .. } = logs[i];
         if found[i].dropped {
@@ -51,17 +53,21 @@ pub async fn verify_store(
         let promised = size.or(open).unwrap_or(0);
         'records: for from in (0..promised).step_by(AT_ONCE as usize) {
             let to = promised.min(from + AT_ONCE);
-            for record in rows::records(pool, log, from, to).await? {
-                check.record(record.index, &record.entry, Some(record.leaf));
+            for row in columns::rows(pool, log, from, to).await? {
+                check.record(row.index, &row.entry, Some(row.leaf));
                 if check.has_stopped() {
                     break 'records;
+                }
+                let wrong = columns.wrong(&row);
+                if !wrong.is_empty() {
+                    check.wrong_columns(row.index, &wrong);
                 }
             }
             if check.size() < to {
                 break;
             }
         }
-        for (level, index, width) in upper_tiles(tiled) {
+        for (level, index, width) in upper_tiles(tiled, check.size()) {
             let hashes = rows::tile(pool, log, level, index, width).await?;
             check.tile(level, index, &hashes);
             if hashes.len() != usize::from(width) {
@@ -71,5 +77,32 @@ pub async fn verify_store(
         }
         report.logs.push(check.finish(promised));
     }
+    report.wrong.extend(strays(pool, &logs).await?);
     Ok(report)
+}
+
+/// Records that are in no log, where no checkpoint vouches for them and searches still
+/// find them: of each place the first.
+async fn strays(pool: &Pool, logs: &[LogRow]) -> Result<Vec<Wrong>, StoreError> {
+    let mut found = Vec::new();
+    let begin = |row: &LogRow| Position { log: row.log, index: 0 };
+    if let Some(first) = logs.first() {
+        found.extend(first_between(pool, Position::from_i64(i64::MIN), begin(first)).await?);
+    }
+    for (row, next) in logs.iter().zip(logs.iter().skip(1)) {
+        let Some(size) = row.size else { continue };
+        let end = Position { log: row.log, index: size as i64 };
+        found.extend(first_between(pool, end, begin(next)).await?);
+    }
+    found.extend(first_beyond_head(pool).await?);
+    let wrong = |Position { log, index }| Wrong {
+        origin: logs
+            .iter()
+            .find(|row| row.log == log)
+            .map_or_else(|| format!("log {log}, which there is not"), |row| row.origin.clone()),
+        first: index as u64,
+        last: None,
+        reason: "it is beyond the end of the log: it was inserted, or the end was moved".to_owned(),
+    };
+    Ok(found.into_iter().map(wrong).collect())
 }

@@ -297,3 +297,35 @@ fn copy(from: &Path, to: &Path) {
         }
     }
 }
+
+#[test]
+fn sizes_that_somebody_made_up_and_files_that_never_end_are_told_at_once() {
+    for size in [0, 257, 1 << 50, u64::MAX] {
+        let export = Export::new([600, 300]);
+        let origin = format!("{STORE}/audit/2026-11");
+        let vast = Checkpoint::sign(&origin, size, Hash([1; 32]), &export.keys).unwrap();
+        fs::write(export.log("2026-11").join("checkpoint"), vast.note).unwrap();
+        let wrong = export.verify(&[]);
+        assert!(wrong[0].starts_with(&format!("{origin}, record")), "{size}: {wrong:?}");
+    }
+    for path in ["2026-11/checkpoint", "2026-11/tile/0/000", "2026-11/tile/entries/000"] {
+        let export = Export::new([600, 300]);
+        let path = export.folder.path().join(path);
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        let error = verify_folder(export.folder.path(), &[], None).unwrap_err().to_string();
+        assert!(error.ends_with("it is not a regular file"), "{error}");
+    }
+}
+
+#[test]
+fn a_record_that_no_bundle_can_hold_is_named() {
+    let mut check = LogCheck::new("a", Vec::new(), None);
+    for (index, length) in [(0, 65_535), (1, 65_536)] {
+        let entry = vec![b' '; length];
+        check.record(index, &entry, Some(leaf_hash(&entry)));
+    }
+    let wrong = check.finish(2).wrong;
+    assert_eq!(wrong.len(), 1);
+    assert!(wrong[0].to_string().starts_with("a, record 1: it has 65536 bytes"), "{wrong:?}");
+}

@@ -1,0 +1,176 @@
+//! The columns beside a record in the store. Searches go by them, and no checkpoint
+//! vouches for them: they are held against the record, which they are made of.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use crate::{
+    audit::log::Hash,
+    store::{Kind, Pool, Position, StoreError, both},
+};
+
+/// A record with all its columns.
+pub(super) struct Row {
+    pub index: u64,
+    pub leaf: Hash,
+    pub entry: Vec<u8>,
+    at: i64,
+    event: Vec<u8>,
+    kind: i64,
+    teams: String,
+}
+
+/// What a record says of its columns.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    #[serde(rename = "eventID")]
+    event_id: Option<Uuid>,
+    event_time: Option<String>,
+    event_type: String,
+    team: Option<String>,
+    user_identity: Option<Identity>,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    #[serde(default)]
+    teams: Vec<String>,
+}
+
+/// Holds the columns of the records of a trail against them, in their order.
+#[derive(Default)]
+pub(super) struct Columns {
+    /// The teams of intents that name no single one: their outcomes do not repeat them.
+    teams: HashMap<Uuid, String>,
+}
+
+impl Columns {
+    /// The columns that are not what the record says, as far as it says anything.
+    pub fn wrong(&mut self, row: &Row) -> Vec<&'static str> {
+        let Ok(told) = serde_json::from_slice::<Told>(&row.entry) else { return Vec::new() };
+        let Some(kind) = kind(&told.event_type) else { return Vec::new() };
+        let mut wrong = Vec::new();
+        if row.kind != kind as i64 {
+            wrong.push("kind");
+        }
+        if told.event_id.is_some_and(|id| row.event != id.as_bytes()) {
+            wrong.push("event");
+        }
+        let time = told.event_time.as_deref().and_then(|time| micros(time, kind));
+        if time.is_some_and(|time| time != rounded(row.at, kind)) {
+            wrong.push("at");
+        }
+        if self.teams(&told, kind).is_some_and(|teams| teams != row.teams) {
+            wrong.push("teams");
+        }
+        wrong
+    }
+
+    /// The teams of a record; `None` if it does not say.
+    fn teams(&mut self, told: &Told, kind: Kind) -> Option<String> {
+        let listed = |teams: &[String]| match teams {
+            [] => String::new(),
+            teams => format!("/{}/", teams.join("/")),
+        };
+        if let Some(team) = &told.team {
+            return Some(listed(std::slice::from_ref(team)));
+        }
+        if matches!(kind, Kind::Outcome | Kind::LateOutcome) {
+            return self.teams.get(&told.event_id?).cloned();
+        }
+        let teams = listed(told.user_identity.as_ref().map_or(&[], |identity| &identity.teams));
+        if let (Kind::Intent, Some(id)) = (kind, told.event_id) {
+            self.teams.insert(id, teams.clone());
+        }
+        Some(teams)
+    }
+}
+
+fn kind(event_type: &str) -> Option<Kind> {
+    Some(match event_type {
+        "Event" | "System" => Kind::Event,
+        "Intent" => Kind::Intent,
+        "Outcome" => Kind::Outcome,
+        "LateOutcome" => Kind::LateOutcome,
+        "LogStart" => Kind::LogStart,
+        "Counted" => Kind::Counted,
+        _ => return None,
+    })
+}
+
+fn micros(time: &str, kind: Kind) -> Option<i64> {
+    let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
+    Some(rounded(i64::try_from(time.unix_timestamp_nanos() / 1000).ok()?, kind))
+}
+
+/// The first record of a log tells its time in milliseconds.
+fn rounded(micros: i64, kind: Kind) -> i64 {
+    if kind == Kind::LogStart { micros / 1000 } else { micros }
+}
+
+/// The records from `from`, inclusive, to `to`, exclusive.
+pub(super) async fn rows(
+    pool: &Pool,
+    log: i64,
+    from: u64,
+    to: u64,
+) -> Result<Vec<Row>, StoreError> {
+    type Columns = (i64, i64, Vec<u8>, i64, String, Vec<u8>, Vec<u8>);
+    let position = |index: u64| Position { log, index: index as i64 }.to_i64();
+    let rows: Vec<Columns> = both!(pool, pool => {
+        sqlx::query_as(
+            "SELECT position, at, event, kind, teams, leaf, entry FROM audit_entry \
+             WHERE position >= $1 AND position < $2 ORDER BY position",
+        )
+        .bind(position(from))
+        .bind(position(to))
+        .fetch_all(pool)
+        .await?
+    });
+    let row = |(position, at, event, kind, teams, leaf, entry): Columns| Row {
+        index: Position::from_i64(position).index as u64,
+        leaf: leaf.try_into().map_or_else(|_| Hash::default(), Hash),
+        entry,
+        at,
+        event,
+        kind,
+        teams,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// The first record from `from`, inclusive, to `to`, exclusive.
+pub(super) async fn first_between(
+    pool: &Pool,
+    from: Position,
+    to: Position,
+) -> Result<Option<Position>, StoreError> {
+    let (first,): (Option<i64>,) = both!(pool, pool => {
+        sqlx::query_as(
+            "SELECT min(position) FROM audit_entry WHERE position >= $1 AND position < $2",
+        )
+        .bind(from.to_i64())
+        .bind(to.to_i64())
+        .fetch_one(pool)
+        .await?
+    });
+    Ok(first.map(Position::from_i64))
+}
+
+/// The first record where the next one is yet to be written.
+pub(super) async fn first_beyond_head(pool: &Pool) -> Result<Option<Position>, StoreError> {
+    // One statement, because the head and the records are written together.
+    let (first,): (Option<i64>,) = both!(pool, pool => {
+        sqlx::query_as(
+            "SELECT min(position) FROM audit_entry WHERE position >= \
+             coalesce((SELECT (log << 40) + next FROM audit_head), 0)",
+        )
+        .fetch_one(pool)
+        .await?
+    });
+    Ok(first.map(Position::from_i64))
+}
