@@ -42,8 +42,8 @@ pub(super) enum Chore {
     Keys(ConfigFile),
     /// Verify the trail, and name the first record that is wrong.
     ///
-    /// The exit code is 0 if everything holds, 1 if something is wrong, and 2 if the trail
-    /// could not be read to its end.
+    /// The exit code is 0 if everything holds, 1 if something is wrong or nothing vouches for
+    /// the trail, and 2 if the trail could not be read to its end.
     Verify(Verify),
     /// Copy the trail out of the store.
     Export(Export),

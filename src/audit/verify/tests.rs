@@ -3,13 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use tempfile::TempDir;
-use uuid::Uuid;
 
 use super::*;
 use crate::{
@@ -21,7 +19,7 @@ use crate::{
         },
     },
     config::Settings,
-    store::{Append, Kind, Rewrite, Store, both},
+    store::{Kind, Rewrite, Store, both},
 };
 
 const STORE: &str = "store.example";
@@ -371,9 +369,18 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
         let report = verify_store(store.pool(), &[], trusted).await.unwrap();
         report.wrong().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let append = async |kind, at: i64, entry: Vec<u8>| {
-        let append = Append::new(Uuid::now_v7(), at, kind, String::new(), entry);
-        store.append(append).durable(Duration::from_secs(30)).await.unwrap();
+    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
+    let append = async |log: u8, index: u8, kind: Kind, entry: &[u8]| {
+        let leaf = hex(&leaf_hash(entry).0);
+        execute(format!(
+            "INSERT INTO audit_entry VALUES (({log} << 40) + {index}, 0, x'', {}, '', x'{leaf}', \
+             x'{}'); \
+             INSERT INTO audit_head VALUES (1, {log}, {index} + 1) \
+             ON CONFLICT DO UPDATE SET log = excluded.log, next = excluded.next",
+            kind as i64,
+            hex(entry)
+        ))
+        .await;
     };
     let add = async |log: u8, origin: &str| {
         let values = format!("({log}, '{origin}', '2020-01')");
@@ -382,8 +389,8 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     let trusted = keys.trusted();
     assert_eq!(wrong(Some(&trusted)).await, [""; 0]);
     add(1, "a/audit/2020-01").await;
-    append(Kind::LogStart, 0, first("a/audit/2020-01", None)).await;
-    append(Kind::Event, 0, entry(0, 1)).await;
+    append(1, 0, Kind::LogStart, &first("a/audit/2020-01", None)).await;
+    append(1, 1, Kind::Event, &entry(0, 1)).await;
     let said = wrong(Some(&trusted)).await;
     assert!(said[0].contains("record 0: no checkpoint vouches for it"), "{said:?}");
     assert_eq!(wrong(None).await, [""; 0]);
@@ -405,16 +412,9 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     let origin = "a/audit/2020-01.2".to_owned();
     add(2, &origin).await;
     execute("UPDATE audit_log SET size = 2 WHERE log = 1".to_owned()).await;
-    execute("UPDATE audit_head SET log = 2, next = 1".to_owned()).await;
     let abandoned = vec![lost.note.clone()];
     let log = LogStart { origin, previous: Some(previous), abandoned };
     let start = json!({"eventType": "LogStart", "log": log}).to_string().into_bytes();
-    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
-    execute(format!(
-        "INSERT INTO audit_entry VALUES (2 << 40, 0, x'', 4, '', x'{}', x'{}')",
-        hex(&leaf_hash(&start).0),
-        hex(&start)
-    ))
-    .await;
+    append(2, 0, Kind::LogStart, &start).await;
     assert_eq!(wrong(None).await, [""; 0]);
 }
