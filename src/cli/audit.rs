@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use secrecy::ExposeSecret;
@@ -41,8 +42,8 @@ pub(super) enum Chore {
     Keys(ConfigFile),
     /// Verify the trail, and name the first record that is wrong.
     ///
-    /// The exit code is 0 if everything holds, 1 if something is wrong, and 2 if the trail
-    /// could not be read to its end.
+    /// The exit code is 0 if everything holds, 1 if something is wrong or nothing vouches for
+    /// the trail, and 2 if the trail could not be read to its end.
     Verify(Verify),
     /// Copy the trail out of the store.
     Export(Export),
@@ -176,6 +177,7 @@ async fn keys(settings: &Settings) -> Result<(), Failure> {
 async fn verify(wanted: &Verify) -> Result<(), Failure> {
     let mut kept = checkpoints(&wanted.checkpoint)?;
     let mut keys = TrustedKeys(wanted.key.clone());
+    let mut lacking = None;
     let report = if let Some(folder) = &wanted.folder {
         if wanted.file.config.is_some() && keys.0.is_empty() {
             keys = configured_keys(&settings(wanted.file.config.as_deref())?)?.trusted();
@@ -187,17 +189,32 @@ async fn verify(wanted: &Verify) -> Result<(), Failure> {
         if keys.0.is_empty() {
             keys = configured_keys(&settings)?.trusted();
         }
-        verify_store(&store(&settings).await?, &kept, trusted(&keys)).await.map_err(unread)?
+        let report =
+            verify_store(&store(&settings).await?, &kept, trusted(&keys)).await.map_err(unread)?;
+        let is_vouched = report.logs.iter().any(|log| log.vouched > 0);
+        if !keys.0.is_empty() && is_vouched && !keeps_any(&settings).await? {
+            lacking = settings.audit.checkpoint_file;
+        }
+        report
     };
-    tell(&report, &keys)
+    tell(&report, &keys, lacking.as_deref())
+}
+
+/// Whether the file that the settings name keeps a checkpoint. The gateway writes it right
+/// after it has stored the first one.
+async fn keeps_any(settings: &Settings) -> Result<bool, Failure> {
+    if kept_by_settings(settings)?.is_empty() && settings.audit.checkpoint_file.is_some() {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    Ok(settings.audit.checkpoint_file.is_none() || !kept_by_settings(settings)?.is_empty())
 }
 
 fn trusted(keys: &TrustedKeys) -> Option<&TrustedKeys> {
     (!keys.0.is_empty()).then_some(keys)
 }
 
-/// Prints what was found.
-fn tell(report: &Report, keys: &TrustedKeys) -> Result<(), Failure> {
+/// Prints what was found. `lacking` is a file that ought to keep checkpoints and does not.
+fn tell(report: &Report, keys: &TrustedKeys, lacking: Option<&Path>) -> Result<(), Failure> {
     for LogReport { origin, size, vouched, dropped, losses, .. } in &report.logs {
         if *dropped {
             println!("{origin}: {size} records, dropped by retention");
@@ -213,12 +230,21 @@ fn tell(report: &Report, keys: &TrustedKeys) -> Result<(), Failure> {
         );
     }
     let wrong: Vec<String> = report.wrong().map(ToString::to_string).collect();
-    match wrong.split_first() {
-        None => {
+    let in_vain = |message: String| Err(Failure { message, code: 1 });
+    match (wrong.split_first(), lacking) {
+        (None, _) if report.records() == 0 => {
+            in_vain("The trail is empty: nothing was verified.".to_owned())
+        }
+        (None, Some(file)) => in_vain(format!(
+            "The records hold in themselves, but audit.checkpoint_file is missing or empty: {}. \
+             Without it an older copy of the store looks whole",
+            file.display()
+        )),
+        (None, None) => {
             println!("{} records: the trail holds.", report.records());
             Ok(())
         }
-        Some((first, more)) => {
+        (Some((first, more)), _) => {
             let mut message = format!("The trail does not hold. First: {first}");
             more.iter().for_each(|wrong| message.push_str(&format!("\nAlso: {wrong}")));
             Err(Failure { message, code: 1 })

@@ -340,6 +340,27 @@ async fn a_verifier_that_others_wrote_accepts_the_export_and_refuses_each_tamper
 }
 
 #[actix_web::test]
+async fn a_trail_that_nothing_can_be_held_against_is_said_aloud() {
+    let mut gateway = sealed(5).await;
+    stop(&mut gateway);
+    let fifo = gateway.directory.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let (code, said) = audit(&gateway, &["verify", "--checkpoint", fifo.to_str().unwrap()]);
+    assert!(code == 64 && said.contains("it is not a regular file"), "{code}: {said}");
+    fs::remove_file(gateway.directory.path().join("kept/checkpoints")).unwrap();
+    let (code, said) = audit(&gateway, &["verify"]);
+    assert!(code == 1 && said.contains("audit.checkpoint_file is missing"), "{code}: {said}");
+    store(&gateway)
+        .execute_batch(
+            "DELETE FROM audit_entry; DELETE FROM audit_log; DELETE FROM audit_head; \
+             DELETE FROM audit_checkpoint; DELETE FROM audit_tile",
+        )
+        .unwrap();
+    let (code, said) = audit(&gateway, &["verify"]);
+    assert!(code == 1 && said.contains("The trail is empty"), "{code}: {said}");
+}
+
+#[actix_web::test]
 async fn what_is_exported_as_lines_is_every_record() {
     let gateway = sealed(5).await;
     let (code, said) = audit(&gateway, &["export"]);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     audit::log::{
-        TrustedKeys,
+        Checkpoint, LogStart, TrustedKeys,
         rows::{self, LogRow},
     },
     store::{Pool, Position, StoreError},
@@ -15,6 +15,9 @@ use crate::{
 
 /// How many records are read at once.
 const AT_ONCE: u64 = 4096;
+/// How long a log may be without its first checkpoint, in microseconds: another process
+/// may first have to take the lease.
+const FIRST_CHECKPOINT: i64 = 30_000_000;
 
 /// Verifies the trail that is in a store, against its own checkpoints and `kept` ones.
 /// Without `keys` no signature is verified.
@@ -39,7 +42,9 @@ pub async fn verify_store(
             dropped: row.dropped,
         });
     }
-    let plan = plan(&found, kept, keys);
+    let noted = unaccepted(rows::lost(pool).await?, &logs, &found);
+    let kept = [kept, &noted].concat();
+    let plan = plan(&found, &kept, keys);
     let mut report = plan.report;
     let mut columns = Columns::default();
     for (i, mut check) in plan.checks.into_iter().enumerate() {
@@ -75,10 +80,43 @@ pub async fn verify_store(
                 check.wrong_tile(first, format!("tile {index} of level {level} is cut or missing"));
             }
         }
-        report.logs.push(check.finish(promised));
+        let mut checked = check.finish(promised);
+        let is_unvouched = checked.size > 0 && checked.vouched == 0 && checked.wrong.is_empty();
+        if keys.is_some() && is_unvouched && is_overdue(pool, log).await? {
+            checked.wrong.push(Wrong {
+                origin: checked.origin.clone(),
+                first: 0,
+                last: None,
+                reason: "no checkpoint vouches for it, nor for any record after it".to_owned(),
+            });
+        }
+        report.logs.push(checked);
     }
     report.wrong.extend(strays(pool, &logs).await?);
     Ok(report)
+}
+
+/// The checkpoints that the store was found not to bear out, but for those of which the
+/// first record of a later log says that the loss was accepted.
+fn unaccepted(noted: Vec<(i64, Vec<Checkpoint>)>, logs: &[LogRow], found: &[Found]) -> Vec<Kept> {
+    let mut kept = Vec::new();
+    for (when, lost) in noted {
+        let later = logs.iter().zip(found).filter(|(row, _)| row.log > when);
+        let starts = later.filter_map(|(_, log)| LogStart::of_entry(log.first.as_deref()?));
+        let accepted: Vec<String> = starts.flat_map(|start| start.abandoned).collect();
+        let still = lost.into_iter().filter(|lost| !accepted.contains(&lost.note));
+        kept.extend(still.map(|checkpoint| Kept {
+            checkpoint,
+            from: "the store's own note of a loss".to_owned(),
+        }));
+    }
+    kept
+}
+
+/// Whether a log ought to have a checkpoint by now.
+async fn is_overdue(pool: &Pool, log: i64) -> Result<bool, StoreError> {
+    let begun = rows::begun(pool, log).await?.unwrap_or(0);
+    Ok(rows::now(pool).await?.saturating_sub(begun) > FIRST_CHECKPOINT)
 }
 
 /// Records that are in no log, where no checkpoint vouches for them and searches still

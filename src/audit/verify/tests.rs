@@ -5,13 +5,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{
-    export::LogFolder,
-    log::{Checkpoint, CheckpointKeys, Edge, Hash, LogEnd, LogStart, leaf_hash, tests::keys},
+use crate::{
+    audit::{
+        export::LogFolder,
+        log::{
+            Checkpoint, CheckpointKeys, Edge, Hash, LogEnd, LogStart, TrustedKeys, leaf_hash,
+            tests::keys,
+        },
+    },
+    config::Settings,
+    store::{Kind, Rewrite, Store, both},
 };
 
 const STORE: &str = "store.example";
@@ -328,4 +336,85 @@ fn a_record_that_no_bundle_can_hold_is_named() {
     let wrong = check.finish(2).wrong;
     assert_eq!(wrong.len(), 1);
     assert!(wrong[0].to_string().starts_with("a, record 1: it has 65536 bytes"), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
+    let folder = TempDir::new().unwrap();
+    let settings = Settings::from_toml(&format!(
+        r#"
+        [aws]
+        region = "eu-central-1"
+        account_id = "111122223333"
+        [policy]
+        directory = "policies"
+        [issuers.a]
+        issuer = "https://a.example"
+        audiences = ["a"]
+        [store]
+        url = "sqlite:{}/store.db"
+        "#,
+        folder.path().display()
+    ))
+    .unwrap();
+    let rewrite = Rewrite { late: |append| append, not_attempted: Clone::clone };
+    let store = Store::open(&settings.store, rewrite).await.unwrap().unwrap();
+    let execute = async |sql: String| {
+        both!(store, pool => {
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
+        });
+    };
+    let keys = keys(1);
+    let wrong = async |trusted: Option<&TrustedKeys>| {
+        let report = verify_store(store.pool(), &[], trusted).await.unwrap();
+        report.wrong().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
+    let append = async |log: u8, index: u8, kind: Kind, entry: &[u8]| {
+        let leaf = hex(&leaf_hash(entry).0);
+        execute(format!(
+            "INSERT INTO audit_entry VALUES (({log} << 40) + {index}, 0, x'', {}, '', x'{leaf}', \
+             x'{}'); \
+             INSERT INTO audit_head VALUES (1, {log}, {index} + 1) \
+             ON CONFLICT DO UPDATE SET log = excluded.log, next = excluded.next",
+            kind as i64,
+            hex(entry)
+        ))
+        .await;
+    };
+    let add = async |log: u8, origin: &str| {
+        let values = format!("({log}, '{origin}', '2020-01')");
+        execute(format!("INSERT INTO audit_log (log, origin, month) VALUES {values}")).await;
+    };
+    let trusted = keys.trusted();
+    assert_eq!(wrong(Some(&trusted)).await, [""; 0]);
+    add(1, "a/audit/2020-01").await;
+    append(1, 0, Kind::LogStart, &first("a/audit/2020-01", None)).await;
+    append(1, 1, Kind::Event, &entry(0, 1)).await;
+    let said = wrong(Some(&trusted)).await;
+    assert!(said[0].contains("record 0: no checkpoint vouches for it"), "{said:?}");
+    assert_eq!(wrong(None).await, [""; 0]);
+
+    let lost = Checkpoint::sign("a/audit/2020-01", 7, Hash([1; 32]), &keys).unwrap();
+    execute(format!("INSERT INTO audit_lost (log, notes) VALUES (1, '{}')", lost.note)).await;
+    let said = wrong(None).await;
+    assert!(said[0].contains("record 2: it is missing"), "{said:?}");
+    assert!(said[0].contains("the store's own note of a loss"), "{said:?}");
+
+    // A later log accepts it.
+    let root = root(&[first("a/audit/2020-01", None), entry(0, 1)]);
+    let previous = LogEnd {
+        origin: "a/audit/2020-01".to_owned(),
+        size: 2,
+        root_hash: root.to_string(),
+        checkpoint: None,
+    };
+    let origin = "a/audit/2020-01.2".to_owned();
+    add(2, &origin).await;
+    execute("UPDATE audit_log SET size = 2 WHERE log = 1".to_owned()).await;
+    let abandoned = vec![lost.note.clone()];
+    let log = LogStart { origin, previous: Some(previous), abandoned };
+    let start = json!({"eventType": "LogStart", "log": log}).to_string().into_bytes();
+    append(2, 0, Kind::LogStart, &start).await;
+    assert_eq!(wrong(None).await, [""; 0]);
 }
