@@ -453,18 +453,17 @@ impl Sealer {
         let Some(row) = rows.iter().find(|row| row.origin == known.origin) else {
             return Ok(false);
         };
-        if row
-            .checkpoint
-            .as_ref()
-            .is_some_and(|stored| (stored.size, stored.root) == (known.size, known.root))
-        {
+        let stored = row.checkpoint.as_ref().map(|stored| (stored.size, stored.root));
+        if row.size.is_some() && stored == Some((known.size, known.root)) {
             return Ok(true);
         }
         let size = row.size.unwrap_or(head.next);
         if size < known.size || row.dropped {
             return Ok(size >= known.size);
         }
-        // The store has a newer checkpoint, or has lost this one and gone on.
+        // The store has a newer checkpoint, or has lost this one and gone on. Even if it has
+        // this one, the log that is written may have others' records: the next checkpoint
+        // would vouch for them, and take this one's place.
         let edge = rows::edge(self.store.pool(), row.log, known.size).await?;
         Ok(edge.size() == known.size && edge.root() == known.root)
     }

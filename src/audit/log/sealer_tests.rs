@@ -373,3 +373,22 @@ async fn a_checkpoint_that_was_deleted_from_the_store_is_missed() {
     let doubts = sealed.state.status().doubts.unwrap();
     assert!(doubts.contains("though one of 6 records was signed"), "{doubts}");
 }
+
+#[tokio::test]
+async fn nothing_is_signed_over_records_that_the_last_checkpoint_does_not_fit() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let kept = fs::read_to_string(sealed.file()).unwrap();
+    // As whoever can write the database does while the gateway is stopped.
+    sealed
+        .execute("UPDATE audit_entry SET leaf = zeroblob(32) WHERE position = (1 << 40) + 3")
+        .await;
+    sealed.sealer.known.clear();
+    sealed.sealer.sealing = None;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let reason = sealed.state.status().rolled_back.unwrap();
+    assert!(reason.contains("was changed: the first 6 records"), "{reason}");
+    assert_eq!(fs::read_to_string(sealed.file()).unwrap(), kept);
+}
