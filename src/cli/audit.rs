@@ -155,7 +155,7 @@ fn kept_by_settings(settings: &Settings) -> Result<Vec<Kept>, Failure> {
         Failure::configuration(format!("audit.checkpoint_file: {}: {error}", path.display()))
     })?;
     let from = path.display().to_string();
-    Ok(found.into_values().map(|checkpoint| Kept { checkpoint, from: from.clone() }).collect())
+    Ok(found.into_iter().map(|checkpoint| Kept { checkpoint, from: from.clone() }).collect())
 }
 
 async fn keys(settings: &Settings) -> Result<(), Failure> {
@@ -326,7 +326,6 @@ async fn each_record(
 async fn accept(wanted: &AcceptLoss) -> Result<(), Failure> {
     let settings = settings(wanted.file.config.as_deref())?;
     let mut kept = checkpoints(&wanted.checkpoint)?;
-    kept.extend(kept_by_settings(&settings)?);
     let keys = configured_keys(&settings)?.trusted();
     for Kept { checkpoint, from } in &kept {
         checkpoint.verify(&keys).map_err(|error| {
@@ -336,13 +335,22 @@ async fn accept(wanted: &AcceptLoss) -> Result<(), Failure> {
             ))
         })?;
     }
+    for found in kept_by_settings(&settings)? {
+        match found.checkpoint.verify(&keys) {
+            Ok(()) => kept.push(found),
+            Err(error) => {
+                let Checkpoint { origin, size, .. } = found.checkpoint;
+                println!("Ignored: {}: {origin} with {size} records: {error}.", found.from);
+            }
+        }
+    }
     let pool = store(&settings).await?;
     let prefix = match &settings.audit.origin {
         Some(origin) => origin.clone(),
         None => rows::store_id(&pool).await.map_err(unread)?,
     };
     let kept: Vec<Checkpoint> = kept.into_iter().map(|kept| kept.checkpoint).collect();
-    let accepted = accept_loss(&pool, &prefix, &kept).await.map_err(Failure::other)?;
+    let accepted = accept_loss(&pool, &prefix, &kept, &keys).await.map_err(Failure::other)?;
     for lost in &accepted.lost {
         println!("Lost: records of {}, which had {} records.", lost.origin, lost.size);
     }

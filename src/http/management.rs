@@ -59,6 +59,15 @@ async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpR
         if let Some(trouble) = log.trouble {
             troubles += &format!("audit: the log is not sealed ({trouble}); records are kept\n");
         }
+        if let Some(trouble) = log.outside {
+            troubles += &format!(
+                "audit: checkpoints are not kept outside ({trouble}): an older copy of the store \
+                 would go unnoticed\n"
+            );
+        }
+        if let Some(doubts) = log.doubts {
+            troubles += &format!("audit: {doubts}\n");
+        }
     }
     let log = telemetry::status();
     if let Some(trouble) = &log.trouble {

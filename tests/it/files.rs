@@ -15,7 +15,7 @@ fn make_fifo(path: &Path) {
 }
 
 /// Waits until a page of the management port says `wanted`, or no longer says it.
-async fn told(gateway: &Gateway, page: &str, wanted: &str, says: bool) {
+pub async fn told(gateway: &Gateway, page: &str, wanted: &str, says: bool) {
     let deadline = now() + 30;
     loop {
         let url = format!("{}/{page}", gateway.management);

@@ -13,7 +13,10 @@ use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::support::{BINARY, Gateway};
+use crate::{
+    files::told as says_so,
+    support::{BINARY, Gateway},
+};
 
 /// A gateway whose trail is sealed.
 fn sealing() -> Gateway {
@@ -218,6 +221,35 @@ async fn a_restored_backup_refuses_changes_until_the_loss_is_accepted() {
     stop(&mut gateway);
     let gateway = gateway.restarted();
     assert_eq!(gateway.call("owner", Method::DELETE, &abort(&ids[1])).await.status(), 204);
+}
+
+#[actix_web::test]
+async fn a_forged_checkpoint_and_a_file_that_cannot_be_written_are_told_and_refuse_nothing() {
+    let gateway = sealing();
+    let kept = gateway.directory.path().join("kept");
+    let readyz = async |wanted: &str, says: bool| says_so(&gateway, "readyz", wanted, says).await;
+    readyz("audit: checkpoints are not kept outside (", true).await;
+    readyz("its folder does not exist", true).await;
+    readyz("the log is not sealed", false).await;
+    fs::create_dir(&kept).unwrap();
+    records(&gateway, 5).await;
+    readyz("kept outside", false).await;
+
+    let file = kept.join("checkpoints");
+    let genuine = fs::read_to_string(&file).unwrap();
+    let size = genuine.lines().nth(1).unwrap();
+    fs::write(&file, genuine.replacen(&format!("\n{size}\n"), "\n999999\n", 1)).unwrap();
+    readyz("with 999999 records that none of audit.key_files signed", true).await;
+    records(&gateway, 8).await;
+    assert_eq!(audit(&gateway, &["verify"]).0, 1, "it is named");
+    let (code, said) = audit(&gateway, &["accept-loss"]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("Ignored: ") && said.contains("no loss to accept"), "{said}");
+    fs::write(&file, genuine).unwrap();
+    readyz("none of audit.key_files", false).await;
+    records(&gateway, 10).await;
+    let (code, said) = audit(&gateway, &["verify"]);
+    assert_eq!(code, 0, "{said}");
 }
 
 /// Builds the verifier that is made of Go's own implementation.

@@ -141,7 +141,8 @@ on_both! {
         };
         until("the loss is noticed", all(true)).await;
         assert!(rows::logs(&pool).await.unwrap()[0].checkpoint.is_none(), "it was sealed again");
-        accept_loss(&pool, "test", &[]).await.unwrap();
+        let keys = CheckpointKeys::load(&audit(&place).key_files).unwrap().trusted();
+        accept_loss(&pool, "test", &[], &keys).await.unwrap();
         until("the loss is accepted", all(false)).await;
         append(&store, 10).await;
         sealed(&pool).await;

@@ -1,4 +1,5 @@
-//! The file that keeps checkpoints outside of the store: the last one of each log.
+//! The file that keeps checkpoints outside of the store: the last one of each log, and
+//! whatever else somebody put there.
 
 use std::{
     collections::BTreeMap,
@@ -47,20 +48,21 @@ impl Outside {
     /// What the file keeps; nothing if it does not exist yet.
     ///
     /// # Errors
-    /// A file that cannot be read in time, or that holds something else.
-    pub async fn read(&self) -> io::Result<Largest> {
+    /// A file that cannot be read in time, or that holds something else; a folder that does
+    /// not exist.
+    pub async fn read(&self) -> io::Result<Vec<Checkpoint>> {
         let path = self.path.clone();
         self.reader.read(move |_| read(&path)).await?
     }
 
-    /// Keeps these checkpoints, and all that the file keeps already, of each log the
-    /// largest.
+    /// Puts these checkpoints in the place of those that were read.
     ///
     /// # Errors
-    /// If the file cannot be read or written in time.
-    pub async fn keep(&self, checkpoints: Vec<Checkpoint>) -> io::Result<()> {
+    /// If the file cannot be read or written in time, and if it holds others by now: those
+    /// are to be looked at first.
+    pub async fn replace(&self, was: Vec<Checkpoint>, now: Vec<Checkpoint>) -> io::Result<()> {
         let path = self.path.clone();
-        self.reader.read(move |_| write(&path, checkpoints)).await?
+        self.reader.read(move |_| write(&path, &was, &now)).await?
     }
 
     /// Whether the file lies on the same volume as another.
@@ -73,29 +75,40 @@ impl Outside {
     }
 }
 
-/// Reads such a file.
+/// Reads such a file: its checkpoints by origin and size.
 ///
 /// # Errors
-/// A file that cannot be read, or that holds something else.
-pub fn read(path: &Path) -> io::Result<Largest> {
+/// A file that cannot be read, or that holds something else. A folder that does not exist
+/// may be one that is not mounted, so it is not taken for an empty one.
+pub fn read(path: &Path) -> io::Result<Vec<Checkpoint>> {
+    let wrong = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let file = match files::read(path, MAX_SIZE) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Largest::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if !folder(path).is_dir() {
+                return Err(io::Error::new(error.kind(), "its folder does not exist"));
+            }
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(error),
     };
-    let wrong = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
     let text = String::from_utf8(file).map_err(|_| wrong("it is no text".to_owned()))?;
-    let checkpoints = Checkpoint::parse_all(&text)
+    let mut checkpoints = Checkpoint::parse_all(&text)
         .map_err(|line| wrong(format!("line {line} begins something that is no checkpoint")))?;
-    let mut all = Largest::new();
-    checkpoints.into_iter().for_each(|checkpoint| keep(&mut all, checkpoint));
-    Ok(all)
+    sort(&mut checkpoints);
+    Ok(checkpoints)
 }
 
-fn write(path: &Path, checkpoints: Vec<Checkpoint>) -> io::Result<()> {
-    let mut all = read(path)?;
-    checkpoints.into_iter().for_each(|checkpoint| keep(&mut all, checkpoint));
-    let notes: Vec<&str> = all.values().map(|checkpoint| checkpoint.note.as_str()).collect();
+/// Sorts checkpoints as they stand in the file.
+pub fn sort(checkpoints: &mut [Checkpoint]) {
+    checkpoints.sort_by(|a, b| (&a.origin, a.size, &a.note).cmp(&(&b.origin, b.size, &b.note)));
+}
+
+fn write(path: &Path, was: &[Checkpoint], now: &[Checkpoint]) -> io::Result<()> {
+    if read(path)? != was {
+        return Err(io::Error::other("it was written by somebody else just now"));
+    }
+    let notes: Vec<&str> = now.iter().map(|checkpoint| checkpoint.note.as_str()).collect();
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let temporary = path.with_file_name(name);
@@ -125,25 +138,29 @@ mod tests {
     use crate::audit::log::{leaf_hash, tests::keys};
 
     #[tokio::test]
-    async fn the_largest_checkpoint_of_each_log_is_kept() {
+    async fn what_the_file_holds_is_replaced_only_by_whoever_has_read_it() {
         let folder = tempfile::tempdir().unwrap();
         let outside = Outside::new(folder.path().join("checkpoints"));
-        assert_eq!(outside.read().await.unwrap(), Largest::new());
+        assert_eq!(outside.read().await.unwrap(), []);
         let keys = keys(1);
         let sign =
             |log: &str, size| Checkpoint::sign(log, size, leaf_hash(&[size as u8]), &keys).unwrap();
-        outside.keep(vec![sign("a", 5)]).await.unwrap();
-        outside.keep(vec![sign("b", 7), sign("a", 4)]).await.unwrap();
-        outside.keep(vec![sign("b", 8)]).await.unwrap();
-        let kept = outside.read().await.unwrap();
-        let sizes: Vec<_> = kept.values().map(|kept| (kept.origin.as_str(), kept.size)).collect();
-        assert_eq!(sizes, [("a", 5), ("b", 8)]);
+        let first = vec![sign("a", 5), sign("b", 7)];
+        outside.replace(Vec::new(), first.clone()).await.unwrap();
+        assert_eq!(outside.read().await.unwrap(), first);
+        assert!(outside.replace(Vec::new(), vec![sign("a", 6)]).await.is_err());
+        assert_eq!(outside.read().await.unwrap(), first);
+        outside.replace(first, vec![sign("b", 8)]).await.unwrap();
+        assert_eq!(outside.read().await.unwrap(), [sign("b", 8)]);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 
         fs::write(outside.path(), "something else\n").unwrap();
-        assert!(outside.keep(vec![sign("a", 9)]).await.is_err());
+        assert!(outside.replace(Vec::new(), vec![sign("a", 9)]).await.is_err());
         assert_eq!(fs::read_to_string(outside.path()).unwrap(), "something else\n");
         assert!(outside.is_on_the_volume_of(&folder.path().join("store.sqlite")).await);
         assert!(!outside.is_on_the_volume_of(Path::new("/proc/self/status")).await);
+        // A volume that is not mounted is not an empty one.
+        let error = read(&folder.path().join("unmounted/checkpoints")).unwrap_err();
+        assert_eq!(error.to_string(), "its folder does not exist");
     }
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    Checkpoint, CheckpointKeys, LogName, SealError, UnusableKey,
-    outside::{Largest, Outside, keep},
+    Checkpoint, CheckpointKeys, LogName, SealError, TrustedKeys, UnusableKey,
+    outside::{self, Largest, Outside, keep},
     rows::{self, Head, LogRow},
     writing::{self, LEASE, Next, Sealing},
 };
@@ -31,6 +31,8 @@ const TURN: Duration = Duration::from_secs(30);
 /// How many leaves one checkpoint adds at most, so that the first one of a long log does
 /// not take all memory.
 const MOST_LEAVES: u64 = 1 << 16;
+/// How many checkpoints are doubted at most: a file may be full of forged ones.
+const MOST_DOUBTS: usize = 3;
 /// What follows the prefix in an origin.
 const PREFIX_END: &str = "/audit/";
 
@@ -55,8 +57,12 @@ pub struct LogStatus {
     pub sealed: u64,
     /// What the store does not bear out, if changes are to be refused for that.
     pub rolled_back: Option<String>,
-    /// Why the log cannot be sealed, or the checkpoint not kept outside.
+    /// Why the log cannot be sealed.
     pub trouble: Option<String>,
+    /// Why checkpoints cannot be kept outside of the store.
+    pub outside: Option<String>,
+    /// What else is strange about the checkpoints.
+    pub doubts: Option<String>,
 }
 
 impl LogState {
@@ -94,12 +100,10 @@ pub struct Sealer {
     keys: CheckpointKeys,
     outside: Option<Outside>,
     state: LogState,
-    /// What this process knows to have been signed, by itself or another.
+    /// What this process knows to have been signed, by one of the keys.
     known: Largest,
-    /// Whether the file outside has been read.
-    outside_read: bool,
-    /// What this process last wrote to it.
-    kept: Largest,
+    /// What the file outside held when this turn began; `None` if it could not be read.
+    found: Option<Vec<Checkpoint>>,
     /// What is being sealed, and under which epoch of the lease.
     sealing: Option<(i64, Sealing)>,
 }
@@ -124,6 +128,12 @@ impl Sealer {
             );
         }
         let outside = settings.checkpoint_file.clone().map(Outside::new);
+        if outside.is_none() && !keys.is_empty() {
+            tracing::warn!(
+                "audit.checkpoint_file is not set: after a start nothing shows whether an older \
+                 copy of the store was put in its place, or one that somebody rewrote"
+            );
+        }
         if let (Some(outside), StoreUrl::Sqlite(file)) = (&outside, url)
             && outside.is_on_the_volume_of(file).await
         {
@@ -144,12 +154,11 @@ impl Sealer {
             outside,
             state: state.clone(),
             known: Largest::new(),
-            outside_read: false,
-            kept: Largest::new(),
+            found: None,
             sealing: None,
         };
         let unread = sealer.read_outside().await;
-        sealer.tell(unread);
+        sealer.tell_outside(unread);
         sealer.look().await?;
         Ok((sealer, state))
     }
@@ -159,7 +168,10 @@ impl Sealer {
         loop {
             let turn = tokio::time::timeout(TURN, self.turn()).await;
             let trouble = match turn {
-                Ok(Ok(trouble)) => trouble,
+                Ok(Ok(unkept)) => {
+                    self.tell_outside(unkept);
+                    None
+                }
                 Ok(Err(SealError::Overtaken)) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some(format!("sealing has not ended within {TURN:?}")),
@@ -182,6 +194,17 @@ impl Sealer {
             }
         }
         status.trouble = trouble;
+    }
+
+    fn tell_outside(&self, trouble: Option<String>) {
+        let mut status = self.state.edit();
+        if trouble != status.outside {
+            match &trouble {
+                Some(trouble) => tracing::warn!(%trouble, "checkpoints are not kept outside"),
+                None => tracing::info!("checkpoints are kept outside again"),
+            }
+        }
+        status.outside = trouble;
     }
 
     /// One turn: looks, and seals if it is this process's turn. Gives what is wrong with
@@ -207,20 +230,41 @@ impl Sealer {
             sealing = self.roll_over(sealing, name.at(now), &lease, now).await?;
         }
         self.sealing = Some((lease.epoch, sealing));
-        if let Some(outside) = self.outside.as_ref().filter(|_| self.outside_read) {
-            let ours = self.known.iter().filter(|(_, known)| self.is_ours(known));
-            let ours: Largest =
-                ours.map(|(origin, known)| (origin.clone(), known.clone())).collect();
-            if ours != self.kept {
-                match outside.keep(ours.values().cloned().collect()).await {
-                    Ok(()) => self.kept = ours,
-                    Err(error) => {
-                        trouble = Some(format!("{}: {error}", outside.path().display()));
-                    }
-                }
-            }
+        if let Some(error) = self.keep_outside(&rows).await {
+            trouble = Some(error);
         }
         Ok(trouble)
+    }
+
+    /// Keeps outside what is known. What the file holds was looked at when this turn began.
+    /// Others' checkpoints, and those that none of the keys signed, stay there.
+    async fn keep_outside(&mut self, rows: &[LogRow]) -> Option<String> {
+        let outside = self.outside.as_ref()?;
+        let found = self.found.take()?;
+        let ours: Vec<&Checkpoint> =
+            self.known.values().filter(|known| self.is_ours(known)).collect();
+        let replaces = |known: &Checkpoint, found: &Checkpoint| {
+            known.origin == found.origin
+                && (known.size > found.size || (known.size, known.root) == (found.size, found.root))
+        };
+        let is_replaced = |found: &Checkpoint| {
+            ours.iter().any(|known| replaces(known, found)) && self.is_signed(found)
+        };
+        let stay = found.iter().filter(|found| !is_replaced(found));
+        let mut wanted: Vec<Checkpoint> = stay.chain(ours.iter().copied()).cloned().collect();
+        outside::sort(&mut wanted);
+        if wanted == found {
+            return None;
+        }
+        if found.is_empty() && rows.iter().any(|row| row.checkpoint.is_some()) {
+            tracing::warn!(
+                path = %outside.path().display(),
+                "audit.checkpoint_file holds nothing, though the store has checkpoints: it is \
+                 begun anew"
+            );
+        }
+        let error = outside.replace(found, wanted).await.err()?;
+        Some(format!("{}: {error}", outside.path().display()))
     }
 
     async fn seal_up_to(
@@ -284,17 +328,18 @@ impl Sealer {
         rest.is_some_and(|rest| rest.starts_with(PREFIX_END))
     }
 
-    /// Learns what the file outside keeps, once.
+    fn is_signed(&self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.verify(&self.keys.trusted()).is_ok()
+    }
+
+    /// Reads what the file outside holds.
     async fn read_outside(&mut self) -> Option<String> {
-        let outside = self.outside.as_ref().filter(|_| !self.outside_read)?;
-        match outside.read().await {
-            Ok(kept) => {
-                kept.into_values().for_each(|checkpoint| keep(&mut self.known, checkpoint));
-                self.outside_read = true;
-                None
-            }
-            Err(error) => Some(format!("{}: {error}", outside.path().display())),
-        }
+        let outside = self.outside.as_ref()?;
+        let read = outside.read().await;
+        let error =
+            read.as_ref().err().map(|error| format!("{}: {error}", outside.path().display()));
+        self.found = read.ok();
+        error
     }
 
     /// Looks whether the store bears out what is known. `None` if it does not: then the
@@ -304,25 +349,62 @@ impl Sealer {
         let Some(head) = rows::head(pool).await? else { return Ok(None) };
         let rows = rows::logs(pool).await?;
         let noted = rows::lost(pool).await?;
+        let mut doubts = Vec::new();
         let mut lost: Vec<Checkpoint> = Vec::new();
-        for (_, notes) in noted.iter().filter(|(log, _)| *log == head.log) {
-            lost.extend(notes.iter().cloned());
-        }
-        let ours: Vec<Checkpoint> = self
-            .known
-            .values()
-            .filter(|known| self.is_ours(known) && !is_accepted(known, &noted, head))
-            .filter(|known| !lost.iter().any(|lost| lost.note == known.note))
-            .cloned()
-            .collect();
-        let mut found = Vec::new();
-        for known in ours {
-            if !self.is_borne_out(&known, head, &rows).await? {
-                found.push(known);
+        for note in noted.iter().filter(|(log, _)| *log == head.log).flat_map(|(_, notes)| notes) {
+            if self.is_signed(note) {
+                lost.push(note.clone());
+            } else {
+                doubts.push(unsigned(note, "the store's table audit_lost"));
             }
         }
-        if !found.is_empty() {
-            lost.extend(found);
+        // Only what a key has signed counts: whoever can write the file, or the database,
+        // could otherwise keep the gateway from changing anything.
+        let accepted: Vec<(i64, Vec<Checkpoint>)> = noted
+            .iter()
+            .map(|(log, notes)| {
+                (*log, notes.iter().filter(|note| self.is_signed(note)).cloned().collect())
+            })
+            .collect();
+        let found = self.found.iter().flatten().filter(|found| {
+            self.is_ours(found) && self.known.get(&found.origin).is_none_or(|known| known != *found)
+        });
+        let (signed, strange): (Vec<_>, Vec<_>) =
+            found.cloned().partition(|found| self.is_signed(found));
+        let path = self.outside.as_ref().map(|outside| outside.path().display().to_string());
+        for found in strange.iter().filter(|found| !is_accepted(found, &noted, head)) {
+            if doubts.len() >= MOST_DOUBTS {
+                break;
+            }
+            // A key that was taken out of the settings has signed what the store bears out.
+            if !self.is_borne_out(found, head, &rows).await? {
+                doubts.push(unsigned(found, path.as_deref().unwrap_or_default()));
+            }
+        }
+        let known = self.known.values().filter(|known| self.is_ours(known));
+        let signed: Vec<Checkpoint> = known
+            .chain(&signed)
+            .filter(|signed| !is_accepted(signed, &accepted, head))
+            .filter(|signed| !lost.iter().any(|lost| lost.note == signed.note))
+            .cloned()
+            .collect();
+        let mut missing = Vec::new();
+        for signed in signed {
+            if !self.is_borne_out(&signed, head, &rows).await? {
+                missing.push(signed);
+                continue;
+            }
+            if rows.iter().any(|row| row.origin == signed.origin && row.checkpoint.is_none()) {
+                let Checkpoint { origin, size, .. } = &signed;
+                doubts.push(format!(
+                    "the store has no checkpoint of {origin}, though one of {size} records was \
+                     signed: it was deleted, or the log was sealed without a key since"
+                ));
+            }
+            keep(&mut self.known, signed);
+        }
+        if !missing.is_empty() {
+            lost.extend(missing);
             writing::note_lost(pool, head, &lost).await?;
         }
         let row = rows.iter().find(|row| row.log == head.log);
@@ -331,14 +413,14 @@ impl Sealer {
             status.origin = row.map(|row| row.origin.clone()).unwrap_or_default();
             status.next = head.next;
             status.sealed = row.and_then(|row| row.checkpoint.as_ref()).map_or(0, |last| last.size);
-            let newest = lost.last().map(|lost| {
-                let Checkpoint { origin, size, .. } = lost;
-                format!(
-                    "the store is older than a checkpoint that was kept: {origin} had {size} \
-                     records. Restore a newer copy, or accept the loss with \
-                     `glacier-gateway audit accept-loss`"
-                )
-            });
+            let newest = lost.last().map(|lost| rolled_back(lost, head, &rows));
+            let doubts = (!doubts.is_empty()).then(|| doubts.join("; "));
+            if doubts != status.doubts
+                && let Some(doubts) = &doubts
+            {
+                tracing::warn!(%doubts, "the audit trail's checkpoints are not as they should be");
+            }
+            status.doubts = doubts;
             if newest != status.rolled_back {
                 match &newest {
                     Some(reason) => tracing::error!(%reason, "changes are refused"),
@@ -352,8 +434,11 @@ impl Sealer {
             self.sealing = None;
             return Ok(None);
         }
-        for checkpoint in rows.iter().filter_map(|row| row.checkpoint.clone()) {
-            keep(&mut self.known, checkpoint);
+        for checkpoint in rows.iter().filter_map(|row| row.checkpoint.as_ref()) {
+            if self.known.get(&checkpoint.origin) != Some(checkpoint) && self.is_signed(checkpoint)
+            {
+                keep(&mut self.known, checkpoint.clone());
+            }
         }
         Ok(Some((head, rows)))
     }
@@ -368,21 +453,46 @@ impl Sealer {
         let Some(row) = rows.iter().find(|row| row.origin == known.origin) else {
             return Ok(false);
         };
-        if row
-            .checkpoint
-            .as_ref()
-            .is_some_and(|stored| (stored.size, stored.root) == (known.size, known.root))
-        {
+        let stored = row.checkpoint.as_ref().map(|stored| (stored.size, stored.root));
+        if row.size.is_some() && stored == Some((known.size, known.root)) {
             return Ok(true);
         }
         let size = row.size.unwrap_or(head.next);
         if size < known.size || row.dropped {
             return Ok(size >= known.size);
         }
-        // The store has a newer checkpoint, or has lost this one and gone on.
+        // The store has a newer checkpoint, or has lost this one and gone on. Even if it has
+        // this one, the log that is written may have others' records: the next checkpoint
+        // would vouch for them, and take this one's place.
         let edge = rows::edge(self.store.pool(), row.log, known.size).await?;
         Ok(edge.size() == known.size && edge.root() == known.root)
     }
+}
+
+/// Says that a checkpoint is ignored.
+fn unsigned(checkpoint: &Checkpoint, place: &str) -> String {
+    let Checkpoint { origin, size, .. } = checkpoint;
+    format!(
+        "{place} holds a checkpoint of {origin} with {size} records that none of audit.key_files \
+         signed, and that is ignored: somebody forged it, or its key was taken out of the settings"
+    )
+}
+
+/// Says what the store does not bear out.
+fn rolled_back(lost: &Checkpoint, head: Head, rows: &[LogRow]) -> String {
+    const REST: &str = "or accept the loss with `glacier-gateway audit accept-loss`";
+    let Checkpoint { origin, size, .. } = lost;
+    let row = rows.iter().find(|row| row.origin == *origin);
+    if row.is_some_and(|row| row.size.unwrap_or(head.next) >= *size) {
+        return format!(
+            "the store was changed: the first {size} records of {origin} are not those of a \
+             checkpoint that was kept. Restore a copy that has them, {REST}"
+        );
+    }
+    format!(
+        "the store is older than a checkpoint that was kept: {origin} had {size} records. Restore \
+         a newer copy, {REST}"
+    )
 }
 
 /// Whether the trail says already that what a checkpoint vouches for was lost.
@@ -393,7 +503,8 @@ fn is_accepted(known: &Checkpoint, noted: &[(i64, Vec<Checkpoint>)], head: Head)
 }
 
 /// Begins a new log after checkpoints that the store does not bear out, and says so in
-/// its first record. Gives the new log's origin.
+/// its first record. Gives the new log's origin. Checkpoints that none of the keys signed
+/// are ignored: nobody could verify the new log's first record.
 ///
 /// # Errors
 /// If there is nothing to accept, or the store does not answer.
@@ -401,17 +512,21 @@ pub async fn accept_loss(
     pool: &Pool,
     prefix: &str,
     kept: &[Checkpoint],
+    keys: &TrustedKeys,
 ) -> Result<Accepted, AcceptError> {
     let store = |error| AcceptError::Seal(SealError::Store(error));
     let head = rows::head(pool).await.map_err(store)?.ok_or(AcceptError::Nothing)?;
     let rows = rows::logs(pool).await.map_err(store)?;
     let row = rows.iter().find(|row| row.log == head.log).ok_or(AcceptError::Nothing)?;
     let mut all = Largest::new();
-    let noted = rows::lost(pool).await.map_err(store)?;
+    let is_signed = |checkpoint: &Checkpoint| checkpoint.verify(keys).is_ok();
+    let mut noted = rows::lost(pool).await.map_err(store)?;
+    noted.iter_mut().for_each(|(_, notes)| notes.retain(is_signed));
     for (_, notes) in noted.iter().filter(|(log, _)| *log == head.log) {
         notes.iter().for_each(|lost| keep(&mut all, lost.clone()));
     }
-    for kept in kept.iter().filter(|kept| !is_accepted(kept, &noted, head)) {
+    let kept = kept.iter().filter(|kept| is_signed(kept) && !is_accepted(kept, &noted, head));
+    for kept in kept {
         let stored = rows.iter().find(|row| row.origin == kept.origin);
         let size = stored.map(|row| row.size.unwrap_or(head.next));
         if size.is_none_or(|size| size < kept.size) {

@@ -89,6 +89,14 @@ impl Sealed {
         });
     }
 
+    async fn accept(&self) -> Result<Accepted, AcceptError> {
+        accept_loss(self.pool(), "store.example", &[], &self.sealer.keys.trusted()).await
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("checkpoints")
+    }
+
     async fn verify(&self) -> Report {
         let kept: Vec<Kept> = self
             .sealer
@@ -153,7 +161,7 @@ async fn a_new_month_begins_with_the_final_checkpoint_of_the_one_before() {
     let report = sealed.holds().await;
     assert_eq!((report.logs[0].vouched, report.logs[1].vouched), (301, 6));
     let kept = crate::audit::log::read_checkpoint_file(&sealed.folder.path().join("checkpoints"));
-    let sizes: Vec<u64> = kept.unwrap().values().map(|kept| kept.size).collect();
+    let sizes: Vec<u64> = kept.unwrap().iter().map(|kept| kept.size).collect();
     assert_eq!(sizes, [301, 6]);
     // The next turn begins no further log.
     sealed.sealer.turn().await.unwrap();
@@ -220,7 +228,7 @@ async fn a_database_that_lost_commits_under_a_running_gateway_is_noticed() {
         assert!(rows::logs(sealed.pool()).await.unwrap()[0].checkpoint.is_none());
 
         // The loss is known to whoever opens the store next.
-        let accepted = accept_loss(sealed.pool(), "store.example", &[]).await.unwrap();
+        let accepted = sealed.accept().await.unwrap();
         assert!(accepted.origin.ends_with(".2"), "{accepted:?}");
         assert_eq!(accepted.lost[0].size, 31);
         tokio::time::sleep(LEASE_LENGTH).await;
@@ -277,4 +285,110 @@ async fn a_checkpoint_file_that_hangs_or_is_no_such_file_keeps_nobody_from_seali
     sealed.append(5).await;
     assert_eq!(sealed.sealer.turn().await.unwrap(), None);
     assert!(fs::read_to_string(&path).unwrap().contains("\n11\n"));
+}
+
+fn forged(origin: &str, size: u64) -> Checkpoint {
+    Checkpoint::sign(origin, size, super::super::leaf_hash(b"forged"), &keys(1)).unwrap()
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_no_key_signed_keeps_nobody_from_changing_anything() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let origin = sealed.state.status().origin;
+    let genuine = fs::read_to_string(sealed.file()).unwrap();
+    let forged = forged(&origin, 999_999);
+    fs::write(sealed.file(), &forged.note).unwrap();
+    sealed.append(5).await;
+    assert_eq!(sealed.sealer.turn().await.unwrap(), None);
+    let status = sealed.state.status();
+    assert_eq!((status.rolled_back, status.sealed), (None, 11));
+    assert!(status.doubts.unwrap().contains("999999 records that none of audit.key_files"));
+    assert!(rows::lost(sealed.pool()).await.unwrap().is_empty());
+    // It stays where it is, beside the checkpoint that is kept.
+    let kept = fs::read_to_string(sealed.file()).unwrap();
+    assert!(kept.contains("\n11\n") && kept.contains(&forged.note), "{kept}");
+    assert!(matches!(sealed.accept().await, Err(AcceptError::Nothing)));
+
+    // A gateway of before has noted it as lost.
+    fs::write(sealed.file(), genuine).unwrap();
+    let head = rows::head(sealed.pool()).await.unwrap().unwrap();
+    writing::note_lost(sealed.pool(), head, &[forged]).await.unwrap();
+    sealed.sealer.turn().await.unwrap();
+    let status = sealed.state.status();
+    assert_eq!(status.rolled_back, None);
+    assert!(status.doubts.unwrap().contains("audit_lost"));
+    assert!(matches!(sealed.accept().await, Err(AcceptError::Nothing)));
+    sealed.holds().await;
+}
+
+#[tokio::test]
+async fn what_a_key_signed_that_is_not_in_use_any_more_is_kept_without_a_word() {
+    let mut sealed = Sealed::begun(MONTH).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let kept = fs::read_to_string(sealed.file()).unwrap();
+    sealed.sealer.keys = keys(1);
+    sealed.sealer.known.clear();
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let status = sealed.state.status();
+    assert_eq!((status.rolled_back, status.doubts), (None, None));
+    assert!(fs::read_to_string(sealed.file()).unwrap().starts_with(&kept));
+}
+
+#[tokio::test]
+async fn what_the_file_holds_is_looked_at_before_it_is_replaced() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let origin = sealed.state.status().origin;
+    // The store is longer than what the file vouches for, and yet another.
+    let root = super::super::leaf_hash(b"other records");
+    let other = Checkpoint::sign(&origin, 3, root, &sealed.sealer.keys).unwrap();
+    let aside = sealed.folder.path().join("aside");
+    fs::rename(sealed.file(), &aside).unwrap();
+    fs::create_dir(sealed.file()).unwrap();
+    sealed.append(5).await;
+    assert!(sealed.sealer.turn().await.unwrap().is_some(), "the file cannot be read");
+    fs::remove_dir(sealed.file()).unwrap();
+    fs::write(sealed.file(), &other.note).unwrap();
+    sealed.sealer.turn().await.unwrap();
+    let reason = sealed.state.status().rolled_back.unwrap();
+    assert!(reason.contains("was changed: the first 3 records"), "{reason}");
+    assert_eq!(fs::read_to_string(sealed.file()).unwrap(), other.note);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_was_deleted_from_the_store_is_missed() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    sealed.execute("DELETE FROM audit_checkpoint; DELETE FROM audit_tile").await;
+    sealed.sealer.known.clear();
+    sealed.sealer.sealing = None;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let doubts = sealed.state.status().doubts.unwrap();
+    assert!(doubts.contains("though one of 6 records was signed"), "{doubts}");
+}
+
+#[tokio::test]
+async fn nothing_is_signed_over_records_that_the_last_checkpoint_does_not_fit() {
+    let mut sealed = Sealed::begun(0).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let kept = fs::read_to_string(sealed.file()).unwrap();
+    // As whoever can write the database does while the gateway is stopped.
+    sealed
+        .execute("UPDATE audit_entry SET leaf = zeroblob(32) WHERE position = (1 << 40) + 3")
+        .await;
+    sealed.sealer.known.clear();
+    sealed.sealer.sealing = None;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let reason = sealed.state.status().rolled_back.unwrap();
+    assert!(reason.contains("was changed: the first 6 records"), "{reason}");
+    assert_eq!(fs::read_to_string(sealed.file()).unwrap(), kept);
 }
