@@ -38,7 +38,7 @@ pub async fn seal(place: &Place, store: &Store) -> LogState {
     let settings = audit(place);
     let start = Sealer::start(store.clone(), &settings, &place.settings.url);
     let (sealer, state) = start.await.unwrap();
-    tokio::spawn(sealer.run());
+    tokio::spawn(sealer.run(std::future::pending()));
     state
 }
 
