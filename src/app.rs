@@ -11,7 +11,7 @@ use std::{
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, http::KeepAlive, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     audit::{StoreError, System, Trail},
@@ -87,6 +87,12 @@ pub enum StartError {
     /// The store of the audit trail.
     #[error("cannot use the store (store.url): {0}")]
     Store(#[from] StoreError),
+    /// Records that were not written at the end.
+    #[error(
+        "records of the last requests are lost, because the store cannot be written; changes \
+         among them are settled at the next start"
+    )]
+    LastRecords,
     /// Signal handlers.
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
@@ -104,6 +110,7 @@ pub struct Running {
     /// Where the probes are.
     pub management: SocketAddr,
     gateway: Data<Gateway>,
+    recovery: JoinHandle<()>,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -151,7 +158,9 @@ pub async fn start(
         foundations.policies(reload, status);
     };
     rt::spawn(gateway.policies.clone().follow(POLICY_INTERVAL, looked)?);
-    rt::spawn(gateway.clone().into_inner().recover());
+    // Not on actix's own set of tasks, which is dropped when the runtime is gone: a
+    // connection to the store cannot be given back there.
+    let recovery = tokio::spawn(gateway.clone().into_inner().recover());
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_revocations(gateway.clone()));
 
@@ -214,6 +223,7 @@ pub async fn start(
         rest: rest_address,
         management: management_address,
         gateway,
+        recovery,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -233,7 +243,8 @@ impl Running {
     /// first.
     ///
     /// # Errors
-    /// When a server ends before it is told to: there were no descriptors for it.
+    /// When a server ends before it is told to: there were no descriptors for it. When
+    /// records of the last requests are lost.
     pub async fn until_signalled(mut self) -> Result<Instant, StartError> {
         let name = tokio::select! {
             name = self.signals.next() => name,
@@ -244,9 +255,10 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let stopped = stop(&self.gateway, &self.rest_server, &self.management_server);
+        let Self { gateway, recovery, rest_server, management_server, .. } = self;
+        let stopped = stop(&gateway, recovery, &rest_server, &management_server);
         tokio::select! {
-            () = stopped => {}
+            stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
         }
         Ok(signalled)
@@ -255,19 +267,28 @@ impl Running {
 
 /// Stops: readiness turns red, the REST listener closes, requests in flight finish, the
 /// trail is written, the probes go last.
-async fn stop(gateway: &Gateway, rest: &ServerHandle, management: &ServerHandle) {
+///
+/// # Errors
+/// When records of the last requests are lost.
+async fn stop(
+    gateway: &Gateway,
+    recovery: JoinHandle<()>,
+    rest: &ServerHandle,
+    management: &ServerHandle,
+) -> Result<(), StartError> {
     gateway.drain();
     rest.stop(true).await;
-    let trail = gateway.trail.clone();
-    trail.system("Stop", System::default());
-    let written = tokio::task::spawn_blocking(move || trail.close(LAST_RECORDS)).await;
-    if !written.is_ok_and(|written| written) {
-        tracing::error!(
-            "records of the last requests are lost, because the store cannot be written; changes \
-             among them are settled at the next start"
-        );
+    // Not before: until here it tells others that this process lives.
+    recovery.abort();
+    let _ = recovery.await;
+    gateway.trail.system("Stop", System::default());
+    let written = gateway.trail.stop(LAST_RECORDS).await;
+    let lost = (!written).then_some(StartError::LastRecords);
+    if let Some(lost) = &lost {
+        tracing::error!("{lost}");
     }
     management.stop(false).await;
+    lost.map_or(Ok(()), Err)
 }
 
 /// How many REST connections a worker may have. Each may need a second descriptor for a

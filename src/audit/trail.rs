@@ -3,11 +3,13 @@
 use std::{
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
+
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Event, System, Upstream,
@@ -20,6 +22,9 @@ use crate::{
     store::{Kind, Store, StoreError, StoreStatus, Unavailable},
 };
 
+/// How long the log may take to be sealed at the end.
+const LAST_SEAL: Duration = Duration::from_secs(1);
+
 /// The audit trail; cheap to clone.
 #[derive(Clone)]
 pub struct Trail(Option<Arc<Kept>>);
@@ -28,6 +33,8 @@ struct Kept {
     store: Store,
     keeper: Arc<Keeper>,
     log: LogState,
+    /// What ends the sealer, until it is to end. If this is dropped, it ends as well.
+    sealing: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
     deadline: Duration,
     refused_changes: AtomicU64,
 }
@@ -86,11 +93,13 @@ impl Trail {
         let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url)
             .await
             .map_err(|error| StoreError::Unusable(error.to_string()))?;
-        tokio::spawn(sealer.run());
+        let (end, ending) = oneshot::channel::<()>();
+        let sealing = tokio::spawn(sealer.run(async move { drop(ending.await) }));
         Ok(Self(Some(Arc::new(Kept {
             keeper: Keeper::start(store.clone()),
             store,
             log,
+            sealing: Mutex::new(Some((end, sealing))),
             deadline: audit.deadline,
             refused_changes: AtomicU64::new(0),
         }))))
@@ -175,6 +184,29 @@ impl Trail {
         let Some(kept) = &self.0 else { return true };
         kept.keeper.record_counted();
         kept.store.close(limit)
+    }
+
+    /// Writes what waits, as [`Self::close`], while other tasks go on; then seals it, and
+    /// lets another process seal.
+    pub async fn stop(&self, limit: Duration) -> bool {
+        let trail = self.clone();
+        let written = tokio::task::spawn_blocking(move || trail.close(limit)).await;
+        let written = written.is_ok_and(|written| written);
+        let sealing = self.0.as_ref().and_then(|kept| {
+            let mut sealing = kept.sealing.lock().unwrap_or_else(PoisonError::into_inner);
+            sealing.take()
+        });
+        if let Some((end, mut sealing)) = sealing {
+            drop(end);
+            // A store that cannot be written cannot be sealed either.
+            let limit = if written { LAST_SEAL } else { Duration::ZERO };
+            if tokio::time::timeout(limit, &mut sealing).await.is_err() {
+                tracing::warn!("the last records of the audit trail are not sealed yet");
+                sealing.abort();
+                let _ = sealing.await;
+            }
+        }
+        written
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::support::{Gateway, client, uploads};
@@ -102,4 +103,35 @@ async fn a_connection_that_is_kept_alive_ends_with_its_last_answer() {
         (204.try_into().unwrap(), &"close".parse().unwrap())
     );
     assert!(gateway.process.child.wait().unwrap().success());
+}
+
+const STORE: &str = "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n";
+
+#[tokio::test]
+async fn a_stop_leaves_nothing_unsealed_and_nobody_waits_for_the_lease() {
+    let mut gateway = Gateway::with(STORE, &[]);
+    gateway.call("owner", Method::GET, &uploads("own-a")).await;
+    gateway.process.signal("TERM");
+    assert!(gateway.process.child.wait().unwrap().success());
+    let store = Connection::open(gateway.directory.path().join("store.db")).unwrap();
+    let number = |sql| store.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    let records = number("SELECT next FROM audit_head");
+    assert!(records > 2, "{records}");
+    assert_eq!(number("SELECT size FROM audit_checkpoint"), records);
+    assert_eq!(number("SELECT until FROM lease WHERE name = 'audit-sealer'"), 0);
+}
+
+/// Whoever waits for the store at the end has a connection to it.
+#[tokio::test]
+async fn a_stop_with_a_store_that_is_locked_ends_with_code_1() {
+    let mut gateway = Gateway::with(STORE, &[]);
+    let store = Connection::open(gateway.directory.path().join("store.db")).unwrap();
+    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    gateway.process.signal("TERM");
+    let ended = gateway.process.child.wait().unwrap();
+    let lines = gateway.process.all_lines().join("\n");
+    assert_eq!(ended.code(), Some(1), "{lines}");
+    assert!(lines.contains("records of the last requests are lost"), "{lines}");
+    assert!(!lines.contains("panicked"), "{lines}");
 }

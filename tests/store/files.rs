@@ -1,7 +1,8 @@
 //! What can become of an SQLite file and of the disk below it.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     commands::Installation,
+    log::{append, pool, seal, sealed},
     support::{PATIENCE, Place, close, entry, intend, until},
 };
 
@@ -163,6 +165,38 @@ async fn a_full_disk_refuses_changes_loses_nothing_and_recovers() {
     assert!(check.success, "{}", check.told);
 }
 
+/// A transaction of the sealer that finds no room is rolled back by SQLite itself. Its
+/// connection must not keep the file's lock from then on.
+#[tokio::test]
+async fn a_disk_that_was_full_is_written_and_sealed_again() {
+    let mounted = Mount::try_new(|folder| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder);
+        mount
+    });
+    let Some(mount) = mounted else { return };
+    let place = mount.place();
+    let store = place.try_open().await.unwrap();
+    let state = seal(&place, &store).await;
+    let pool = pool(&place).await;
+    sealed(&pool).await;
+    let path = mount.directory.path().join("ballast");
+    append(&store, 300).await;
+    let mut ballast = File::create(&path).unwrap();
+    while ballast.write_all(&[1; 4096]).is_ok() {}
+    // There is room for the sealer's lease, but not for what it seals.
+    ballast.set_len(ballast.metadata().unwrap().len() - (12 << 10)).unwrap();
+    until("it is full", async || state.status().trouble.is_some()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    drop(ballast);
+    fs::remove_file(&path).unwrap();
+    is_available(&store).await;
+    append(&store, 1).await;
+    sealed(&pool).await;
+    store.lease("a chore", Duration::from_secs(5)).await.unwrap().unwrap();
+    until("no trouble", async || state.status().trouble.is_none()).await;
+}
+
 #[tokio::test]
 async fn the_free_space_is_known() {
     let mounted = Mount::try_new(|folder| {
@@ -182,7 +216,7 @@ async fn the_free_space_is_known() {
 async fn a_disk_that_hangs_refuses_changes_at_once_and_recovers() {
     let images = tempfile::tempdir().unwrap();
     let image = images.path().join("image");
-    fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+    File::create(&image).unwrap().set_len(32 << 20).unwrap();
     let formatted = Command::new("mkfs.ext4").arg("-q").arg(&image).status();
     if !formatted.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: mkfs.ext4 is missing");

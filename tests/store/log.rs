@@ -34,11 +34,11 @@ fn audit(place: &Place) -> config::Audit {
 }
 
 /// Seals the log of a store, as a replica does.
-async fn seal(place: &Place, store: &Store) -> LogState {
+pub async fn seal(place: &Place, store: &Store) -> LogState {
     let settings = audit(place);
     let start = Sealer::start(store.clone(), &settings, &place.settings.url);
     let (sealer, state) = start.await.unwrap();
-    tokio::spawn(sealer.run());
+    tokio::spawn(sealer.run(std::future::pending()));
     state
 }
 
@@ -61,7 +61,7 @@ fn event(text: &str) -> Append {
     Append::new(Uuid::now_v7(), 0, Kind::Event, String::new(), entry)
 }
 
-async fn append(store: &Store, count: usize) {
+pub async fn append(store: &Store, count: usize) {
     let pending: Vec<_> = (0..count).map(|n| store.append(event(&n.to_string()))).collect();
     for pending in pending {
         pending.durable(PATIENCE).await.unwrap();
@@ -69,7 +69,7 @@ async fn append(store: &Store, count: usize) {
 }
 
 /// Waits until the last log is sealed up to its last record.
-async fn sealed(pool: &Pool) {
+pub async fn sealed(pool: &Pool) {
     until("the log is sealed", async || {
         let head = rows::head(pool).await.unwrap().unwrap();
         let logs = rows::logs(pool).await.unwrap();
@@ -83,7 +83,7 @@ async fn verify(place: &Place, pool: &Pool) -> Report {
     verify_store(pool, &[], Some(&keys.trusted())).await.unwrap()
 }
 
-async fn pool(place: &Place) -> Pool {
+pub async fn pool(place: &Place) -> Pool {
     Pool::beside(&place.settings).await.unwrap().unwrap()
 }
 

@@ -163,8 +163,10 @@ impl Sealer {
         Ok((sealer, state))
     }
 
-    /// Seals the log until dropped.
-    pub async fn run(mut self) {
+    /// Seals the log until `ending` is done, then a last time, and lets another process
+    /// seal.
+    pub async fn run(mut self, ending: impl Future<Output = ()>) {
+        tokio::pin!(ending);
         loop {
             let turn = tokio::time::timeout(TURN, self.turn()).await;
             let trouble = match turn {
@@ -181,7 +183,15 @@ impl Sealer {
                 self.sealing = None;
             }
             self.tell(trouble);
-            tokio::time::sleep(EVERY).await;
+            if tokio::time::timeout(EVERY, &mut ending).await.is_ok() {
+                break;
+            }
+        }
+        if let Err(error) = self.turn().await {
+            tracing::warn!(%error, "the last records of the audit trail are not sealed yet");
+        }
+        if let Err(error) = self.store.release(LEASE).await {
+            tracing::debug!(%error, "the lease of the sealer is not released");
         }
     }
 

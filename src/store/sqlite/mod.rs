@@ -96,17 +96,7 @@ impl Sqlite {
             .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
             .pragma("synchronous", "FULL")
             .pragma("wal_autocheckpoint", "0");
-        let pool = SqlitePoolOptions::new()
-            .max_connections(connections)
-            .min_connections(0)
-            // If the disk is full, SQLite ends a transaction by itself, and sqlx does not
-            // notice. It would begin the next one as a savepoint, and to roll that back does
-            // not give the file's lock back. So such a connection is closed.
-            .after_release(|connection, _| {
-                let is_clean = !connection.is_in_transaction();
-                Box::pin(async move { Ok(is_clean) })
-            });
-        Ok(pool.connect_with(options).await?)
+        Ok(pool_options().max_connections(connections).connect_with(options).await?)
     }
 
     /// Whether the files are still those that were opened.
@@ -176,7 +166,23 @@ pub(super) async fn beside(path: &Path) -> Result<SqlitePool, StoreError> {
         .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
         .pragma("synchronous", "FULL")
         .pragma("wal_autocheckpoint", "0");
-    Ok(SqlitePoolOptions::new().max_connections(2).connect_with(options).await?)
+    Ok(pool_options().max_connections(2).connect_with(options).await?)
+}
+
+/// A pool that takes no connection back which is in a transaction. A full disk makes
+/// SQLite roll back by itself, of which sqlx learns nothing: with the next transaction
+/// it would open a savepoint and never commit it, and so keep the file's lock.
+/// If the disk is full, SQLite ends a transaction by itself, and sqlx does not notice. It would
+/// begin the next one as a savepoint, and to roll that back does not give the file's lock
+/// back. So such a connection is closed.
+fn pool_options() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().min_connections(0).after_release(|connection, _| {
+        Box::pin(async move {
+            // After the rollback that may still be under way.
+            connection.ping().await?;
+            Ok(!connection.is_in_transaction())
+        })
+    })
 }
 
 fn identity(path: &Path) -> io::Result<Identity> {
