@@ -311,7 +311,9 @@ async fn a_checkpoint_that_no_key_signed_keeps_nobody_from_changing_anything() {
     assert!(kept.contains("\n11\n") && kept.contains(&forged.note), "{kept}");
     assert!(matches!(sealed.accept().await, Err(AcceptError::Nothing)));
 
-    // A gateway of before has noted it as lost.
+    sealed.holds().await;
+
+    // Somebody writes into the store that it was lost.
     fs::write(sealed.file(), genuine).unwrap();
     let head = rows::head(sealed.pool()).await.unwrap().unwrap();
     writing::note_lost(sealed.pool(), head, &[forged]).await.unwrap();
@@ -320,7 +322,8 @@ async fn a_checkpoint_that_no_key_signed_keeps_nobody_from_changing_anything() {
     assert_eq!(status.rolled_back, None);
     assert!(status.doubts.unwrap().contains("audit_lost"));
     assert!(matches!(sealed.accept().await, Err(AcceptError::Nothing)));
-    sealed.holds().await;
+    let report = sealed.verify().await;
+    assert!(report.wrong().next().unwrap().to_string().contains("store's own note of a loss"));
 }
 
 #[tokio::test]
