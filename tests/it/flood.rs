@@ -42,6 +42,8 @@ async fn a_flood_of_denials_becomes_a_hundred_records_and_one_with_their_number(
     assert_eq!(counted["resource"], found[0]["resource"]);
     assert_eq!(counted["userIdentity"], found[0]["userIdentity"]);
     assert_eq!(counted["errorCode"], "not-authorized");
+    let verified = gateway.command(&["audit", "verify"], true);
+    assert!(verified.status.success(), "{verified:?}");
 }
 
 #[actix_web::test]

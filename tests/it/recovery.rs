@@ -58,6 +58,8 @@ async fn an_abort_that_was_carried_out_while_the_gateway_died_is_gone() {
     assert_eq!(outcome["errorCode"], "upload-not-found");
     let settled = gateway.process.event(|line| line["outcome"] == "gone");
     assert_eq!(settled["event_id"], outcome["eventID"]);
+    let verified = gateway.command(&["audit", "verify"], true);
+    assert!(verified.status.success(), "{verified:?}");
 }
 
 #[actix_web::test]
