@@ -96,6 +96,9 @@ pub struct Seen {
     pub asked: HashMap<String, usize>,
     /// Which uploads are aborted in the end.
     pub aborted: HashSet<String>,
+    /// Uploads of which nothing is held against the trail: what it said of them was lost on
+    /// purpose, and a copy of it may say some again.
+    pub forgotten: HashSet<String>,
 }
 
 /// Position, event, kind, leaf and entry.
@@ -172,7 +175,8 @@ pub async fn examine(
     assert!(unrecorded.is_empty(), "aborted without an intent: {unrecorded:?}");
     figures.duplicates = seen.asked.values().filter(|times| **times > 1).count();
 
-    for Intent { upload, outcome, .. } in intents.values() {
+    let is_known = |intent: &&Intent| !seen.forgotten.contains(&intent.upload);
+    for Intent { upload, outcome, .. } in intents.values().filter(is_known) {
         match outcome.as_deref() {
             // Nobody but the gateway aborts anything.
             Some(told @ ("aborted" | "gone")) => {

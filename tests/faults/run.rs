@@ -301,6 +301,7 @@ impl Run {
         notes.replies.retain(|upload, _| !forgotten.contains(upload));
         seen.asked.retain(|upload, _| !forgotten.contains(upload));
         seen.aborted.retain(|upload| !forgotten.contains(upload));
+        seen.forgotten = std::mem::take(forgotten);
         let figures = examine(&self.place, &notes.replies, &self.seen, died).await;
         let verified = self.gateway.command(&["audit", "verify"], true);
         assert!(verified.status.success(), "{verified:?}");
