@@ -44,7 +44,8 @@ def test_every_record_of_the_tests_is_as_the_schema_says(validator):
         pytest.skip("run `cargo test --test it` first")
     kinds = set()
     for trail in trails:
-        for line in trail.read_text().splitlines():
+        # A test may have emptied its trail.
+        for line in filter(None, trail.read_text().split("\n")):
             record = json.loads(line)
             errors = [error.message for error in validator.iter_errors(record)]
             assert not errors, f"{trail}: {record}"
