@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::event::{Counted, Event, UserIdentity};
+use crate::store::Append;
 
 /// How many of a caller's reads and denials are recorded one by one in a minute.
 const ONE_BY_ONE: u64 = 100;
@@ -26,13 +27,17 @@ const ONE_BY_ONE: u64 = 100;
 const MOST_REFUSED: usize = 1_000;
 /// How many callers are told apart in a minute.
 const MOST_CALLERS: usize = 10_000;
-/// Into how many records of equal events a caller's flood is told apart, so that no
-/// caller uses up all there are.
-const MOST_ALIKE_OF_A_CALLER: usize = 1_000;
+/// How many bytes the reads and denials of one caller take up in a minute's records, so
+/// that no caller uses up all there is. One more record tells how many did not fit.
+const BYTES_OF_A_CALLER: usize = 512 << 10;
 /// The same of all callers together.
+const BYTES: usize = 32 << 20;
+/// What a row of the store holds beside its entry and its teams, and what a number and
+/// two times add to an entry; in bytes.
+const ROW: usize = 256;
+/// Into how many records of equal events the floods of a minute's callers are told apart.
 const MOST_ALIKE: usize = 8_000;
-/// How many records the floods of a minute's callers become, with one for each of them
-/// that was not told apart any further.
+/// The same, with one for each caller that was not told apart any further.
 const MOST_COUNTED: usize = 10_000;
 /// The issuer of whoever names none that is configured: callers can invent others
 /// without end.
@@ -54,10 +59,18 @@ struct Minute {
     /// By issuer and subject.
     callers: HashMap<String, HashMap<String, Caller>>,
     callers_known: usize,
-    /// The records that the floods of callers have become so far.
-    records: usize,
+    used: Used,
     /// What is not told apart any further.
     beyond: Option<Counted>,
+}
+
+/// What the reads and denials of all callers have taken up so far.
+#[derive(Default)]
+struct Used {
+    /// Of the store, in bytes.
+    bytes: usize,
+    /// The records that floods have become.
+    counted: usize,
 }
 
 /// Authentications that are counted as equal.
@@ -72,6 +85,8 @@ struct Refused {
 #[derive(Default)]
 struct Caller {
     seen: u64,
+    /// What they have taken up so far, in bytes.
+    bytes: usize,
     /// By the hash of what their records have in common.
     alike: HashMap<[u8; 32], Alike>,
     beyond: Option<(UserIdentity, Counted)>,
@@ -84,12 +99,13 @@ struct Alike {
 }
 
 impl Flood {
-    /// Whether `event` is to be recorded by itself. If not, it is counted.
-    pub fn admits(&self, event: &Event) -> bool {
+    /// Whether `event` is to be recorded by itself, as `append`. If not, it is counted.
+    pub fn admits(&self, event: &Event, append: &Append) -> bool {
+        let size = append.entry.len() + append.teams.len() + ROW;
         let scarce = self.scarce.load(Relaxed);
         let now = event.time.unwrap_or_else(OffsetDateTime::now_utc);
         let mut minute = self.minute();
-        let Minute { callers, callers_known, records, beyond, .. } = &mut *minute;
+        let Minute { callers, callers_known, used, beyond, .. } = &mut *minute;
         let (issuer, subject) = event
             .identity
             .as_ref()
@@ -108,10 +124,10 @@ impl Flood {
             }
         };
         caller.seen += 1;
-        if caller.seen <= ONE_BY_ONE && !scarce {
+        if caller.seen <= ONE_BY_ONE && !scarce && caller.takes_up(size, used) {
             return true;
         }
-        if !caller.count(event, now, records) {
+        if !caller.count(event, size, now, used) {
             count(beyond, now);
         }
         false
@@ -187,19 +203,30 @@ impl Flood {
 }
 
 impl Caller {
-    /// Counts `event`, unless there are too many `records` already.
-    fn count(&mut self, event: &Event, now: OffsetDateTime, records: &mut usize) -> bool {
+    /// Takes up `size` bytes, if there are so many left.
+    fn takes_up(&mut self, size: usize, used: &mut Used) -> bool {
+        let fits = self.bytes + size <= BYTES_OF_A_CALLER && used.bytes + size <= BYTES;
+        if fits {
+            self.bytes += size;
+            used.bytes += size;
+        }
+        fits
+    }
+
+    /// Counts `event`, unless there are too many records already.
+    fn count(&mut self, event: &Event, size: usize, now: OffsetDateTime, used: &mut Used) -> bool {
         let key = common(event);
         if let Some(alike) = self.alike.get_mut(&key) {
             alike.counted.another(now);
-        } else if self.alike.len() < MOST_ALIKE_OF_A_CALLER && *records < MOST_ALIKE {
-            *records += 1;
+        } else if used.counted < MOST_ALIKE && self.takes_up(size, used) {
+            used.counted += 1;
             let alike = Alike { first: event.clone(), counted: Counted::one(now) };
             self.alike.insert(key, alike);
         } else if let Some((_, counted)) = &mut self.beyond {
             counted.another(now);
-        } else if *records < MOST_COUNTED {
-            *records += 1;
+        } else if used.counted < MOST_COUNTED && used.bytes + size <= BYTES {
+            used.counted += 1;
+            used.bytes += size;
             let identity = event.identity.clone().unwrap_or_default();
             let identity = UserIdentity { actors: Vec::new(), access_key_id: None, ..identity };
             self.beyond = Some((identity, Counted::one(now)));

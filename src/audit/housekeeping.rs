@@ -44,8 +44,9 @@ impl Keeper {
 
     /// Records a read or a denial, or counts it.
     pub fn record(&self, event: &Event) {
-        if self.flood.admits(event) {
-            self.store.append_later(event.append(Kind::Event));
+        let append = event.append(Kind::Event);
+        if self.flood.admits(event, &append) {
+            self.store.append_later(append);
         }
     }
 
@@ -69,8 +70,9 @@ impl Keeper {
             system: Some(system),
             ..Event::default()
         };
-        if !self.is_scarce() || self.flood.admits(&event) {
-            self.store.append_later(event.append(Kind::Event));
+        let append = event.append(Kind::Event);
+        if !self.is_scarce() || self.flood.admits(&event, &append) {
+            self.store.append_later(append);
         }
     }
 
