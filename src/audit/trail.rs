@@ -64,6 +64,16 @@ pub enum Unrecorded {
     RolledBack,
 }
 
+impl Unrecorded {
+    /// The stable code, as it stands in problem documents and in records.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "audit-unavailable",
+            Self::RolledBack => "audit-rolled-back",
+        }
+    }
+}
+
 /// That a change is on record: what the client of Glacier asks for before it sends one.
 /// If it is dropped before it is settled, its outcome is `unknown`.
 ///
@@ -119,7 +129,10 @@ impl Trail {
     pub async fn intent(&self, event: Event) -> Result<Intent, Unrecorded> {
         let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
         let recorded = if kept.log.is_rolled_back() {
-            Err(Unrecorded::RolledBack)
+            let unrecorded = Unrecorded::RolledBack;
+            let (outcome, error_code) = (Some("not-attempted"), Some(unrecorded.code()));
+            kept.keeper.record(&Event { outcome, error_code, ..event.clone() });
+            Err(unrecorded)
         } else {
             kept.durable(&event, Kind::Intent).await
         };

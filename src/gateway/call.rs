@@ -252,9 +252,6 @@ impl Call {
         let mut record = self.recorder.edit();
         record.decision = Some(outcome);
         record.statement = statement.cloned();
-        if decision.is_err() {
-            record.error_code = Some("not-authorized");
-        }
         drop(record);
         self.gateway.metrics.decision(action, outcome);
     }
@@ -267,7 +264,9 @@ impl Call {
     /// Tells the caller as much of the reason as is configured.
     fn not_authorized(&self, action: &'static str, denial: Denial) -> Refusal {
         let denial = self.tells_reasons().then(|| Box::new(denial));
-        Refusal::NotAuthorized { action, denial }
+        let refusal = Refusal::NotAuthorized { action, denial };
+        self.recorder.edit().error_code = Some(refusal.code());
+        refusal
     }
 
     /// Puts a change on record before it is forwarded.
