@@ -271,12 +271,12 @@ impl Call {
 
     /// Puts a change on record before it is forwarded.
     async fn intent(&self) -> Result<Intent, Refusal> {
-        let event = {
+        let durable = {
             let mut record = self.recorder.edit();
             record.on_record = true;
-            record.event()
+            self.gateway.trail.intent(&record.event())
         };
-        Ok(self.gateway.trail.intent(event).await?)
+        Ok(durable.await?)
     }
 
     /// Waits for Glacier's answer to a read. If the settings want it, the answer waits
@@ -293,15 +293,14 @@ impl Call {
 
     /// Notes what became of a read. If the settings want it, waits until that is on record.
     async fn answered(&self, result: &'static str) -> Result<(), Refusal> {
-        let event = {
+        let durable = {
             let mut record = self.recorder.edit();
             record.result = Some(result);
-            let waits = self.gateway.settings.audit.reads == Reads::Require;
-            record.on_record = waits;
-            waits.then(|| record.event())
+            record.on_record = self.gateway.settings.audit.reads == Reads::Require;
+            record.on_record.then(|| self.gateway.trail.record_durably(&record.event()))
         };
-        match event {
-            Some(event) => Ok(self.gateway.trail.record_durably(&event).await?),
+        match durable {
+            Some(durable) => Ok(durable.await?),
             None => Ok(()),
         }
     }
