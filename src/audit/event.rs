@@ -17,7 +17,7 @@ use crate::{
 
 /// What happened. What is not known is left out.
 #[derive(Clone, Debug, Default)]
-pub struct Event {
+pub struct Event<'a> {
     /// The gateway's own ID of the event.
     pub id: Uuid,
     /// When it began.
@@ -29,37 +29,37 @@ pub struct Event {
     /// Whether the action changes nothing.
     pub read_only: bool,
     /// The region of the resource.
-    pub region: Option<String>,
+    pub region: Option<&'a str>,
     /// The account of the resource.
-    pub account: Option<String>,
+    pub account: Option<&'a str>,
     /// The caller's ID of the request.
-    pub request_id: Option<String>,
+    pub request_id: Option<&'a str>,
     /// Through which door the request came.
     pub door: Option<&'static str>,
     /// The caller's address.
     pub source_ip: Option<IpAddr>,
     /// The caller.
-    pub identity: Option<UserIdentity>,
+    pub identity: Option<UserIdentity<'a>>,
     /// The team whose permission decided.
-    pub team: Option<String>,
+    pub team: Option<&'a str>,
     /// The resource, as policies see it.
-    pub resource: Option<String>,
+    pub resource: Option<&'a str>,
     /// The upload.
-    pub upload_id: Option<String>,
+    pub upload_id: Option<&'a str>,
     /// What the policies decided, and why.
-    pub decision: Option<Decision>,
+    pub decision: Option<Decision<'a>>,
     /// What became of it.
     pub outcome: Option<&'static str>,
     /// The stable code of the problem that the caller was told.
     pub error_code: Option<&'static str>,
     /// Glacier's answer.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<Upstream<'a>>,
     /// The callers' network, where events of many addresses are counted.
     pub source_network: Option<Ipv6Net>,
     /// How many events it stands for, if not for one.
     pub counted: Option<Counted>,
     /// What happened to the gateway itself, if it is about that.
-    pub system: Option<System>,
+    pub system: Option<&'a System>,
 }
 
 /// About the gateway itself.
@@ -98,59 +98,80 @@ pub struct Counted {
 /// Who called.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct UserIdentity {
+pub struct UserIdentity<'a> {
     /// The issuer that vouches for the caller.
-    pub issuer: String,
+    pub issuer: &'a str,
     /// The caller's name at that issuer; empty if nobody is known to have called.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub subject: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub subject: &'a str,
     /// Who acts in the caller's stead, the last first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub actors: Vec<String>,
+    pub actors: Vec<&'a str>,
     /// The caller's teams.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub teams: Vec<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub teams: &'a [String],
     /// The gateway key that signed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_key_id: Option<String>,
+    pub access_key_id: Option<&'a str>,
 }
 
 /// What the policies decided.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Decision {
+pub struct Decision<'a> {
     /// `allowed`, `explicitDeny` or `implicitDeny`.
     pub outcome: &'static str,
     /// The statement that decided.
     #[serde(flatten)]
-    pub statement: Option<StatementId>,
+    pub statement: Option<&'a StatementId>,
 }
 
 /// What Glacier answered.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Upstream {
+pub struct Upstream<'a> {
     /// AWS's ID of the last attempt.
     #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
-    pub request_id: Option<String>,
+    pub request_id: Option<&'a str>,
     /// How often a request was sent to Glacier.
     pub attempts: u32,
     /// How long Glacier took, retries included.
     pub latency_ms: u64,
 }
 
-/// The JSON of an entry.
+/// A change that is on record, without what became of it.
+pub(super) struct Unsettled {
+    id: Uuid,
+    at: i64,
+    teams: String,
+    head: Vec<u8>,
+}
+
+/// What an intent and its outcome both say.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+struct Head<'a> {
     event_version: &'static str,
     #[serde(rename = "eventID")]
     event_id: Uuid,
     event_time: String,
-    event_type: &'static str,
     event_source: &'static str,
     event_name: &'static str,
     read_only: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upload_id: Option<&'a str>,
+}
+
+/// What else an entry says. Of the request, an outcome does not say again what its intent
+/// says.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rest<'a> {
+    event_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     aws_region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,21 +183,15 @@ struct Entry<'a> {
     #[serde(skip_serializing_if = "Option::is_none", rename = "sourceIPAddress")]
     source_ip: Option<Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user_identity: Option<&'a UserIdentity>,
+    user_identity: Option<&'a UserIdentity<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    team: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upload_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<&'a Decision>,
+    decision: Option<&'a Decision<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<&'a Upstream>,
+    upstream: Option<Upstream<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -196,55 +211,64 @@ enum Source {
     Network(Ipv6Net),
 }
 
-impl Event {
-    /// The event as an entry of `kind`.
-    pub(super) fn append(&self, kind: Kind) -> Append {
-        let json = self.json(match kind {
-            Kind::Event if self.system.is_some() => "System",
-            Kind::Event => "Event",
-            Kind::Intent => "Intent",
-            Kind::Outcome => "Outcome",
-            Kind::LateOutcome => "LateOutcome",
-            Kind::LogStart => "LogStart",
-            Kind::Counted => "Counted",
-        });
-        let micros = self.time().unix_timestamp_nanos() / 1000;
-        Append::new(self.id, i64::try_from(micros).unwrap_or(0), kind, self.teams(), json)
+impl Event<'_> {
+    /// The event as an entry of its own.
+    pub(super) fn append(&self) -> Append {
+        let (kind, name) = match (&self.counted, &self.system) {
+            (Some(_), _) => (Kind::Counted, "Counted"),
+            (None, Some(_)) => (Kind::Event, "System"),
+            (None, None) => (Kind::Event, "Event"),
+        };
+        Append::new(self.id, self.at(), kind, self.teams(), self.whole(self.head(), name))
     }
 
-    /// The JSON of its entry.
-    pub(super) fn json(&self, event_type: &'static str) -> Vec<u8> {
-        // What an intent says of the request, its outcome does not say again.
-        let is_outcome = matches!(event_type, "Outcome" | "LateOutcome");
-        let request = Some(self).filter(|_| !is_outcome);
-        let entry = Entry {
-            event_version: "1.0",
-            event_id: self.id,
-            event_time: rfc3339(self.time()),
+    /// The intent of a change, and what is kept of it for the outcome.
+    pub(super) fn intent(&self) -> (Append, Unsettled) {
+        let (head, teams) = (self.head(), self.teams());
+        let (id, at) = (self.id, self.at());
+        let entry = self.whole(head.clone(), "Intent");
+        let intent = Append::new(id, at, Kind::Intent, teams.clone(), entry);
+        (intent, Unsettled { id, at, teams, head })
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(1024);
+        write(
+            &mut json,
+            &Head {
+                event_version: "1.0",
+                event_id: self.id,
+                event_time: rfc3339(self.time()),
+                event_source: self.source,
+                event_name: self.name,
+                read_only: self.read_only,
+                team: self.team,
+                resource: self.resource,
+                upload_id: self.upload_id,
+            },
+        );
+        json
+    }
+
+    fn whole(&self, head: Vec<u8>, event_type: &'static str) -> Vec<u8> {
+        let rest = Rest {
             event_type,
-            event_source: self.source,
-            event_name: self.name,
-            read_only: self.read_only,
-            aws_region: request.and_then(|event| event.region.as_deref()),
-            recipient_account_id: request.and_then(|event| event.account.as_deref()),
-            request_id: request.and_then(|event| event.request_id.as_deref()),
-            door: request.and_then(|event| event.door),
-            source_ip: request.and_then(Self::origin),
-            user_identity: request.and_then(|event| event.identity.as_ref()),
-            team: self.team.as_deref(),
-            resource: self.resource.as_deref(),
-            upload_id: self.upload_id.as_deref(),
-            decision: request.and_then(|event| event.decision.as_ref()),
+            aws_region: self.region,
+            recipient_account_id: self.account,
+            request_id: self.request_id,
+            door: self.door,
+            source_ip: self.origin(),
+            user_identity: self.identity.as_ref(),
+            decision: self.decision.as_ref(),
             outcome: self.outcome,
             error_code: self.error_code,
-            upstream: self.upstream.as_ref(),
+            upstream: self.upstream,
             count: self.counted.map(|counted| counted.count),
             from: self.counted.map(|counted| rfc3339(counted.from)),
             to: self.counted.map(|counted| rfc3339(counted.to)),
-            additional_event_data: self.system.as_ref(),
+            additional_event_data: self.system,
         };
-        // Nothing in an entry can fail to be written as JSON.
-        serde_json::to_vec(&entry).unwrap_or_default()
+        joined(head, &rest)
     }
 
     fn origin(&self) -> Option<Source> {
@@ -256,17 +280,57 @@ impl Event {
         self.time.unwrap_or_else(OffsetDateTime::now_utc)
     }
 
+    fn at(&self) -> i64 {
+        micros(self.time())
+    }
+
     /// Who may read it: the team decided for, else all of the caller's.
     fn teams(&self) -> String {
-        let all = self.identity.as_ref().map_or(&[][..], |identity| &identity.teams);
-        let teams = match &self.team {
-            Some(team) => std::slice::from_ref(team),
-            None => all,
-        };
-        if teams.is_empty() { String::new() } else { format!("/{}/", teams.join("/")) }
+        let all = self.identity.as_ref().map_or(&[][..], |identity| identity.teams);
+        match self.team {
+            Some(team) => format!("/{team}/"),
+            None if all.is_empty() => String::new(),
+            None => format!("/{}/", all.join("/")),
+        }
     }
 }
 
-fn rfc3339(time: OffsetDateTime) -> String {
+impl Unsettled {
+    /// The entry that says what became of the change.
+    pub(super) fn outcome(
+        self,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+        upstream: Option<Upstream<'_>>,
+    ) -> Append {
+        let outcome = Some(outcome);
+        let rest = Rest { event_type: "Outcome", outcome, error_code, upstream, ..Rest::default() };
+        let Self { id, at, teams, head } = self;
+        Append::new(id, at, Kind::Outcome, teams, joined(head, &rest))
+    }
+}
+
+/// One JSON object of two.
+fn joined(mut json: Vec<u8>, rest: &impl Serialize) -> Vec<u8> {
+    json.pop();
+    let brace = json.len();
+    write(&mut json, rest);
+    if let Some(brace) = json.get_mut(brace) {
+        *brace = b',';
+    }
+    json
+}
+
+fn write(json: &mut Vec<u8>, value: &impl Serialize) {
+    // Nothing in an entry can fail to be written as JSON.
+    let _ = serde_json::to_writer(json, value);
+}
+
+/// As the column `at` has it, in microseconds since 1970.
+pub(super) fn micros(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(0)
+}
+
+pub(super) fn rfc3339(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
 }

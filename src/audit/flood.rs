@@ -15,10 +15,15 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
+use serde::Deserialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::event::{Counted, Event, UserIdentity};
+use super::{
+    event::{Counted, Event, UserIdentity},
+    rewrite,
+};
+use crate::store::Append;
 
 /// How many of a caller's reads and denials are recorded one by one in a minute.
 const ONE_BY_ONE: u64 = 100;
@@ -26,13 +31,17 @@ const ONE_BY_ONE: u64 = 100;
 const MOST_REFUSED: usize = 1_000;
 /// How many callers are told apart in a minute.
 const MOST_CALLERS: usize = 10_000;
-/// Into how many records of equal events a caller's flood is told apart, so that no
-/// caller uses up all there are.
-const MOST_ALIKE_OF_A_CALLER: usize = 1_000;
+/// How many bytes the reads and denials of one caller take up in a minute's records, so
+/// that no caller uses up all there is. One more record tells how many did not fit.
+const BYTES_OF_A_CALLER: usize = 512 << 10;
 /// The same of all callers together.
+const BYTES: usize = 32 << 20;
+/// What a row of the store holds beside its entry and its teams, and what a number and
+/// two times add to an entry; in bytes.
+const ROW: usize = 256;
+/// Into how many records of equal events the floods of a minute's callers are told apart.
 const MOST_ALIKE: usize = 8_000;
-/// How many records the floods of a minute's callers become, with one for each of them
-/// that was not told apart any further.
+/// The same, with one for each caller that was not told apart any further.
 const MOST_COUNTED: usize = 10_000;
 /// The issuer of whoever names none that is configured: callers can invent others
 /// without end.
@@ -54,10 +63,18 @@ struct Minute {
     /// By issuer and subject.
     callers: HashMap<String, HashMap<String, Caller>>,
     callers_known: usize,
-    /// The records that the floods of callers have become so far.
-    records: usize,
+    used: Used,
     /// What is not told apart any further.
     beyond: Option<Counted>,
+}
+
+/// What the reads and denials of all callers have taken up so far.
+#[derive(Default)]
+struct Used {
+    /// Of the store, in bytes.
+    bytes: usize,
+    /// The records that floods have become.
+    counted: usize,
 }
 
 /// Authentications that are counted as equal.
@@ -72,28 +89,32 @@ struct Refused {
 #[derive(Default)]
 struct Caller {
     seen: u64,
+    /// What they have taken up so far, in bytes.
+    bytes: usize,
     /// By the hash of what their records have in common.
     alike: HashMap<[u8; 32], Alike>,
-    beyond: Option<(UserIdentity, Counted)>,
+    beyond: Option<Alike>,
 }
 
-/// Events whose records say the same.
+/// Events whose records say the same, or that have only their caller in common.
 struct Alike {
-    first: Event,
+    first: Append,
     counted: Counted,
 }
 
 impl Flood {
-    /// Whether `event` is to be recorded by itself. If not, it is counted.
-    pub fn admits(&self, event: &Event) -> bool {
+    /// Gives the record of `event`, unless it is only counted.
+    pub fn admit(&self, event: &Event<'_>) -> Option<Append> {
+        let append = event.append();
+        let size = append.entry.len() + append.teams.len() + ROW;
         let scarce = self.scarce.load(Relaxed);
         let now = event.time.unwrap_or_else(OffsetDateTime::now_utc);
         let mut minute = self.minute();
-        let Minute { callers, callers_known, records, beyond, .. } = &mut *minute;
+        let Minute { callers, callers_known, used, beyond, .. } = &mut *minute;
         let (issuer, subject) = event
             .identity
             .as_ref()
-            .map_or(("", ""), |identity| (identity.issuer.as_str(), identity.subject.as_str()));
+            .map_or(("", ""), |identity| (identity.issuer, identity.subject));
         let known = callers.get_mut(issuer).and_then(|subjects| subjects.get_mut(subject));
         let caller = match known {
             Some(caller) => caller,
@@ -104,17 +125,17 @@ impl Flood {
             }
             None => {
                 count(beyond, now);
-                return false;
+                return None;
             }
         };
         caller.seen += 1;
-        if caller.seen <= ONE_BY_ONE && !scarce {
-            return true;
+        if caller.seen <= ONE_BY_ONE && !scarce && caller.takes_up(size, used) {
+            return Some(append);
         }
-        if !caller.count(event, now, records) {
+        if !caller.count(common(event), append, size, now, used) {
             count(beyond, now);
         }
-        false
+        None
     }
 
     /// Counts a refused authentication. `issuer` is one that is configured, if it is
@@ -150,34 +171,31 @@ impl Flood {
 
     /// The records of what was counted since the last call. One that stands for a single
     /// event is that event's own.
-    pub fn take(&self) -> Vec<Event> {
+    pub fn take(&self) -> Vec<Append> {
         let minute = mem::take(&mut *self.minute());
         let mut records = Vec::new();
         for (Refused { source, issuer, code }, counted) in minute.refused {
-            let event = refused(issuer, code, counted);
-            records.push(match source {
+            let event = Event {
+                identity: Some(UserIdentity { issuer: &issuer, ..UserIdentity::default() }),
+                error_code: Some(code),
+                ..refused(counted)
+            };
+            let event = match source {
                 Some(IpNet::V4(host)) => Event { source_ip: Some(host.addr().into()), ..event },
                 Some(IpNet::V6(network)) => Event { source_network: Some(network), ..event },
                 None => event,
-            });
+            };
+            records.push(event.append());
         }
-        if let Some(counted) = minute.refused_beyond {
-            let event = refused(String::new(), "", counted);
-            records.push(Event { error_code: None, identity: None, ..event });
-        }
+        records.extend(minute.refused_beyond.map(|counted| refused(counted).append()));
         for caller in minute.callers.into_values().flat_map(HashMap::into_values) {
             for Alike { first, counted } in caller.alike.into_values() {
                 let single = counted.count == 1;
-                records.push(if single { first } else { counted_alike(first, counted) });
+                records.push(if single { first } else { rewrite::counted(first, counted) });
             }
-            if let Some((identity, counted)) = caller.beyond {
-                let event = omitted("too-many", counted);
-                records.push(Event { identity: Some(identity), ..event });
-            }
+            records.extend(caller.beyond.map(|beyond| omitted_of(&beyond)));
         }
-        if let Some(counted) = minute.beyond {
-            records.push(omitted("too-many", counted));
-        }
+        records.extend(minute.beyond.map(|counted| omitted("too-many", counted).append()));
         records
     }
 
@@ -187,22 +205,36 @@ impl Flood {
 }
 
 impl Caller {
-    /// Counts `event`, unless there are too many `records` already.
-    fn count(&mut self, event: &Event, now: OffsetDateTime, records: &mut usize) -> bool {
-        let key = common(event);
+    /// Takes up `size` bytes, if there are so many left.
+    fn takes_up(&mut self, size: usize, used: &mut Used) -> bool {
+        let fits = self.bytes + size <= BYTES_OF_A_CALLER && used.bytes + size <= BYTES;
+        if fits {
+            self.bytes += size;
+            used.bytes += size;
+        }
+        fits
+    }
+
+    /// Counts an event with others like it, unless there are too many records already.
+    fn count(
+        &mut self,
+        key: [u8; 32],
+        first: Append,
+        size: usize,
+        now: OffsetDateTime,
+        used: &mut Used,
+    ) -> bool {
         if let Some(alike) = self.alike.get_mut(&key) {
             alike.counted.another(now);
-        } else if self.alike.len() < MOST_ALIKE_OF_A_CALLER && *records < MOST_ALIKE {
-            *records += 1;
-            let alike = Alike { first: event.clone(), counted: Counted::one(now) };
-            self.alike.insert(key, alike);
-        } else if let Some((_, counted)) = &mut self.beyond {
+        } else if used.counted < MOST_ALIKE && self.takes_up(size, used) {
+            used.counted += 1;
+            self.alike.insert(key, Alike { first, counted: Counted::one(now) });
+        } else if let Some(Alike { counted, .. }) = &mut self.beyond {
             counted.another(now);
-        } else if *records < MOST_COUNTED {
-            *records += 1;
-            let identity = event.identity.clone().unwrap_or_default();
-            let identity = UserIdentity { actors: Vec::new(), access_key_id: None, ..identity };
-            self.beyond = Some((identity, Counted::one(now)));
+        } else if used.counted < MOST_COUNTED && used.bytes + size <= BYTES {
+            used.counted += 1;
+            used.bytes += size;
+            self.beyond = Some(Alike { first, counted: Counted::one(now) });
         } else {
             return false;
         }
@@ -230,37 +262,46 @@ fn count(counted: &mut Option<Counted>, now: OffsetDateTime) {
 }
 
 /// The hash of what the records of equal events have in common.
-fn common(event: &Event) -> [u8; 32] {
+fn common(event: &Event<'_>) -> [u8; 32] {
     let nil = Event { id: Uuid::nil(), time: Some(OffsetDateTime::UNIX_EPOCH), ..event.clone() };
-    let json = Event { request_id: None, upstream: None, ..nil }.json("");
+    let common = Event { request_id: None, upstream: None, ..nil }.append();
     let mut key = [0; 32];
-    key.copy_from_slice(digest(&SHA256, &json).as_ref());
+    key.copy_from_slice(digest(&SHA256, &common.entry).as_ref());
     key
 }
 
-/// The record of so many events like `first`.
-fn counted_alike(first: Event, counted: Counted) -> Event {
-    let common = Event { request_id: None, upstream: None, ..first };
-    Event { id: Uuid::now_v7(), time: Some(counted.from), counted: Some(counted), ..common }
+/// The record of authentications that were refused.
+fn refused(counted: Counted) -> Event<'static> {
+    Event { name: "Authenticate", ..of_gateway(counted) }
 }
 
-/// The record of equal authentications that were refused.
-fn refused(issuer: String, code: &'static str, counted: Counted) -> Event {
-    let identity = UserIdentity { issuer, ..UserIdentity::default() };
-    Event {
-        name: "Authenticate",
-        identity: Some(identity),
-        error_code: Some(code),
-        ..of_gateway(counted)
+/// The record of events of which only their caller and their number are known.
+fn omitted_of(Alike { first, counted }: &Alike) -> Append {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Entry {
+        user_identity: Identity,
     }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Identity {
+        issuer: String,
+        subject: String,
+        teams: Vec<String>,
+    }
+    let Entry { user_identity: Identity { issuer, subject, teams } } =
+        serde_json::from_slice(&first.entry).unwrap_or_default();
+    let (issuer, subject, teams) = (&*issuer, &*subject, &*teams);
+    let identity = UserIdentity { issuer, subject, teams, ..UserIdentity::default() };
+    Event { identity: Some(identity), ..omitted("too-many", *counted) }.append()
 }
 
 /// The record of so many events of which only their number is known.
-pub(super) fn omitted(why: &'static str, counted: Counted) -> Event {
+pub(super) fn omitted(why: &'static str, counted: Counted) -> Event<'static> {
     Event { name: "OmitRecords", error_code: Some(why), ..of_gateway(counted) }
 }
 
-fn of_gateway(counted: Counted) -> Event {
+fn of_gateway(counted: Counted) -> Event<'static> {
     Event {
         id: Uuid::now_v7(),
         time: Some(counted.from),

@@ -16,7 +16,7 @@ use super::{
     event::{Counted, System},
     flood::{Flood, omitted},
 };
-use crate::store::{Kind, Store};
+use crate::store::Store;
 
 /// How often the trail looks after itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -43,9 +43,9 @@ impl Keeper {
     }
 
     /// Records a read or a denial, or counts it.
-    pub fn record(&self, event: &Event) {
-        if self.flood.admits(event) {
-            self.store.append_later(event.append(Kind::Event));
+    pub fn record(&self, event: &Event<'_>) {
+        if let Some(append) = self.flood.admit(event) {
+            self.store.append_later(append);
         }
     }
 
@@ -66,11 +66,13 @@ impl Keeper {
             time: Some(OffsetDateTime::now_utc()),
             source: "glacier-gateway",
             name,
-            system: Some(system),
+            system: Some(&system),
             ..Event::default()
         };
-        if !self.is_scarce() || self.flood.admits(&event) {
-            self.store.append_later(event.append(Kind::Event));
+        if self.is_scarce() {
+            self.record(&event);
+        } else {
+            self.store.append_later(event.append());
         }
     }
 
@@ -84,9 +86,8 @@ impl Keeper {
         if self.is_scarce() {
             return;
         }
-        for event in self.flood.take() {
-            let kind = if event.counted.is_some() { Kind::Counted } else { Kind::Event };
-            self.store.append_later(event.append(kind));
+        for append in self.flood.take() {
+            self.store.append_later(append);
         }
     }
 
@@ -149,7 +150,7 @@ impl Overflow {
         let (refused, now) = (store.status().refused, OffsetDateTime::now_utc());
         let count = refused - self.recorded;
         let counted = Counted { count, from: self.since, to: now };
-        let record = || omitted("queue-full", counted).append(Kind::Counted);
+        let record = || omitted("queue-full", counted).append();
         if count > 0 && !store.append_later(record()) {
             // This refusal is counted too, though it stands for no further event.
             self.recorded += 1;

@@ -18,4 +18,4 @@ pub use self::{
     recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };
-pub use crate::store::StoreError;
+pub use crate::store::{StoreError, Unavailable};

@@ -20,8 +20,8 @@ const FORGOTTEN: i64 = 24 * 3_600_000_000;
 /// The lease of whoever settles what others left behind.
 const LEASE: &str = "recovery";
 const LEASE_LENGTH: Duration = Duration::from_secs(30);
-/// How many are settled at once.
-const AT_ONCE: i64 = 64;
+/// How many are read at once.
+const PAGE: i64 = 64;
 
 /// What tells the processes that share a store of each other, and of what they left.
 pub struct Recovery {
@@ -30,6 +30,8 @@ pub struct Recovery {
 
 /// A change whose outcome is not on record.
 pub struct Abandoned {
+    position: i64,
+    age: Duration,
     intent: Append,
     entry: Map<String, Value>,
 }
@@ -82,11 +84,11 @@ impl Recovery {
     }
 
     /// Some changes that processes that are gone have left without an outcome, the oldest
-    /// first.
+    /// first; after those up to a position, if one is given.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn abandoned(&self) -> Result<Vec<Abandoned>, StoreError> {
+    pub async fn abandoned(&self, after: Option<i64>) -> Result<Vec<Abandoned>, StoreError> {
         let now = self.store.now();
         let heard_of = match self.is_alone() {
             true => "$2 IS NULL".to_owned(),
@@ -95,25 +97,29 @@ impl Recovery {
             ),
         };
         let sql = format!(
-            "SELECT e.event, e.at, e.teams, e.entry FROM audit_open o \
+            "SELECT o.position, {now} - e.at, e.event, e.at, e.teams, e.entry FROM audit_open o \
              JOIN audit_entry e ON e.position = o.position \
-             WHERE o.replica <> $1 AND NOT ({heard_of}) ORDER BY o.position LIMIT $3"
+             WHERE o.replica <> $1 AND NOT ({heard_of}) AND o.position > $4 \
+             ORDER BY o.position LIMIT $3"
         );
-        let rows: Vec<(Vec<u8>, i64, String, Vec<u8>)> = both!(self.store, pool => {
+        type Row = (i64, i64, Vec<u8>, i64, String, Vec<u8>);
+        let rows: Vec<Row> = both!(self.store, pool => {
             sqlx::query_as(AssertSqlSafe(sql))
                 .bind(self.store.replica())
                 .bind(GONE)
-                .bind(AT_ONCE)
+                .bind(PAGE)
+                .bind(after.unwrap_or(-1))
                 .fetch_all(pool)
                 .await?
         });
-        let intent = |(event, at, teams, entry): (Vec<u8>, i64, String, Vec<u8>)| {
-            let event = Uuid::from_slice(&event).ok()?;
+        let abandoned = |(position, age, event, at, teams, entry): Row| {
+            let age = Duration::from_micros(u64::try_from(age).unwrap_or(0));
+            let event = Uuid::from_slice(&event).unwrap_or_default();
             let json = serde_json::from_slice(&entry).unwrap_or_default();
             let intent = Append::new(event, at, Kind::Intent, teams, entry);
-            Some(Abandoned { intent, entry: json })
+            Abandoned { position, age, intent, entry: json }
         };
-        Ok(rows.into_iter().filter_map(intent).collect())
+        Ok(rows.into_iter().map(abandoned).collect())
     }
 
     /// Records what became of `abandoned`, as far as could be found out. If its own process
@@ -124,7 +130,7 @@ impl Recovery {
         outcome: &'static str,
         error_code: Option<&'static str>,
     ) {
-        let Abandoned { intent, entry } = abandoned;
+        let Abandoned { intent, entry, .. } = abandoned;
         let outcome = recovered(intent, entry, outcome, error_code, self.store.replica());
         self.store.append_later(outcome);
     }
@@ -134,6 +140,16 @@ impl Abandoned {
     /// The event's ID.
     pub fn id(&self) -> Uuid {
         self.intent.event
+    }
+
+    /// Where its intent is.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+
+    /// How long ago the request for it began, by the store's clock and that of its process.
+    pub fn age(&self) -> Duration {
+        self.age
     }
 
     /// The resource that was to be changed, as policies see it.

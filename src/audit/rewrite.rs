@@ -1,7 +1,9 @@
-//! Outcomes that are made of other entries.
+//! Entries that are made of other entries.
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
+use super::event::{Counted, micros, rfc3339};
 use crate::store::{Append, Kind, Rewrite};
 
 /// How the writer makes outcomes that it alone knows of.
@@ -45,6 +47,25 @@ pub(super) fn recovered(
     let recovered = json!({"recovered": true, "replica": replica});
     outcome.insert("additionalEventData".to_owned(), recovered);
     append(intent, outcome)
+}
+
+/// The record of so many events like the one that `first` records.
+pub(super) fn counted(first: Append, counted: Counted) -> Append {
+    let mut entry: Map<String, Value> = serde_json::from_slice(&first.entry).unwrap_or_default();
+    entry.retain(|name, _| !["requestID", "upstream"].contains(&name.as_str()));
+    let Counted { count, from, to } = counted;
+    let id = Uuid::now_v7();
+    let own = [
+        ("eventID", id.to_string().into()),
+        ("eventTime", rfc3339(from).into()),
+        ("eventType", "Counted".into()),
+        ("count", count.into()),
+        ("from", rfc3339(from).into()),
+        ("to", rfc3339(to).into()),
+    ];
+    entry.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    let entry = serde_json::to_vec(&entry).unwrap_or_default();
+    Append::new(id, micros(from), Kind::Counted, first.teams, entry)
 }
 
 fn outcome(intent: &Map<String, Value>, what: &'static str) -> Map<String, Value> {

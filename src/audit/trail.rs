@@ -13,13 +13,14 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::{
     Event, System, Upstream,
+    event::Unsettled,
     housekeeping::Keeper,
     log::{LogState, LogStatus, Sealer},
     rewrite::REWRITE,
 };
 use crate::{
     config,
-    store::{Kind, Store, StoreError, StoreStatus, Unavailable},
+    store::{Pending, Store, StoreError, StoreStatus, Unavailable},
 };
 
 /// How long the log may take to be sealed at the end.
@@ -64,23 +65,33 @@ pub enum Unrecorded {
     RolledBack,
 }
 
+impl Unrecorded {
+    /// The stable code, as it stands in problem documents and in records.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "audit-unavailable",
+            Self::RolledBack => "audit-rolled-back",
+        }
+    }
+}
+
 /// That a change is on record: what the client of Glacier asks for before it sends one.
 /// If it is dropped before it is settled, its outcome is `unknown`.
 ///
 /// Only a durable record makes one, or the lack of a store. Nobody else does:
 ///
 /// ```compile_fail,E0451
-/// use glacier_gateway::audit::{Event, Intent, Trail};
+/// use glacier_gateway::audit::{Intent, Trail};
 ///
-/// fn forge(trail: Trail, event: Event) -> Intent {
-///     Intent { trail, event, settled: false }
+/// fn forge(trail: Trail) -> Intent {
+///     Intent { trail, unsettled: None }
 /// }
 /// ```
 #[must_use]
 pub struct Intent {
     trail: Trail,
-    event: Event,
-    settled: bool,
+    /// `None` without a store, and once it is settled.
+    unsettled: Option<Unsettled>,
 }
 
 impl Trail {
@@ -110,41 +121,59 @@ impl Trail {
         self.0.as_ref().map(|kept| &kept.store)
     }
 
-    /// Records that a change is about to be forwarded, and waits until that is durable.
-    /// Without a store nothing is recorded.
+    /// Records that a change is about to be forwarded; what it gives waits until that is
+    /// durable. Without a store nothing is recorded.
     ///
     /// # Errors
     /// When it is not durable in time, or the trail was rolled back. Then the change must
     /// not be forwarded.
-    pub async fn intent(&self, event: Event) -> Result<Intent, Unrecorded> {
-        let Some(kept) = &self.0 else { return Ok(Intent::unrecorded(self.clone(), event)) };
-        let recorded = if kept.log.is_rolled_back() {
-            Err(Unrecorded::RolledBack)
-        } else {
-            kept.durable(&event, Kind::Intent).await
-        };
-        if let Err(unrecorded) = recorded {
-            kept.refused_changes.fetch_add(1, Relaxed);
-            return Err(unrecorded);
+    pub fn intent(
+        &self,
+        event: &Event<'_>,
+    ) -> impl Future<Output = Result<Intent, Unrecorded>> + use<> {
+        let begun = self.0.as_ref().map(|kept| kept.begin(event));
+        let trail = self.clone();
+        async move {
+            let (Some(kept), Some(begun)) = (&trail.0, begun) else {
+                return Ok(Intent { trail, unsettled: None });
+            };
+            let durable = async {
+                let (pending, unsettled) = begun?;
+                pending.durable(kept.deadline).await?;
+                Ok(unsettled)
+            };
+            match durable.await {
+                Ok(unsettled) => Ok(Intent { trail, unsettled: Some(unsettled) }),
+                Err(unrecorded) => {
+                    kept.refused_changes.fetch_add(1, Relaxed);
+                    Err(unrecorded)
+                }
+            }
         }
-        Ok(Intent { trail: self.clone(), event, settled: false })
     }
 
     /// Records a read or a denial without waiting. In a flood it is counted.
-    pub fn record(&self, event: &Event) {
+    pub fn record(&self, event: &Event<'_>) {
         if let Some(kept) = &self.0 {
             kept.keeper.record(event);
         }
     }
 
-    /// Records an event, and waits until that is durable.
+    /// Records an event; what it gives waits until that is durable.
     ///
     /// # Errors
     /// When it is not durable in time.
-    pub async fn record_durably(&self, event: &Event) -> Result<(), Unrecorded> {
-        match &self.0 {
-            Some(kept) => kept.durable(event, Kind::Event).await,
-            None => Ok(()),
+    pub fn record_durably(
+        &self,
+        event: &Event<'_>,
+    ) -> impl Future<Output = Result<(), Unrecorded>> + use<> {
+        let kept = self.0.as_ref();
+        let begun = kept.map(|kept| (kept.store.append(event.append()), kept.deadline));
+        async move {
+            if let Some((pending, deadline)) = begun {
+                pending.durable(deadline).await?;
+            }
+            Ok(())
         }
     }
 
@@ -211,44 +240,44 @@ impl Trail {
 }
 
 impl Kept {
-    async fn durable(&self, event: &Event, kind: Kind) -> Result<(), Unrecorded> {
-        self.store.append(event.append(kind)).durable(self.deadline).await?;
-        Ok(())
+    /// Hands the intent of a change to the store.
+    fn begin(&self, event: &Event<'_>) -> Result<(Pending, Unsettled), Unrecorded> {
+        if self.log.is_rolled_back() {
+            let unrecorded = Unrecorded::RolledBack;
+            let (outcome, error_code) = (Some("not-attempted"), Some(unrecorded.code()));
+            self.keeper.record(&Event { outcome, error_code, ..event.clone() });
+            return Err(unrecorded);
+        }
+        let (intent, unsettled) = event.intent();
+        Ok((self.store.append(intent), unsettled))
     }
 }
 
 impl Intent {
-    /// Without a store there is nothing to record in.
-    fn unrecorded(trail: Trail, event: Event) -> Self {
-        Self { trail, event, settled: true }
-    }
-
     /// Records what became of the change, without waiting.
     pub fn settle(
         mut self,
         outcome: &'static str,
         error_code: Option<&'static str>,
-        upstream: Option<Upstream>,
+        upstream: Option<Upstream<'_>>,
     ) {
-        self.event.outcome = Some(outcome);
-        self.event.error_code = error_code;
-        self.event.upstream = upstream;
-        self.write();
+        self.write(outcome, error_code, upstream);
     }
 
-    fn write(&mut self) {
-        if let Some(kept) = &self.trail.0 {
-            kept.store.append_later(self.event.append(Kind::Outcome));
+    fn write(
+        &mut self,
+        outcome: &'static str,
+        error_code: Option<&'static str>,
+        upstream: Option<Upstream<'_>>,
+    ) {
+        if let (Some(kept), Some(unsettled)) = (&self.trail.0, self.unsettled.take()) {
+            kept.store.append_later(unsettled.outcome(outcome, error_code, upstream));
         }
-        self.settled = true;
     }
 }
 
 impl Drop for Intent {
     fn drop(&mut self) {
-        if !self.settled {
-            self.event.outcome = Some("unknown");
-            self.write();
-        }
+        self.write("unknown", None, None);
     }
 }

@@ -252,9 +252,6 @@ impl Call {
         let mut record = self.recorder.edit();
         record.decision = Some(outcome);
         record.statement = statement.cloned();
-        if decision.is_err() {
-            record.error_code = Some("not-authorized");
-        }
         drop(record);
         self.gateway.metrics.decision(action, outcome);
     }
@@ -267,17 +264,19 @@ impl Call {
     /// Tells the caller as much of the reason as is configured.
     fn not_authorized(&self, action: &'static str, denial: Denial) -> Refusal {
         let denial = self.tells_reasons().then(|| Box::new(denial));
-        Refusal::NotAuthorized { action, denial }
+        let refusal = Refusal::NotAuthorized { action, denial };
+        self.recorder.edit().error_code = Some(refusal.code());
+        refusal
     }
 
     /// Puts a change on record before it is forwarded.
     async fn intent(&self) -> Result<Intent, Refusal> {
-        let event = {
+        let durable = {
             let mut record = self.recorder.edit();
             record.on_record = true;
-            record.event()
+            self.gateway.trail.intent(&record.event())
         };
-        Ok(self.gateway.trail.intent(event).await?)
+        Ok(durable.await?)
     }
 
     /// Waits for Glacier's answer to a read. If the settings want it, the answer waits
@@ -294,15 +293,14 @@ impl Call {
 
     /// Notes what became of a read. If the settings want it, waits until that is on record.
     async fn answered(&self, result: &'static str) -> Result<(), Refusal> {
-        let event = {
+        let durable = {
             let mut record = self.recorder.edit();
             record.result = Some(result);
-            let waits = self.gateway.settings.audit.reads == Reads::Require;
-            record.on_record = waits;
-            waits.then(|| record.event())
+            record.on_record = self.gateway.settings.audit.reads == Reads::Require;
+            record.on_record.then(|| self.gateway.trail.record_durably(&record.event()))
         };
-        match event {
-            Some(event) => Ok(self.gateway.trail.record_durably(&event).await?),
+        match durable {
+            Some(durable) => Ok(durable.await?),
             None => Ok(()),
         }
     }

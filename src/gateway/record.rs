@@ -65,37 +65,37 @@ pub struct Record {
 
 impl Record {
     /// What the trail says of the call.
-    pub fn event(&self) -> Event {
+    pub fn event(&self) -> Event<'_> {
         let action = self.action.unwrap_or_default();
         let (service, name) = action.split_once(':').unwrap_or(("gateway", action));
         let source = if service == "glacier" { "glacier.amazonaws.com" } else { "glacier-gateway" };
         // arn:PARTITION:glacier:REGION:ACCOUNT:vaults/NAME
-        let arn: Vec<&str> = self.resource.as_deref().unwrap_or_default().split(':').collect();
-        let of_arn = |part: usize| arn.get(part).filter(|text| !text.is_empty());
+        let mut arn = self.resource.as_deref().unwrap_or_default().split(':').skip(3);
+        let mut of_arn = || arn.next().filter(|text| !text.is_empty());
         Event {
             id: self.event_id,
             time: self.time,
             source,
             name,
             read_only: action != Operation::AbortMultipartUpload.action(),
-            region: of_arn(3).map(ToString::to_string),
-            account: of_arn(4).map(ToString::to_string),
-            request_id: Some(self.request_id.clone()),
+            region: of_arn(),
+            account: of_arn(),
+            request_id: Some(&self.request_id),
             door: Some(self.door),
             source_ip: self.source_ip,
             identity: self.principal.as_deref().map(|principal| UserIdentity {
-                issuer: principal.issuer.clone(),
-                subject: principal.subject.clone(),
-                actors: principal.actors().map(ToOwned::to_owned).collect(),
-                teams: principal.teams.clone(),
-                access_key_id: self.access_key_id.clone(),
+                issuer: &principal.issuer,
+                subject: &principal.subject,
+                actors: principal.actors().collect(),
+                teams: &principal.teams,
+                access_key_id: self.access_key_id.as_deref(),
             }),
-            team: self.team.clone(),
-            resource: self.resource.as_deref().map(ToOwned::to_owned),
-            upload_id: self.upload_id.as_ref().map(ToString::to_string),
-            decision: self.decision.map(|outcome| audit::Decision {
-                outcome,
-                statement: self.statement.as_deref().cloned(),
+            team: self.team.as_deref(),
+            resource: self.resource.as_deref(),
+            upload_id: self.upload_id.as_ref().map(UploadId::as_str),
+            decision: self.decision.map(|outcome| {
+                let statement = self.statement.as_deref();
+                audit::Decision { outcome, statement }
             }),
             outcome: self.result,
             error_code: self.error_code,
@@ -105,10 +105,10 @@ impl Record {
     }
 
     /// What the trail says of Glacier's last answer.
-    pub fn asked(&self) -> Option<audit::Upstream> {
+    pub fn asked(&self) -> Option<audit::Upstream<'_>> {
         let last = self.upstream.as_ref().or(self.lookup.as_ref())?;
         Some(audit::Upstream {
-            request_id: last.request_id.clone(),
+            request_id: last.request_id.as_deref(),
             attempts: last.attempts,
             latency_ms: u64::try_from(last.time.as_millis()).unwrap_or(u64::MAX),
         })

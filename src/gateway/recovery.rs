@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use uuid::Uuid;
 
@@ -12,34 +12,29 @@ use super::Gateway;
 use crate::{
     audit::{Abandoned, Recovery, StoreError},
     domain::{UploadId, VaultArn, action::ListParts},
-    glacier::{Page, UpstreamErrorKind},
+    glacier::{
+        Page,
+        UpstreamErrorKind::{self, *},
+    },
     policy::Permit,
 };
 
 /// How often this process says that it lives, and looks for changes left by others.
 const EVERY: Duration = Duration::from_secs(5);
+/// How seldom it looks if Glacier is to be left alone.
+const SELDOM: Duration = Duration::from_secs(60);
 /// How long the store may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often Glacier is asked about one change.
 const MOST_TRIES: u32 = 10;
 /// How many questions to Glacier are under way at once.
 const AT_ONCE: usize = 8;
+/// How old a change is if no request for it can reach Glacier any more. AWS takes a signature
+/// no longer than 15 minutes before and after its time; the rest is for clocks that differ.
+const SPENT: Duration = Duration::from_secs(3600);
 
-/// What was found out about a change.
-enum Found {
-    /// The upload is not there.
-    Gone(&'static str),
-    /// The upload is still there.
-    Kept,
-    /// Glacier did not tell.
-    Nothing(&'static str),
-}
-
-/// What this process knows of a change that another one left.
-struct Known {
-    since: Instant,
-    tries: u32,
-}
+/// The code of an upload that Glacier still had when it was asked.
+const STILL_THERE: &str = "upload-still-there";
 
 impl Gateway {
     /// Lets those who share the store know that this process lives, and settles what those
@@ -51,58 +46,81 @@ impl Gateway {
     }
 
     async fn settle(self: &Arc<Self>, recovery: &Recovery) {
-        let mut known = HashMap::new();
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if recovery.is_alone() {
+            // What the process before this one sent at its end may still be on its way.
+            sleep(self.settings.aws.operation_timeout).await;
+        }
+        let mut tries = HashMap::new();
+        let mut rest = EVERY;
         loop {
-            ticks.tick().await;
-            if let Err(error) = self.settle_some(recovery, &mut known).await {
-                tracing::debug!(%error, "cannot look for changes without an outcome");
+            match self.settle_all(recovery, &mut tries).await {
+                Ok(true) => rest = EVERY,
+                Ok(false) => rest = SELDOM.min(2 * rest),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot look for changes without an outcome");
+                }
             }
+            sleep(rest).await;
         }
     }
 
-    async fn settle_some(
+    /// Settles all that can be settled now, as fast as Glacier answers. Gives false if
+    /// Glacier is to be left alone for a while.
+    async fn settle_all(
         self: &Arc<Self>,
         recovery: &Recovery,
-        known: &mut HashMap<Uuid, Known>,
-    ) -> Result<(), StoreError> {
-        let Ok(abandoned) = timeout(PATIENCE, recovery.abandoned()).await else { return Ok(()) };
-        let abandoned = abandoned?;
-        known.retain(|id, _| abandoned.iter().any(|intent| intent.id() == *id));
-        if abandoned.is_empty() {
-            return Ok(());
-        }
-        let Ok(lease) = timeout(PATIENCE, recovery.lease()).await else { return Ok(()) };
-        let Some(lease) = lease? else { return Ok(()) };
-        for some in abandoned.chunks(AT_ONCE) {
+        tries: &mut HashMap<Uuid, u32>,
+    ) -> Result<bool, StoreError> {
+        let mut from = None;
+        loop {
+            let abandoned = in_time(recovery.abandoned(from)).await?;
+            let Some(last) = abandoned.last() else { break };
+            from = Some(last.position());
+            let Some(lease) = in_time(recovery.lease()).await? else { return Ok(true) };
+            let mut left = abandoned.iter().enumerate();
             let mut asking = JoinSet::new();
-            for (n, intent) in some.iter().enumerate() {
-                let question = self.question(intent);
-                asking.spawn(async move { (n, question.await) });
-            }
-            while let Some(Ok((n, found))) = asking.join_next().await {
-                let known = known
-                    .entry(some[n].id())
-                    .or_insert_with(|| Known { since: Instant::now(), tries: 0 });
-                known.tries += 1;
-                if let Some((outcome, code)) = self.verdict(&found, known)
+            let mut answers = true;
+            loop {
+                while answers
+                    && asking.len() < AT_ONCE
+                    && let Some((n, intent)) = left.next()
+                {
+                    let question = self.question(intent);
+                    asking.spawn(async move { (n, question.await) });
+                }
+                let Some(Ok((n, found))) = asking.join_next().await else { break };
+                let event_id = abandoned[n].id();
+                let tries = tries.entry(event_id).or_default();
+                if let Err(Throttled | Unavailable | Timeout | Unreachable | OutOfDescriptors) =
+                    found
+                {
+                    answers = false;
+                }
+                if found != Err(Throttled) {
+                    *tries += 1;
+                }
+                if let Some((outcome, code)) = verdict(found, &abandoned[n], *tries)
                     && lease.holds()
                 {
-                    let event_id = some[n].id();
                     tracing::warn!(%event_id, outcome, code, "a change without an outcome is settled");
-                    recovery.settle(&some[n], outcome, Some(code));
+                    recovery.settle(&abandoned[n], outcome, Some(code));
                 }
             }
+            if !answers {
+                return Ok(false);
+            }
         }
-        Ok(())
+        if from.is_none() {
+            tries.clear();
+        }
+        Ok(true)
     }
 
     /// Asks Glacier whether the upload of `intent` is still there.
     fn question(
         self: &Arc<Self>,
         intent: &Abandoned,
-    ) -> impl Future<Output = Found> + Send + use<> {
+    ) -> impl Future<Output = Result<(), UpstreamErrorKind>> + Send + use<> {
         let vault = intent.resource().and_then(VaultArn::parse);
         let upload = intent.upload_id().and_then(|id| id.parse::<UploadId>().ok());
         let permit = vault
@@ -110,30 +128,25 @@ impl Gateway {
             .map(|(vault, statement)| Permit::<ListParts>::recorded(vault, statement));
         let gateway = self.clone();
         async move {
-            let Some((permit, upload)) = permit.zip(upload) else {
-                return Found::Nothing("internal-error");
-            };
+            let Some((permit, upload)) = permit.zip(upload) else { return Err(Internal) };
             let page = Page { marker: None, limit: Some(1) };
-            match gateway.upstream.list_parts(&permit, &upload, page).await {
-                Ok(_) => Found::Kept,
-                Err(error) => match error.kind {
-                    kind @ (UpstreamErrorKind::UploadNotFound
-                    | UpstreamErrorKind::VaultNotFound) => Found::Gone(kind.code()),
-                    kind => Found::Nothing(kind.code()),
-                },
-            }
+            let found = gateway.upstream.list_parts(&permit, &upload, page).await;
+            found.map(drop).map_err(|error| error.kind)
         }
     }
+}
 
-    /// The outcome and its code, once it is certain or as good as can be.
-    fn verdict(&self, found: &Found, known: &Known) -> Option<(&'static str, &'static str)> {
-        match found {
-            Found::Gone(code) => Some(("gone", code)),
-            // What was sent before its process ended may still be on its way.
-            Found::Kept if known.since.elapsed() < self.settings.aws.operation_timeout => None,
-            Found::Kept => Some(("failed", "upload-still-there")),
-            Found::Nothing(code) => (known.tries >= MOST_TRIES).then_some(("unknown", *code)),
-        }
+/// The outcome and its code, once it is certain or as good as can be.
+fn verdict(
+    found: Result<(), UpstreamErrorKind>,
+    intent: &Abandoned,
+    tries: u32,
+) -> Option<(&'static str, &'static str)> {
+    match found {
+        Err(kind @ (UploadNotFound | VaultNotFound)) => Some(("gone", kind.code())),
+        Err(kind) => (tries >= MOST_TRIES).then_some(("unknown", kind.code())),
+        Ok(()) if intent.age() < SPENT => Some(("unknown", STILL_THERE)),
+        Ok(()) => Some(("failed", STILL_THERE)),
     }
 }
 
@@ -142,12 +155,17 @@ async fn beat(recovery: &Recovery) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match timeout(PATIENCE, recovery.beat()).await {
-            Ok(Ok(())) if recovery.is_alone() => return,
-            Ok(Err(error)) => {
+        match in_time(recovery.beat()).await {
+            Ok(()) if recovery.is_alone() => return,
+            Ok(()) => {}
+            Err(error) => {
                 tracing::debug!(%error, "cannot tell the other replicas that this one lives");
             }
-            _ => {}
         }
     }
+}
+
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Unusable("it does not answer".to_owned());
+    timeout(PATIENCE, answer).await.map_err(late)?
 }

@@ -37,3 +37,18 @@ pub enum Refusal {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
 }
+
+impl Refusal {
+    /// The stable code, as it stands in problem documents and in records.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotAuthorized { .. } => "not-authorized",
+            Self::Unrecorded(unrecorded) => unrecorded.code(),
+            Self::Unreadable(_) => "audit-unavailable",
+            Self::StoreRequired => "store-required",
+            Self::EventNotFound => "event-not-found",
+            Self::LogNotFound => "log-not-found",
+            Self::Upstream(error) => error.kind.code(),
+        }
+    }
+}

@@ -234,7 +234,9 @@ fn bounded(mut text: String) -> String {
 }
 
 /// Design of the mapping: the Glacier Developer Guide's "Error Responses", and
-/// what AWS's front door answers for every service.
+/// what AWS's front door answers for every service. Without a code it is no answer of
+/// theirs, so it refuses nothing: whatever stands between may have sent it after the
+/// request reached Glacier.
 fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamErrorKind {
     use UpstreamErrorKind::*;
     match (code.unwrap_or_default(), status) {
@@ -248,7 +250,10 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamE
         ("InvalidParameterValueException", _) => InvalidParameter,
         ("MissingParameterValueException", _) => MissingParameter,
         ("NoLongerSupportedException", _) => NotAvailableForAccount,
-        ("ThrottlingException" | "LimitExceededException", _) | (_, 429) => Throttled,
+        ("ThrottlingException" | "LimitExceededException", _) => Throttled,
+        ("", 401 | 403) => InvalidResponse,
+        ("", 429) => Unavailable,
+        (_, 429) => Throttled,
         (
             "AccessDeniedException"
             | "ExpiredTokenException"
@@ -292,15 +297,17 @@ mod tests {
             (404, "ResourceNotFoundException", "The upload ID was not found: x", UploadNotFound),
             (400, "ThrottlingException", "Rate exceeded", Throttled),
             (400, "LimitExceededException", "", Throttled),
-            (429, "", "", Throttled),
+            (429, "TooManyRequests", "", Throttled),
+            (429, "", "", Unavailable),
             (403, "AccessDeniedException", "", NotAuthorized),
             (400, "UnrecognizedClientException", "", NotAuthorized),
-            (403, "", "<html>", NotAuthorized),
+            (403, "OptInRequired", "", NotAuthorized),
+            (403, "", "<html>", InvalidResponse),
             (400, "NoLongerSupportedException", "", NotAvailableForAccount),
             (400, "InvalidParameterValueException", "Invalid vault name", InvalidParameter),
             (400, "MissingParameterValueException", "", MissingParameter),
             (400, "InvalidSignatureException", "", NotAuthorized),
-            (401, "", "", NotAuthorized),
+            (401, "", "", InvalidResponse),
             (400, "ServiceUnavailableException", "", Unavailable),
             (400, "RequestTimeoutException", "", Unavailable),
             (408, "", "", Unavailable),

@@ -1,5 +1,6 @@
-//! Every error reply: RFC 9457 problem details with a stable code. The one place
-//! where the domain's errors become HTTP.
+//! Every error reply: RFC 9457 problem details with a stable code.
+
+mod causes;
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
@@ -11,21 +12,11 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    audit::Unrecorded,
-    authn::{CertificateError, TokenError},
-    domain::Operation,
-    gateway::Refusal,
-    glacier::{UpstreamError, UpstreamErrorKind},
-    policy::{Denial, NearMiss, StatementId},
-};
+pub use self::causes::NO_LOG;
+use crate::policy::{Denial, NearMiss, StatementId};
 
 /// Seconds after which a throttled or failed request may be tried again.
 const RETRY_AFTER_SECONDS: &str = "2";
-
-/// What to do about `log-not-found`.
-pub const NO_LOG: &str = "Ask for a month such as 2026-11, and for tiles up to the size in its \
-                          checkpoint. Without a key (audit.key_files) there is no checkpoint.";
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
@@ -263,175 +254,9 @@ impl ResponseError for Problem {
     }
 }
 
-impl From<TokenError> for Problem {
-    fn from(error: TokenError) -> Self {
-        let code = match error {
-            TokenError::Expired => Code::TokenExpired,
-            TokenError::Revoked => Code::TokenRevoked,
-            TokenError::Bound => Code::TokenBound,
-            TokenError::NotYetValid => Code::TokenNotYetValid,
-            TokenError::NoTeam => Code::TokenWithoutTeam,
-            TokenError::KeysUnavailable => Code::IssuerUnavailable,
-            _ => Code::TokenInvalid,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<CertificateError> for Problem {
-    fn from(error: CertificateError) -> Self {
-        let code = match error {
-            CertificateError::NotMapped(_) => Code::CertificateNotMapped,
-            CertificateError::Invalid => Code::CertificateInvalid,
-            CertificateError::Revoked => Code::CertificateRevoked,
-        };
-        Self::new(code, error.to_string())
-    }
-}
-
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotAuthorized { action, denial } => {
-                let detail = match &denial {
-                    Some(denial) => format!("{action} is not authorized: {denial}."),
-                    None => format!(
-                        "{action} is not authorized; ask the gateway's operators for leave."
-                    ),
-                };
-                Self { denial, ..Self::new(Code::NotAuthorized, detail) }
-            }
-            Refusal::Unrecorded(Unrecorded::RolledBack) => Self::new(
-                Code::AuditRolledBack,
-                "The store is behind a checkpoint of its audit trail, as an old backup would be, so nothing was forwarded; tell the gateway's operators.",
-            ),
-            Refusal::Unrecorded(Unrecorded::Unavailable(_)) => Self::new(
-                Code::AuditUnavailable,
-                "The record of the request could not be made durable in time, so nothing was forwarded; try again later.",
-            ),
-            Refusal::Unreadable(error) => {
-                tracing::error!(%error, "the audit trail cannot be read");
-                Self::new(
-                    Code::AuditUnavailable,
-                    "The audit trail cannot be read now; try again later.",
-                )
-            }
-            Refusal::StoreRequired => Self::new(
-                Code::StoreRequired,
-                "This gateway keeps no audit trail; its operators can set store.url.",
-            ),
-            Refusal::EventNotFound => Self::new(
-                Code::EventNotFound,
-                "The audit trail has no event with this ID. A record may take a moment to get there, and old months are dropped.",
-            ),
-            Refusal::LogNotFound => Self::new(Code::LogNotFound, NO_LOG),
-            Refusal::Upstream(error) => Self::from(&error),
-        }
-    }
-}
-
-impl From<&UpstreamError> for Problem {
-    fn from(error: &UpstreamError) -> Self {
-        let own = |sentence: &str| match &error.message {
-            Some(message) => format!("{sentence} Glacier says: {message}"),
-            None => sentence.to_owned(),
-        };
-        // A look-up for a policy's sake may fail before the abort that was asked for.
-        let read = error.operation != Operation::AbortMultipartUpload;
-        let again = |sentence: &str| {
-            if read {
-                format!(
-                    "{sentence} The request to Glacier was {}, which changes nothing.",
-                    error.operation
-                )
-            } else {
-                format!("{sentence} An abort may be repeated without harm.")
-            }
-        };
-        let (code, detail) = match error.kind {
-            UpstreamErrorKind::VaultNotFound => (
-                Code::VaultNotFound,
-                own("Check the vault's name, the account and the region."),
-            ),
-            UpstreamErrorKind::UploadNotFound => (
-                Code::UploadNotFound,
-                own("The upload was completed, aborted or never begun."),
-            ),
-            UpstreamErrorKind::InvalidParameter => {
-                (Code::InvalidParameter, own("Glacier refuses a parameter."))
-            }
-            UpstreamErrorKind::MissingParameter => {
-                (Code::MissingParameter, own("Glacier misses a parameter."))
-            }
-            UpstreamErrorKind::Throttled => (
-                Code::UpstreamThrottled,
-                "Too many requests to Glacier from this account; try again later.".to_owned(),
-            ),
-            UpstreamErrorKind::Unavailable => (
-                Code::GlacierUnavailable,
-                again("Glacier failed repeatedly; try again later."),
-            ),
-            UpstreamErrorKind::NotAvailableForAccount => (
-                Code::GlacierNotAvailableForAccount,
-                "AWS closed this service to accounts without Glacier storage on 2025-12-15; the gateway's account is one.".to_owned(),
-            ),
-            UpstreamErrorKind::NotAuthorized => (
-                Code::GatewayNotAuthorizedUpstream,
-                "The gateway's AWS role lacks the action, or its credentials are missing or expired; tell its operators.".to_owned(),
-            ),
-            UpstreamErrorKind::Timeout => (
-                Code::GlacierTimeout,
-                again(if read {
-                    "Glacier did not answer in time; try again later."
-                } else {
-                    "Glacier may or may not have carried out the abort."
-                }),
-            ),
-            UpstreamErrorKind::Unreachable => (
-                Code::GlacierUnreachable,
-                again("The connection to Glacier failed; try again later."),
-            ),
-            UpstreamErrorKind::OutOfDescriptors => (
-                Code::GatewayOutOfDescriptors,
-                again("The gateway had no file descriptor left for a connection to Glacier; try again later, and tell its operators."),
-            ),
-            UpstreamErrorKind::InvalidResponse => (
-                Code::GlacierInvalidResponse,
-                "Something between the gateway and Glacier answered in Glacier's place; tell the gateway's operators.".to_owned(),
-            ),
-            UpstreamErrorKind::Internal => (
-                Code::InternalError,
-                "The request was not forwarded; tell the gateway's operators the request ID.".to_owned(),
-            ),
-        };
-        if error.unsettled {
-            let earlier =
-                "An earlier attempt may have aborted the upload; repeat the abort without harm.";
-            return Self::new(code, format!("{detail} {earlier}"));
-        }
-        Self::new(code, detail)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_upstream_error_has_the_same_code_in_replies_and_in_metrics() {
-        for kind in UpstreamErrorKind::ALL {
-            let error = UpstreamError {
-                kind,
-                operation: Operation::ListParts,
-                unsettled: false,
-                attempts: 1,
-                request_id: None,
-                message: None,
-                cause: String::new(),
-            };
-            assert_eq!(Problem::from(&error).code.as_str(), kind.code());
-        }
-    }
 
     #[test]
     fn a_code_reads_the_same_in_replies_and_in_the_log() {

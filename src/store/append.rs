@@ -128,8 +128,8 @@ impl Drop for Durable {
 /// What tells that an entry is durable.
 pub(super) type Told = oneshot::Sender<Result<Durable, Unavailable>>;
 
-/// The wait for an entry to be durable. If it is dropped, the entry is not written, or
-/// if it is an intent and was written, its outcome says that nothing was attempted.
+/// The wait for an entry to be durable. If it is dropped, the entry is written all the
+/// same; if it is an intent, its outcome says that nothing was attempted.
 pub struct Pending(Option<oneshot::Receiver<Result<Durable, Unavailable>>>);
 
 impl Pending {

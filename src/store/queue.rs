@@ -52,6 +52,7 @@ impl Shared {
     pub fn append(&self, append: Append, told: Told) -> bool {
         let mut queue = self.queue();
         if queue.closed || queue.entries.len() >= MOST_QUEUED {
+            self.health.refused.fetch_add(1, Relaxed);
             return false;
         }
         queue.entries.push(Queued { append, told: Some(told) });

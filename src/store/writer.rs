@@ -59,9 +59,11 @@ impl Writer {
         Ok(Self { shared, thread: thread.thread().clone(), ended: Mutex::new(ended) })
     }
 
-    /// Appends an entry that somebody waits for.
+    /// Appends an entry that somebody waits for, if that makes sense now. Otherwise it is
+    /// written once it can be.
     pub fn append(&self, append: Append) -> Pending {
         if self.shared.health.is_unavailable() {
+            self.append_later(append);
             return Pending::refused();
         }
         let (told, pending) = Pending::new();

@@ -34,10 +34,9 @@ pub(super) struct Writing {
     rewrite: Rewrite,
     /// Everything of ours below this position is known to be written.
     written: i64,
-    /// Entries that nobody waits for, of a commit that failed or that could not be tried.
+    /// Entries of a commit that failed or that could not be tried. Whoever waited was told
+    /// so, and nobody waits for them any more.
     again: Vec<Append>,
-    /// Intents of a commit that failed. Those who waited were told so.
-    doubtful: Vec<Append>,
     looked: Instant,
     retry: Duration,
 }
@@ -61,7 +60,6 @@ impl Writing {
             rewrite,
             written,
             again: Vec::new(),
-            doubtful: Vec::new(),
             looked: Instant::now(),
             retry: RETRY[0],
         })
@@ -96,8 +94,7 @@ impl Writing {
 
     /// Whether there is no more to be done, or no more time.
     fn is_over(&self, until: Instant) -> bool {
-        let nothing = self.again.is_empty() && self.doubtful.is_empty();
-        let nothing = nothing && self.shared.queue().entries.is_empty();
+        let nothing = self.again.is_empty() && self.shared.queue().entries.is_empty();
         nothing || Instant::now() + self.retry >= until
     }
 
@@ -159,13 +156,8 @@ impl Writing {
     }
 
     fn write(&mut self, batch: Vec<Queued>) {
-        // Whoever no longer waits has been refused, so nothing is to be written for them.
-        let waited = |queued: &Queued| !queued.told.as_ref().is_some_and(Told::is_closed);
         let (appends, told): (Vec<_>, Vec<_>) =
-            batch.into_iter().filter(waited).map(|queued| (queued.append, queued.told)).unzip();
-        if appends.is_empty() {
-            return;
-        }
+            batch.into_iter().map(|queued| (queued.append, queued.told)).unzip();
         self.shared.health.begins();
         let begun = Instant::now();
         let committed = match &mut self.appender {
@@ -187,32 +179,28 @@ impl Writing {
             Err(error) => {
                 self.shared.health.failed(&error);
                 self.appender = None;
-                for (append, told) in appends.into_iter().zip(told) {
-                    match (append.kind, &told) {
-                        (Kind::Intent, Some(_)) => self.doubtful.push(append),
-                        (Kind::Outcome, _) | (_, None) => self.again.push(append),
-                        _ => {}
-                    }
-                    told.map(|told| told.send(Err(Unavailable)));
-                }
+                // They may have become durable all the same.
+                self.again.extend(appends);
+                told.into_iter().flatten().for_each(refuse);
                 self.note_held();
             }
         }
     }
 
-    /// Tells whoever waits for an entry that it is written. An outcome that found no open
-    /// intent was not: it is written as a late one.
+    /// Tells whoever waits for an entry that it is written. If nobody waits for an intent,
+    /// nothing is attempted. An outcome that found no open intent was not written: it is
+    /// written as a late one.
     fn tell(&self, append: Append, told: Option<Told>, position: Option<Position>) {
-        match (told, position) {
-            (Some(told), Some(position)) => {
-                let untaken = (append.kind == Kind::Intent).then(|| self.untaken(append));
-                let _ = told.send(Ok(Durable::new(position, untaken)));
-            }
-            (told, None) => {
-                let late = Queued { append: (self.rewrite.late)(append), told };
-                self.shared.queue().entries.push(late);
-            }
-            (None, Some(_)) => {}
+        let Some(position) = position else {
+            let late = Queued { append: (self.rewrite.late)(append), told };
+            self.shared.queue().entries.push(late);
+            return;
+        };
+        let untaken = (append.kind == Kind::Intent).then(|| self.untaken(append));
+        let durable = Durable::new(position, untaken);
+        match told {
+            Some(told) => drop(told.send(Ok(durable))),
+            None => drop(durable),
         }
     }
 
@@ -232,8 +220,7 @@ impl Writing {
     }
 
     fn note_held(&self) {
-        let held = self.again.len() + self.doubtful.len();
-        self.shared.health.held.store(held as u64, Relaxed);
+        self.shared.health.held.store(self.again.len() as u64, Relaxed);
     }
 
     /// Opens the store again, and settles what failed commits have left in doubt.
@@ -254,18 +241,21 @@ impl Writing {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let mut appender = self.backend.appender(&self.replica)?;
-        let present = appender.present(&self.doubtful, self.written)?;
-        let durable = self.doubtful.iter().zip(present).filter(|(_, present)| *present);
-        let mut missing: Vec<Append> =
-            durable.map(|(intent, _)| (self.rewrite.not_attempted)(intent)).collect();
-        missing.extend_from_slice(&self.again);
+        let present = appender.present(&self.again, self.written)?;
+        let missing = self.again.iter().zip(present).filter_map(|(append, present)| {
+            match (append.kind, present) {
+                (_, false) => Some(append.clone()),
+                (Kind::Intent, true) => Some((self.rewrite.not_attempted)(append)),
+                (_, true) => None,
+            }
+        });
+        let mut missing: Vec<Append> = missing.collect();
         // An earlier attempt at this may have succeeded without our knowing.
         let mut present = appender.present(&missing, self.written)?.into_iter();
         missing.retain(|_| !present.next().unwrap_or(false));
         // All at once, so that a failure leaves things as they were; also if there is
         // nothing, since it tells whether the store can be written.
         let positions = appender.commit(&missing)?;
-        self.doubtful.clear();
         self.again.clear();
         self.note_held();
         self.note(&positions);
@@ -277,17 +267,22 @@ impl Writing {
         Ok(())
     }
 
-    /// Tells those who wait that the store cannot be written, and keeps the rest.
+    /// Tells those who wait that the store cannot be written, and keeps what there is room for.
     fn refuse(&mut self, batch: Vec<Queued>) {
         for Queued { append, told } in batch {
-            match (append.kind, &told) {
-                (Kind::Outcome, _) => self.again.push(append),
-                (_, None) if self.again.len() < MOST_WAITING => self.again.push(append),
-                (_, None) => drop(self.shared.health.refused.fetch_add(1, Relaxed)),
-                _ => {}
+            if append.kind == Kind::Outcome || self.again.len() < MOST_WAITING {
+                self.again.push(append);
+            } else {
+                self.shared.health.refused.fetch_add(1, Relaxed);
             }
-            told.map(|told| told.send(Err(Unavailable)));
+            told.into_iter().for_each(refuse);
         }
         self.note_held();
     }
+}
+
+/// Tells whoever waits that the store cannot be written.
+fn refuse(told: Told) {
+    // Nobody may wait any more.
+    let _ = told.send(Err(Unavailable));
 }

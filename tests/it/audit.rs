@@ -46,8 +46,8 @@ fn at(seconds: i64) -> String {
     (begin() + Duration::seconds(seconds)).format(&Rfc3339).unwrap()
 }
 
-/// An event that began so long after the first.
-fn event(team: &str, name: &'static str, since: Duration) -> Event {
+/// An event that began so long after the first. Its texts stay until the test ends.
+fn event(team: &str, name: &'static str, since: Duration) -> Event<'static> {
     let time = begin() + since;
     let seconds = u64::try_from(time.unix_timestamp()).unwrap();
     let id = Uuid::new_v7(Timestamp::from_unix(NoContext, seconds, time.nanosecond()));
@@ -57,15 +57,15 @@ fn event(team: &str, name: &'static str, since: Duration) -> Event {
         source: "glacier.amazonaws.com",
         name,
         read_only: name != "AbortMultipartUpload",
-        request_id: Some(format!("request-{}", since.whole_seconds())),
+        request_id: Some(format!("request-{}", since.whole_seconds()).leak()),
         identity: Some(UserIdentity {
-            issuer: "test".to_owned(),
-            subject: format!("{team}-service"),
-            teams: vec![team.to_owned()],
+            issuer: "test",
+            subject: format!("{team}-service").leak(),
+            teams: vec![team.to_owned()].leak(),
             ..UserIdentity::default()
         }),
-        team: Some(team.to_owned()),
-        resource: Some(format!("{VAULT}own-{team}")),
+        team: Some(team.to_owned().leak()),
+        resource: Some(format!("{VAULT}own-{team}").leak()),
         decision: Some(Decision { outcome: "allowed", statement: None }),
         outcome: Some("ok"),
         ..Event::default()
@@ -113,7 +113,7 @@ fn seed<F: Future<Output = ()>>(file: &std::path::Path, write: impl FnOnce(Trail
 }
 
 /// Records events, a thousand at once. Nobody counts those that somebody waits for.
-async fn record_all(trail: &Trail, events: impl Iterator<Item = Event>) {
+async fn record_all(trail: &Trail, events: impl Iterator<Item = Event<'static>>) {
     let mut waiting = tokio::task::JoinSet::new();
     for event in events {
         if waiting.len() == 1000 {
@@ -163,13 +163,13 @@ async fn seeded() -> Gateway {
             let since = Duration::seconds(second);
             if second % 5 != 0 {
                 let mut read = event(team, "ListParts", since);
-                read.upload_id = Some(format!("upload-{second}"));
+                read.upload_id = Some(format!("upload-{second}").leak());
                 trail.record_durably(&read).await.unwrap();
                 continue;
             }
             let mut abort = event(team, "AbortMultipartUpload", since);
             abort.outcome = None;
-            let intent = trail.intent(abort).await.unwrap();
+            let intent = trail.intent(&abort).await.unwrap();
             match second {
                 10 => intent.settle("unknown", Some("glacier-timeout"), None),
                 _ => intent.settle("aborted", None, None),
@@ -177,7 +177,7 @@ async fn seeded() -> Gateway {
         }
         let mut denial = event("a", "DescribeVault", Duration::seconds(60));
         denial.team = None;
-        denial.identity.as_mut().unwrap().teams = vec!["a".to_owned(), "b".to_owned()];
+        denial.identity.as_mut().unwrap().teams = vec!["a".to_owned(), "b".to_owned()].leak();
         denial.decision = Some(Decision { outcome: "implicitDeny", statement: None });
         (denial.outcome, denial.error_code) = (None, Some("not-authorized"));
         trail.record_durably(&denial).await.unwrap();
@@ -482,7 +482,7 @@ async fn a_change_under_way_has_no_outcome_and_one_that_ended_twice_has_both() {
     let action = Some("AbortMultipartUpload".to_owned());
     let filter = Filter { action, ..Filter::default() };
     let list = async || query::list(store, &filter, None, 10, |_| true).await.unwrap().events;
-    let intent = trail.intent(abort.clone()).await.unwrap();
+    let intent = trail.intent(&abort).await.unwrap();
     assert!(!list().await[0].contains_key("outcome"));
     // As another replica settles what it takes for abandoned.
     for (kind, outcome) in [(Kind::Outcome, "unknown"), (Kind::LateOutcome, "aborted")] {

@@ -47,6 +47,32 @@ async fn a_flood_of_denials_becomes_a_hundred_records_and_one_with_their_number(
 }
 
 #[actix_web::test]
+async fn a_caller_of_many_teams_without_permission_fills_no_disk() {
+    let mut gateway = recording("");
+    let teams: Vec<_> = (0..80).map(|n| format!("{n:0>100}")).collect();
+    let mut claims = crate::support::claims("stranger");
+    claims["team"] = json!(teams);
+    let token = gateway.key.sign(&claims);
+    for n in 0..150 {
+        let path = uploads(&format!("foreign-{n}"));
+        assert_eq!(gateway.call_with(&token, Method::GET, &path).await.status(), 403);
+    }
+    stop(&mut gateway);
+    let found = entries(&gateway);
+    let told = |entry: &Value| entry["count"].as_u64().unwrap_or(1);
+    assert_eq!(found.iter().map(told).sum::<u64>(), 150);
+    let omitted = found.last().unwrap();
+    assert_eq!(omitted["eventName"], "OmitRecords");
+    assert_eq!(omitted["userIdentity"]["subject"], "stranger-service");
+    let store = rusqlite::Connection::open(gateway.directory.path().join("store.db")).unwrap();
+    let sum = "SELECT sum(length(entry) + length(teams)) FROM audit_entry";
+    let bytes: i64 = store.query_row(sum, [], |row| row.get(0)).unwrap();
+    assert!(bytes < 600 << 10, "{bytes} bytes");
+    let verified = gateway.command(&["audit", "verify"], true);
+    assert!(verified.status.success(), "{verified:?}");
+}
+
+#[actix_web::test]
 async fn requests_whose_callers_prove_nothing_are_counted_by_issuer() {
     let mut gateway = recording("");
     let stranger = crate::support::Key::es256("es256");

@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    support::{Gateway, uploads},
+    support::{Gateway, MADE_UP, uploads},
     trail::{entries, recording},
 };
 
@@ -63,12 +63,46 @@ async fn an_abort_that_was_carried_out_while_the_gateway_died_is_gone() {
 }
 
 #[actix_web::test]
-async fn an_abort_that_was_not_carried_out_has_failed() {
-    let (gateway, _) = killed(json!({})).await;
+async fn an_abort_of_an_upload_that_is_still_there_has_failed_once_it_cannot_arrive_any_more() {
+    for (older, told) in [("0", "unknown"), ("3600000000", "failed")] {
+        let (gateway, _) = killed(json!({})).await;
+        store(&gateway).execute(&format!("UPDATE audit_entry SET at = at - {older}"), []).unwrap();
+        let gateway = gateway.restarted();
+        let outcome = outcome(&gateway).await;
+        assert_eq!(outcome["outcome"], told);
+        assert_eq!(outcome["errorCode"], "upload-still-there");
+    }
+}
+
+#[actix_web::test]
+async fn changes_of_which_glacier_tells_nothing_hold_up_no_others() {
+    let (gateway, id) = killed(json!({})).await;
+    std::fs::write(gateway.directory.path().join(MADE_UP), "").unwrap();
+    let store = store(&gateway);
+    let copy = "INSERT INTO audit_entry SELECT position + ?1, at, randomblob(16), kind, teams, leaf, \
+                CAST(replace(CAST(entry AS TEXT), ?2, ?3) AS BLOB) FROM audit_entry WHERE kind = 1 ORDER BY position LIMIT 1";
+    for n in 1..200 {
+        store.execute(copy, rusqlite::params![n, "", ""]).unwrap();
+    }
+    store.execute(copy, rusqlite::params![200, id, "another"]).unwrap();
+    let open = "INSERT OR IGNORE INTO audit_open SELECT event, 'another', position \
+                FROM audit_entry WHERE kind = 1";
+    store.execute(open, []).unwrap();
+    store.execute("UPDATE audit_head SET next = next + 1000", []).unwrap();
+    let refused = json!({"status": 403, "code": "AccessDeniedException", "message": ""});
+    let refused = json!({"effect": {"error": refused}, "operation": "ListParts", "uploadId": id});
+    gateway.simulator.fault(refused).await;
     let gateway = gateway.restarted();
-    let outcome = outcome(&gateway).await;
-    assert_eq!(outcome["outcome"], "failed");
-    assert_eq!(outcome["errorCode"], "upload-still-there");
+    gateway.process.event(|line| line["outcome"] == "gone" && line["code"] == "upload-not-found");
+    assert!(
+        !entries(&gateway)
+            .iter()
+            .any(|entry| entry["uploadId"] == *id && entry["eventType"] == "Outcome")
+    );
+}
+
+fn store(gateway: &Gateway) -> rusqlite::Connection {
+    rusqlite::Connection::open(gateway.directory.path().join("store.db")).unwrap()
 }
 
 #[actix_web::test]

@@ -130,9 +130,98 @@ async fn nothing_is_forwarded_while_the_trail_cannot_be_written() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(status, 204, "it recovers by itself");
-    let found = entries_in_time(&gateway, 3).await;
-    let aborted = found.iter().filter(|entry| entry["outcome"] == "aborted").count();
-    assert_eq!(aborted, 1, "{found:#?}");
+    let aborted = outcome_of(&gateway, "Outcome", &ids[1], "aborted").await;
+    assert_eq!(aborted["upstream"]["attempts"], 1);
+    let refused = outcome_of(&gateway, "Outcome", &ids[0], "not-attempted").await;
+    assert_eq!(refused["errorCode"], Value::Null);
+}
+
+/// Waits until the trail says what became of a change, or a read, of `upload`.
+async fn outcome_of(gateway: &Gateway, kind: &str, upload: &str, outcome: &str) -> Value {
+    for _ in 0..500 {
+        let says = |entry: &Value| {
+            entry["eventType"] == kind && entry["uploadId"] == upload && entry["outcome"] == outcome
+        };
+        if let Some(found) = entries(gateway).into_iter().find(says) {
+            return found;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("no {outcome} of {upload}: {:#?}", entries(gateway));
+}
+
+/// Sends a request while the store is busy with an earlier record, and resets the
+/// connection once the gateway's metrics have `line`.
+async fn leave_while_the_record_waits(gateway: &Gateway, method: &str, path: &str, line: &str) {
+    let metrics = async |line: &str| {
+        let metrics = format!("{}/metrics", gateway.management);
+        while !reqwest::get(&metrics).await.unwrap().text().await.unwrap().contains(line) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let held = Connection::open(file(gateway)).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    assert_eq!(gateway.call("owner", Method::GET, &uploads("foreign")).await.status(), 403);
+    metrics("audit_entries_waiting 0").await;
+    let host = gateway.rest.strip_prefix("http://").unwrap();
+    let token = gateway.key.token("owner");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let stream = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    stream.connect(&host.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    stream.send(request.as_bytes()).unwrap();
+    metrics(line).await;
+    stream.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    drop(stream);
+    gateway.process.event(|event| event["outcome"] == "client-left");
+    held.execute_batch("ROLLBACK").unwrap();
+}
+
+#[actix_web::test]
+async fn an_abort_whose_client_left_before_its_record_was_durable_is_recorded() {
+    let gateway = recording("[audit]\ndeadline = \"30s\"\n");
+    let ids = gateway.simulator.seed("own-a", &["one"]).await;
+    let path = format!("{}/{}", uploads("own-a"), ids[0]);
+    let decided = "decisions_total{action=\"glacier:AbortMultipartUpload\",outcome=\"allowed\"} 1";
+    leave_while_the_record_waits(&gateway, "DELETE", &path, decided).await;
+    outcome_of(&gateway, "Outcome", &ids[0], "not-attempted").await;
+    let is_intent = |entry: &Value| entry["eventType"] == "Intent" && entry["uploadId"] == ids[0];
+    assert!(entries(&gateway).iter().any(is_intent));
+    let sent = gateway.simulator.requests().await;
+    assert!(sent.iter().all(|request| request["method"] != "DELETE"), "{sent:#?}");
+}
+
+#[actix_web::test]
+async fn a_read_whose_client_left_before_its_record_was_durable_is_recorded() {
+    let gateway = recording("[audit]\nreads = \"require\"\ndeadline = \"30s\"\n");
+    let ids = gateway.simulator.seed("own-a", &["one"]).await;
+    let path = format!("{}/{}", uploads("own-a"), ids[0]);
+    let answered = "upstream_requests_total{operation=\"ListParts\",result=\"ok\"} 1";
+    leave_while_the_record_waits(&gateway, "GET", &path, answered).await;
+    outcome_of(&gateway, "Event", &ids[0], "ok").await;
+}
+
+#[actix_web::test]
+async fn a_page_of_a_proxy_is_no_refusal_of_glaciers() {
+    let gateway = recording("");
+    let ids = gateway.simulator.seed("own-a", &["one"]).await;
+    let path = format!("{}/{}", uploads("own-a"), ids[0]);
+    for status in [401, 403, 429] {
+        gateway.simulator.fault(json!({"effect": {"notJson": {"status": status}}})).await;
+        gateway.call("owner", Method::DELETE, &path).await;
+        gateway.call("owner", Method::GET, &path).await;
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    }
+    let found = entries_in_time(&gateway, 9).await;
+    let told = |kind: &str| {
+        let of_kind = found.iter().filter(|entry| entry["eventType"] == kind);
+        of_kind.map(|entry| (&entry["outcome"], &entry["errorCode"])).collect::<Vec<_>>()
+    };
+    let (odd, busy) = (json!("glacier-invalid-response"), json!("glacier-unavailable"));
+    let (unknown, failed) = (json!("unknown"), json!("failed"));
+    assert_eq!(told("Outcome"), [(&unknown, &odd), (&unknown, &odd), (&unknown, &busy)]);
+    assert_eq!(told("Event"), [(&failed, &odd), (&failed, &odd), (&failed, &busy)]);
 }
 
 #[actix_web::test]

@@ -26,14 +26,18 @@ fn audit() -> config::Audit {
     }
 }
 
-fn event(team: &str, name: &'static str) -> Event {
+/// Its texts stay until the test ends.
+fn event(team: &str, name: &'static str) -> Event<'static> {
     Event {
         id: Uuid::now_v7(),
         time: Some(OffsetDateTime::now_utc()),
         source: "glacier.amazonaws.com",
         name,
-        identity: Some(UserIdentity { teams: vec![team.to_owned()], ..UserIdentity::default() }),
-        team: Some(team.to_owned()),
+        identity: Some(UserIdentity {
+            teams: vec![team.to_owned()].leak(),
+            ..UserIdentity::default()
+        }),
+        team: Some(team.to_owned().leak()),
         ..Event::default()
     }
 }
@@ -57,7 +61,7 @@ on_both! {
         trail.record_durably(&first).await.unwrap();
         trail.record_durably(&second).await.unwrap();
         let abort = event("a_b", "AbortMultipartUpload");
-        let intent = trail.intent(abort.clone()).await.unwrap();
+        let intent = trail.intent(&abort).await.unwrap();
         let of_team = Filter { team: Some("a_b".to_owned()), ..Filter::default() };
         let page = list(&of_team).await;
         assert_eq!(names(&page), ["ListParts", "AbortMultipartUpload"]);
@@ -71,7 +75,7 @@ on_both! {
         assert_eq!(text(&page.events[1], "outcome"), "unknown");
         assert_eq!(text(&page.events[1], "lateOutcome"), "aborted");
 
-        let micros = |event: &Event| {
+        let micros = |event: &Event<'_>| {
             i64::try_from(event.time.unwrap().unix_timestamp_nanos() / 1000).unwrap()
         };
         let (from, to) = (Some(micros(&second)), Some(micros(&abort)));

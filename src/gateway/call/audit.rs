@@ -95,14 +95,12 @@ impl Call {
 
     /// Notes what became of a look at the trail.
     async fn looked_up<T>(&self, found: Result<T, Refusal>) -> Result<T, Refusal> {
-        let (result, error_code) = match &found {
-            Ok(_) => ("ok", None),
-            Err(Refusal::StoreRequired) => ("not-attempted", Some("store-required")),
-            Err(Refusal::EventNotFound) => ("failed", Some("event-not-found")),
-            Err(Refusal::LogNotFound) => ("failed", Some("log-not-found")),
-            Err(_) => ("failed", Some("audit-unavailable")),
+        let result = match &found {
+            Ok(_) => "ok",
+            Err(Refusal::StoreRequired) => "not-attempted",
+            Err(_) => "failed",
         };
-        self.recorder.edit().error_code = error_code;
+        self.recorder.edit().error_code = found.as_ref().err().map(Refusal::code);
         self.answered(result).await?;
         found
     }
