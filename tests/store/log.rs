@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use glacier_gateway::{
     audit::{
         log::{CheckpointKeys, LogState, Sealer, accept_loss, rows},
+        query::{self, Filter},
         verify::{Report, verify_store},
     },
     config::{self, KeyNumber, Reads, StoreUrl},
@@ -98,6 +99,11 @@ on_both! {
         let start = Append::new(Uuid::now_v7(), 0, Kind::LogStart, String::new(), start.to_vec());
         store.append(start).durable(PATIENCE).await.unwrap();
         append(&store, 700).await;
+        // The clock of a gateway was ahead.
+        let ahead = 4_000_000_000_000_000;
+        let record = br#"{"eventType":"Event","eventName":"Ahead"}"#.to_vec();
+        let record = Append::new(Uuid::now_v7(), ahead, Kind::Event, String::new(), record);
+        store.append(record).durable(PATIENCE).await.unwrap();
         seal(&place, &store).await;
         if many {
             seal(&place, &other).await;
@@ -116,8 +122,12 @@ on_both! {
         assert_eq!(report.wrong().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
         assert_eq!(report.logs.len(), 2);
         // With the first record of each log.
-        assert_eq!(report.records(), 700 + 4000 + 2);
+        assert_eq!(report.records(), 700 + 1 + 4000 + 2);
         assert!(report.logs.iter().all(|log| log.vouched == log.size && log.size > 0));
+        // The log that has ended is searched for it.
+        let filter = Filter { from: Some(ahead), ..Filter::default() };
+        let found = query::list(&store, &filter, None, 10, |_| true).await.unwrap();
+        assert_eq!(found.events.len(), 1);
     }
 
     async fn every_replica_notices_that_the_store_has_lost_commits(place: Place) {
