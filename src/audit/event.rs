@@ -139,10 +139,10 @@ pub struct Upstream {
     pub latency_ms: u64,
 }
 
-/// The JSON of an entry.
+/// What the JSON of every entry begins with.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
+pub(super) struct Head {
     event_version: &'static str,
     #[serde(rename = "eventID")]
     event_id: Uuid,
@@ -151,6 +151,14 @@ struct Entry<'a> {
     event_source: &'static str,
     event_name: &'static str,
     read_only: bool,
+}
+
+/// The JSON of an entry.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry<'a> {
+    #[serde(flatten)]
+    head: Head,
     #[serde(skip_serializing_if = "Option::is_none")]
     aws_region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,13 +226,7 @@ impl Event {
         let is_outcome = matches!(event_type, "Outcome" | "LateOutcome");
         let request = Some(self).filter(|_| !is_outcome);
         let entry = Entry {
-            event_version: "1.0",
-            event_id: self.id,
-            event_time: rfc3339(self.time()),
-            event_type,
-            event_source: self.source,
-            event_name: self.name,
-            read_only: self.read_only,
+            head: self.head(event_type),
             aws_region: request.and_then(|event| event.region.as_deref()),
             recipient_account_id: request.and_then(|event| event.account.as_deref()),
             request_id: request.and_then(|event| event.request_id.as_deref()),
@@ -245,6 +247,19 @@ impl Event {
         };
         // Nothing in an entry can fail to be written as JSON.
         serde_json::to_vec(&entry).unwrap_or_default()
+    }
+
+    /// What its entry begins with.
+    pub(super) fn head(&self, event_type: &'static str) -> Head {
+        Head {
+            event_version: "1.0",
+            event_id: self.id,
+            event_time: rfc3339(self.time()),
+            event_type,
+            event_source: self.source,
+            event_name: self.name,
+            read_only: self.read_only,
+        }
     }
 
     fn origin(&self) -> Option<Source> {

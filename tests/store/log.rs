@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::support::{PATIENCE, Place, on_both, until};
 
 /// The settings of a trail whose checkpoints are signed.
-fn audit(place: &Place) -> config::Audit {
+pub fn audit(place: &Place) -> config::Audit {
     let path = place.directory.path().join("audit-key");
     if !path.exists() {
         std::fs::write(&path, CheckpointKeys::create().unwrap().expose_secret()).unwrap();
@@ -81,7 +81,7 @@ pub async fn sealed(pool: &Pool) {
 
 async fn verify(place: &Place, pool: &Pool) -> Report {
     let keys = CheckpointKeys::load(&audit(place).key_files).unwrap();
-    verify_store(pool, &[], Some(&keys.trusted())).await.unwrap()
+    verify_store(pool, &[], Some(&keys.trusted()), Duration::ZERO).await.unwrap()
 }
 
 pub async fn pool(place: &Place) -> Pool {
@@ -161,5 +161,30 @@ on_both! {
         assert_eq!(report.logs[0].size, 700);
         assert_eq!(report.logs[0].losses.len(), 1);
         assert_eq!((report.logs[1].size, report.logs[1].vouched), (11, 11));
+    }
+
+    async fn readers_leave_the_sealer_a_connection(place: Place) {
+        let store = place.try_open().await.unwrap();
+        seal(&place, &store).await;
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = store.clone();
+            readers.spawn(async move {
+                loop {
+                    let _turn = store.reader().await.unwrap();
+                    query::list(&store, &Filter::default(), None, 10, |_| true).await.unwrap();
+                }
+            });
+        }
+        append(&store, 100).await;
+        sealed(&pool(&place).await).await;
+        readers.shutdown().await;
+        // As many read at once as leave two of the store's connections to the gateway itself.
+        let turns = place.settings.connections.saturating_sub(2).max(1);
+        let mut held = Vec::new();
+        for _ in 0..turns {
+            held.push(store.reader().await.unwrap());
+        }
+        assert!(store.reader().await.is_err());
     }
 }
