@@ -231,7 +231,8 @@ impl Event<'_> {
         (intent, Unsettled { id, at, teams, head })
     }
 
-    fn head(&self) -> Vec<u8> {
+    /// What its entries begin with: an object of JSON, to be joined with what else they say.
+    pub(super) fn head(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(1024);
         write(
             &mut json,
@@ -311,7 +312,7 @@ impl Unsettled {
 }
 
 /// One JSON object of two.
-fn joined(mut json: Vec<u8>, rest: &impl Serialize) -> Vec<u8> {
+pub(super) fn joined(mut json: Vec<u8>, rest: &impl Serialize) -> Vec<u8> {
     json.pop();
     let brace = json.len();
     write(&mut json, rest);

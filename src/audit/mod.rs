@@ -10,6 +10,8 @@ pub mod query;
 mod recovery;
 pub mod retention;
 mod rewrite;
+#[cfg(test)]
+mod test_store;
 mod trail;
 pub mod verify;
 

@@ -10,36 +10,60 @@ use crate::store::{Pool, Position, StoreError, both};
 /// How many records one transaction deletes, so that whoever writes need not wait long.
 const AT_ONCE: i64 = 5_000;
 
-/// Drops the records of each log that ended longer ago than `keep`: the next log began
-/// before then. Gives the origins of the logs and how many records they had. Whoever
-/// runs it must be allowed to delete records; a serving gateway need not be.
+/// Drops the records of each log that ended longer ago than `keep`. Gives the origins of the
+/// logs and how many records they had. Whoever runs it must be allowed to delete records; a
+/// serving gateway need not be.
 ///
 /// # Errors
 /// When the store does not answer. What was dropped by then stays dropped, and the rest
 /// is dropped the next time.
 pub async fn retain(pool: &Pool, keep: Duration) -> Result<Vec<(String, u64)>, StoreError> {
     let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-    let until = rows::now(pool).await?.saturating_sub(keep);
     let logs = rows::logs(pool).await?;
-    let mut dropped = Vec::new();
-    for (row, next) in logs.iter().zip(logs.iter().skip(1)) {
-        let Some(size) = row.size else { break };
-        if !row.dropped {
-            if rows::begun(pool, next.log).await?.is_none_or(|begun| begun >= until) {
-                break;
-            }
-            both!(pool, pool => {
-                sqlx::query("UPDATE audit_log SET dropped = 1 WHERE log = $1")
-                    .bind(row.log)
-                    .execute(pool)
-                    .await?;
-            });
-            dropped.push((row.origin.clone(), size));
+    // Two clocks must agree: this one, and those of the gateways that wrote last.
+    let last = logs.last().and_then(|log| log.times).map_or(i64::MAX, |times| times.latest);
+    let until = rows::now(pool).await?.min(last).saturating_sub(keep);
+    let mut there = Vec::new();
+    for row in &logs {
+        if row.dropped {
+            // The last time not all could be deleted, perhaps.
+            delete(pool, row.log, row.records).await?;
+        } else if let Some(begun) = rows::begun(pool, row.log).await? {
+            there.push((row, begun));
         }
-        // Also of a log of which the last time not all could be deleted.
-        delete(pool, row.log, size).await?;
+    }
+    let begun: Vec<i64> = there.iter().map(|(_, begun)| *begun).collect();
+    let mut dropped = Vec::new();
+    for ((row, _), ended) in there.into_iter().zip(ended(&begun)) {
+        if ended >= until {
+            break;
+        }
+        both!(pool, pool => {
+            sqlx::query("UPDATE audit_log SET dropped = 1 WHERE log = $1")
+                .bind(row.log)
+                .execute(pool)
+                .await?;
+        });
+        delete(pool, row.log, row.records).await?;
+        dropped.push((row.origin.clone(), row.records));
     }
     Ok(dropped)
+}
+
+/// When logs have ended that began at these times, all but the last: when another began. If
+/// a clock was wrong when a log began, that time is out of order and tells nothing; if it is
+/// the last log's, nothing is known until the next one begins.
+fn ended(begun: &[i64]) -> Vec<i64> {
+    let Some((last, before)) = begun.split_last() else { return Vec::new() };
+    if before.last().is_some_and(|begun| begun > last) {
+        return Vec::new();
+    }
+    let end = |index: usize| {
+        let since = begun[..=index].iter().filter(|begun| *begun <= last).max();
+        let later = begun[index + 1..].iter().filter(|begun| since.is_none_or(|s| *begun >= s));
+        later.copied().min().unwrap_or(*last)
+    };
+    (0..before.len()).map(end).collect()
 }
 
 async fn delete(pool: &Pool, log: i64, size: u64) -> Result<(), StoreError> {
@@ -69,4 +93,23 @@ async fn delete(pool: &Pool, log: i64, size: u64) -> Result<(), StoreError> {
             .await?;
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_ends_when_another_begins_and_a_wrong_clock_tells_nothing() {
+        assert_eq!(ended(&[]), [0; 0]);
+        assert_eq!(ended(&[1]), [0; 0]);
+        assert_eq!(ended(&[10, 20, 30]), [20, 30]);
+        // Far ahead, and set right in the same month.
+        assert_eq!(ended(&[10, 900]), [900]);
+        assert_eq!(ended(&[10, 900, 15]), [0; 0]);
+        assert_eq!(ended(&[10, 900, 15, 20]), [15, 15, 20]);
+        // Far behind.
+        assert_eq!(ended(&[10, 20, 0]), [0; 0]);
+        assert_eq!(ended(&[10, 20, 0, 25, 30]), [20, 25, 25, 30]);
+    }
 }

@@ -189,8 +189,8 @@ async fn verify(wanted: &Verify) -> Result<(), Failure> {
         if keys.0.is_empty() {
             keys = configured_keys(&settings)?.trusted();
         }
-        let report =
-            verify_store(&store(&settings).await?, &kept, trusted(&keys)).await.map_err(unread)?;
+        let (pool, keep) = (store(&settings).await?, settings.audit.keep);
+        let report = verify_store(&pool, &kept, trusted(&keys), keep).await.map_err(unread)?;
         let is_vouched = report.logs.iter().any(|log| log.vouched > 0);
         if !keys.0.is_empty() && is_vouched && !keeps_any(&settings).await? {
             lacking = settings.audit.checkpoint_file;
@@ -269,12 +269,9 @@ async fn export(wanted: &Export) -> Result<(), Failure> {
 /// Every record on a line, from the oldest.
 async fn export_lines(pool: &Pool) -> Result<(), Failure> {
     let logs = rows::logs(pool).await.map_err(unread)?;
-    let head = rows::head(pool).await.map_err(unread)?;
     let mut out = BufWriter::new(io::stdout().lock());
     for log in logs.iter().filter(|log| !log.dropped) {
-        let open = head.filter(|head| head.log == log.log).map(|head| head.next);
-        let size = log.size.or(open).unwrap_or(0);
-        each_record(pool, log.log, size, |entry| {
+        each_record(pool, log.log, log.records, |entry| {
             out.write_all(entry)?;
             out.write_all(b"\n")
         })
@@ -289,20 +286,19 @@ async fn export_tiles(pool: &Pool, folder: &Path) -> Result<(), Failure> {
     let named = |error: io::Error| unread(format!("{}: {error}", folder.display()));
     fs::create_dir(folder).map_err(named)?;
     for log in logs {
-        let Some(checkpoint) = log.checkpoint else {
+        let Some(checkpoint) = &log.checkpoint else {
             println!("{}: left out, for want of a checkpoint", log.origin);
             continue;
         };
-        let name = log.origin.rsplit('/').next().unwrap_or(&log.origin);
-        let path = folder.join(name);
+        let path = folder.join(log.name());
         if log.dropped {
-            export::write_dropped(&path, &checkpoint).map_err(named)?;
+            export::write_dropped(&path, checkpoint).map_err(named)?;
             println!("{}: only its checkpoint; retention dropped its records", log.origin);
             continue;
         }
         let mut files = LogFolder::create(&path).map_err(named)?;
         each_record(pool, log.log, checkpoint.size, |entry| files.push(entry)).await?;
-        files.finish(&checkpoint).map_err(unread)?;
+        files.finish(checkpoint).map_err(unread)?;
         println!("{}: {} records", log.origin, checkpoint.size);
     }
     Ok(())

@@ -151,9 +151,9 @@ impl Call {
         let decision = self.policies.decide_own(&self.principal, action, reach, &self.context);
         self.asks(action.action(), reach.resource(action).into());
         self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
-        if let Ok(grant) = &decision {
-            self.recorder.edit().team = self.principal.teams.get(grant.team).cloned();
-        }
+        // A call may ask several times. A denial belongs to all of the caller's teams.
+        let team = decision.as_ref().ok().and_then(|grant| self.principal.teams.get(grant.team));
+        self.recorder.edit().team = team.cloned();
         decision.map(drop).map_err(|denial| self.not_authorized(action.action(), denial))
     }
 

@@ -149,6 +149,7 @@ async fn a_trail_holds_while_it_is_written_and_a_change_of_a_byte_is_named() {
             "UPDATE audit_checkpoint SET size = 1 << 50; UPDATE audit_head SET next = 1 << 50",
             "it is missing: there ought to be 1125899906842624 records",
         ),
+        ("UPDATE audit_head SET latest = earliest", "record 0: searches by time can pass over it"),
         ("UPDATE audit_checkpoint SET size = size - 1", "record"),
         ("UPDATE audit_checkpoint SET note = replace(note, '/audit/', '/audits/')", "is one of"),
     ] {

@@ -35,6 +35,11 @@ pub struct Serving {
 
 impl Installation {
     pub fn of(place: &Place) -> Self {
+        Self::with(place, "")
+    }
+
+    /// With further settings.
+    pub fn with(place: &Place, more: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let folder = directory.path().display();
         fs::create_dir_all(directory.path().join("policies/teams")).unwrap();
@@ -60,7 +65,7 @@ impl Installation {
              [policy]\ndirectory = \"{folder}/policies\"\n\
              [issuers.corporate]\nissuer = \"https://login.example.com\"\n\
              audiences = [\"glacier-gateway\"]\njwks_file = \"{folder}/keys.json\"\n\
-             [store]\nurl = {url:?}\naccept = {accept:?}\n{}{}",
+             [store]\nurl = {url:?}\naccept = {accept:?}\n{}{}{more}",
             file("ca_file", &settings.ca_file),
             file("password_file", &settings.password_file),
         );
@@ -81,15 +86,21 @@ impl Installation {
     }
 
     pub fn run(&self, words: &[&str]) -> Said {
-        let output = self.command(words).output().unwrap();
-        let told = [output.stdout, output.stderr].concat();
-        Said { success: output.status.success(), told: String::from_utf8(told).unwrap() }
+        Said::of(&mut self.command(words))
     }
 
     pub fn serve(&self) -> Serving {
         let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Serving { child, log, lines: Vec::new() }
+    }
+}
+
+impl Said {
+    pub fn of(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        Self { success: output.status.success(), told: String::from_utf8(told).unwrap() }
     }
 }
 
@@ -190,4 +201,22 @@ async fn a_damaged_file_is_called_damaged() {
     fs::write(path, bytes).unwrap();
     let said = Installation::of(&place).run(&["store", "check"]);
     assert!(!said.success && said.told.contains("damaged"), "{}", said.told);
+}
+
+#[tokio::test]
+async fn nothing_is_granted_to_everybody() {
+    let place = Place::postgres().await;
+    let installation = Installation::of(&place);
+    for everybody in ["public", "PUBLIC"] {
+        let said = installation.run(&["store", "migrate", "--grant-to", everybody]);
+        assert!(!said.success && said.told.contains("every role"), "{}", said.told);
+    }
+    let granted: Vec<(i64,)> = sqlx::query_as(
+        "SELECT count(*) FROM information_schema.role_table_grants \
+         WHERE grantee = 'PUBLIC' AND table_schema = 'public'",
+    )
+    .fetch_all(&mut place.connection().await)
+    .await
+    .unwrap();
+    assert_eq!(granted, [(0,)]);
 }

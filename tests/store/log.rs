@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use glacier_gateway::{
     audit::{
         log::{CheckpointKeys, LogState, Sealer, accept_loss, rows},
+        query::{self, Filter},
         verify::{Report, verify_store},
     },
     config::{self, KeyNumber, Reads, StoreUrl},
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use crate::support::{PATIENCE, Place, on_both, until};
 
 /// The settings of a trail whose checkpoints are signed.
-fn audit(place: &Place) -> config::Audit {
+pub fn audit(place: &Place) -> config::Audit {
     let path = place.directory.path().join("audit-key");
     if !path.exists() {
         std::fs::write(&path, CheckpointKeys::create().unwrap().expose_secret()).unwrap();
@@ -80,7 +81,7 @@ pub async fn sealed(pool: &Pool) {
 
 async fn verify(place: &Place, pool: &Pool) -> Report {
     let keys = CheckpointKeys::load(&audit(place).key_files).unwrap();
-    verify_store(pool, &[], Some(&keys.trusted())).await.unwrap()
+    verify_store(pool, &[], Some(&keys.trusted()), Duration::ZERO).await.unwrap()
 }
 
 pub async fn pool(place: &Place) -> Pool {
@@ -98,6 +99,11 @@ on_both! {
         let start = Append::new(Uuid::now_v7(), 0, Kind::LogStart, String::new(), start.to_vec());
         store.append(start).durable(PATIENCE).await.unwrap();
         append(&store, 700).await;
+        // The clock of a gateway was ahead.
+        let ahead = 4_000_000_000_000_000;
+        let record = br#"{"eventType":"Event","eventName":"Ahead"}"#.to_vec();
+        let record = Append::new(Uuid::now_v7(), ahead, Kind::Event, String::new(), record);
+        store.append(record).durable(PATIENCE).await.unwrap();
         seal(&place, &store).await;
         if many {
             seal(&place, &other).await;
@@ -116,8 +122,12 @@ on_both! {
         assert_eq!(report.wrong().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
         assert_eq!(report.logs.len(), 2);
         // With the first record of each log.
-        assert_eq!(report.records(), 700 + 4000 + 2);
+        assert_eq!(report.records(), 700 + 1 + 4000 + 2);
         assert!(report.logs.iter().all(|log| log.vouched == log.size && log.size > 0));
+        // The log that has ended is searched for it.
+        let filter = Filter { from: Some(ahead), ..Filter::default() };
+        let found = query::list(&store, &filter, None, 10, |_| true).await.unwrap();
+        assert_eq!(found.events.len(), 1);
     }
 
     async fn every_replica_notices_that_the_store_has_lost_commits(place: Place) {
@@ -151,5 +161,30 @@ on_both! {
         assert_eq!(report.logs[0].size, 700);
         assert_eq!(report.logs[0].losses.len(), 1);
         assert_eq!((report.logs[1].size, report.logs[1].vouched), (11, 11));
+    }
+
+    async fn readers_leave_the_sealer_a_connection(place: Place) {
+        let store = place.try_open().await.unwrap();
+        seal(&place, &store).await;
+        let mut readers = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let store = store.clone();
+            readers.spawn(async move {
+                loop {
+                    let _turn = store.reader().await.unwrap();
+                    query::list(&store, &Filter::default(), None, 10, |_| true).await.unwrap();
+                }
+            });
+        }
+        append(&store, 100).await;
+        sealed(&pool(&place).await).await;
+        readers.shutdown().await;
+        // As many read at once as leave two of the store's connections to the gateway itself.
+        let turns = place.settings.connections.saturating_sub(2).max(1);
+        let mut held = Vec::new();
+        for _ in 0..turns {
+            held.push(store.reader().await.unwrap());
+        }
+        assert!(store.reader().await.is_err());
     }
 }

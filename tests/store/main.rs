@@ -12,6 +12,7 @@ mod pgbouncer;
 mod proxy;
 mod query;
 mod replicas;
+mod retention;
 mod schema;
 mod server;
 mod support;

@@ -42,6 +42,13 @@ fn event(team: &str, name: &'static str) -> Event<'static> {
     }
 }
 
+/// An event of a gateway whose clock says this.
+fn at(time: OffsetDateTime, name: &'static str) -> Event {
+    let (seconds, nanoseconds) = (time.unix_timestamp().unsigned_abs(), time.nanosecond());
+    let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds));
+    Event { id, time: Some(time), ..event("media", name) }
+}
+
 fn names(page: &Page) -> Vec<&str> {
     page.events.iter().map(|event| event["eventName"].as_str().unwrap()).collect()
 }
@@ -92,6 +99,72 @@ on_both! {
         let found = query::find(store, abort.id).await.unwrap().unwrap();
         assert_eq!((found.entries.len(), found.teams), (3, vec!["a_b".to_owned()]));
         assert!(query::find(store, Uuid::now_v7()).await.unwrap().is_none());
+        close(store).await;
+    }
+
+    async fn a_wrong_clock_hides_nothing_from_a_search(place: Place) {
+        let trail = Trail::open(&place.settings, &audit()).await.unwrap();
+        let store = trail.store().unwrap();
+        let begin = OffsetDateTime::now_utc();
+        let (past, future) = (begin - time::Duration::hours(3), begin + time::Duration::days(3650));
+        let (behind, ahead) = (at(past, "ListParts"), at(future, "DescribeVault"));
+        for i in 0..30 {
+            let events: Vec<Event> = (0..100)
+                .map(|j| at(begin + time::Duration::milliseconds(i * 100 + j), "ListVaults"))
+                .collect();
+            let mut records = tokio::task::JoinSet::new();
+            for event in events {
+                let trail = trail.clone();
+                records.spawn(async move { trail.record_durably(&event).await });
+            }
+            assert!(records.join_all().await.into_iter().all(|recorded| recorded.is_ok()));
+            match i {
+                10 => trail.record_durably(&behind).await.unwrap(),
+                20 => trail.record_durably(&ahead).await.unwrap(),
+                _ => {}
+            }
+        }
+        let within = async |from: OffsetDateTime, to: OffsetDateTime| {
+            let micros = |time: OffsetDateTime| {
+                Some(i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap())
+            };
+            let filter = Filter { from: micros(from), to: micros(to), ..Filter::default() };
+            let page = query::list(store, &filter, None, 1000, |_| true).await.unwrap();
+            assert_eq!(page.marker, None);
+            names(&page).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let second = time::Duration::seconds(1);
+        assert_eq!(within(past, past + second).await, ["ListParts"]);
+        assert_eq!(within(future, future + second).await, ["DescribeVault"]);
+        for from in [begin + second / 2, begin + second * 1.5, begin + second * 2.5] {
+            assert_eq!(within(from, from + second / 10).await, vec!["ListVaults"; 100]);
+        }
+        for event in [behind, ahead] {
+            let found = query::find(store, event.id).await.unwrap().unwrap();
+            assert_eq!(text(&found.event, "eventName"), event.name);
+        }
+        close(store).await;
+    }
+
+    async fn an_outcome_is_joined_however_late_it_came(place: Place) {
+        let trail = Trail::open(&place.settings, &audit()).await.unwrap();
+        let store = trail.store().unwrap();
+        let abort = event("media", "AbortMultipartUpload");
+        let intent = trail.intent(abort.clone()).await.unwrap();
+        for _ in 0..51 {
+            let other = || Append::new(Uuid::now_v7(), 0, Kind::Event, "/a/".into(), b"{}".into());
+            let pending: Vec<_> = (0..2_000).map(|_| store.append(other())).collect();
+            for pending in pending {
+                pending.durable(PATIENCE).await.unwrap();
+            }
+        }
+        intent.settle("aborted", None, None);
+        trail.record_durably(&event("media", "ListParts")).await.unwrap();
+        let of_team = Filter { team: Some("media".to_owned()), ..Filter::default() };
+        let page = query::list(store, &of_team, None, 1, |_| true).await.unwrap();
+        assert_eq!(text(&page.events[0], "outcome"), "aborted");
+        let found = query::find(store, abort.id).await.unwrap().unwrap();
+        assert_eq!((text(&found.event, "outcome"), found.entries.len()), ("aborted", 2));
         close(store).await;
     }
 }

@@ -133,7 +133,8 @@ impl Place {
     pub async fn begin_log(&self) {
         let _: Vec<(i64,)> = query!(
             self,
-            "INSERT INTO audit_head VALUES (1, 1, 0) ON CONFLICT DO NOTHING RETURNING log"
+            "INSERT INTO audit_head (id, log, next) VALUES (1, 1, 0) \
+             ON CONFLICT DO NOTHING RETURNING log"
         );
     }
 

@@ -5,6 +5,7 @@
 //! There is one log for each month. Its leaves are the records. Tiles are derived from
 //! them, and a signed checkpoint vouches for all records up to its size.
 
+mod accept;
 mod checkpoint;
 mod keys;
 mod month;
@@ -18,13 +19,14 @@ mod tree;
 mod writing;
 
 pub use self::{
+    accept::{AcceptError, Accepted, accept_loss},
     checkpoint::{BadSignature, Checkpoint, MalformedCheckpoint, Unsigned},
     keys::{CheckpointKeys, TrustedKeys, UnusableKey, VerifierKey},
     month::{LogName, Month, MonthError},
     outside::read as read_checkpoint_file,
     path::{LogPath, append_to_bundle, entries_of_bundle},
     proof::{Tiles, tiles_for_proof},
-    sealer::{AcceptError, Accepted, LogError, LogState, LogStatus, Sealer, accept_loss},
+    sealer::{LogError, LogState, LogStatus, Sealer},
     start::{LogEnd, LogStart},
     tree::{Edge, Node, TILE_WIDTH, hashes_of_tile, leaf_hash, tile_width},
     writing::SealError,

@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use time::OffsetDateTime;
 
+/// By how much, in microseconds, a clock may be set back within one log: a day.
+const FAR: i64 = 24 * 3_600_000_000;
+
 /// A month of the Gregorian calendar, in UTC: `2026-11`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Month {
@@ -12,7 +15,8 @@ pub struct Month {
 }
 
 /// The name of a log within its store: its month, as `2026-11`, or `2026-11.2` for the
-/// second log of a month. There is a second one only if the first was abandoned.
+/// second log of a month. There is a second one only if the first was abandoned, or if a
+/// clock was set back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogName {
     /// The month.
@@ -52,22 +56,28 @@ impl Month {
     }
 }
 
+/// Whether a log that began at `begun` has ended at `now`, both in microseconds since 1970:
+/// its month is over, or the clock was far ahead when it began. Otherwise every record until
+/// that time would be in it, and retention would keep it as long.
+pub fn is_over(begun: i64, now: i64) -> bool {
+    Month::of(now) > Month::of(begun) || begun.saturating_sub(now) > FAR
+}
+
 impl LogName {
     /// The first log of a month.
     pub fn first_of(month: Month) -> Self {
         Self { month, part: 1 }
     }
 
-    /// The log to go on with at `now`, in microseconds since 1970: this one, or that of a
-    /// later month. A clock that goes back leads to no earlier month.
-    pub fn at(self, now: i64) -> Self {
+    /// The log that follows this one at `now`, in microseconds since 1970: that of a later
+    /// month, else another of the same. So names go up, whatever clocks say.
+    pub fn next(self, now: i64) -> Self {
         let month = Month::of(now);
-        if month > self.month { Self::first_of(month) } else { self }
-    }
-
-    /// The log that follows this one if it is abandoned.
-    pub fn successor(self) -> Self {
-        Self { part: self.part + 1, ..self }
+        if month > self.month {
+            Self::first_of(month)
+        } else {
+            Self { part: self.part + 1, ..self }
+        }
     }
 
     /// The log's origin: the name under which its checkpoints are signed. `prefix` is the
@@ -142,12 +152,16 @@ mod tests {
     }
 
     #[test]
-    fn the_month_never_goes_back() {
+    fn names_go_up_and_a_log_ends_with_its_month_or_when_its_clock_is_set_right() {
         let november = LogName::first_of(Month::of(END_OF_NOVEMBER));
-        let december = november.at(END_OF_NOVEMBER + 1);
+        let december = november.next(END_OF_NOVEMBER + 1);
         assert_eq!(december.to_string(), "2026-12");
-        assert_eq!(december.at(END_OF_NOVEMBER), december);
-        assert_eq!(november.successor().at(END_OF_NOVEMBER).to_string(), "2026-11.2");
+        assert_eq!(december.next(END_OF_NOVEMBER).to_string(), "2026-12.2");
+        assert_eq!(november.next(END_OF_NOVEMBER).to_string(), "2026-11.2");
+        let (day, december) = (24 * 3_600_000_000, END_OF_NOVEMBER + 1);
+        assert!(is_over(END_OF_NOVEMBER, december) && is_over(0, december));
+        assert!(!is_over(december, december + 30 * day) && is_over(december, december + 31 * day));
+        assert!(!is_over(december, december - day) && is_over(december, december - day - 1));
     }
 
     #[test]

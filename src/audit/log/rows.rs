@@ -1,6 +1,6 @@
 //! The log's rows in the store.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, ops::Range};
 
 use data_encoding::HEXUPPER;
 use sqlx::AssertSqlSafe;
@@ -17,12 +17,28 @@ pub struct LogRow {
     pub origin: String,
     /// Its final size, once it is closed.
     pub size: Option<u64>,
+    /// How many records it has by now.
+    pub records: u64,
+    /// The times of its events; none before there is one.
+    pub times: Option<Times>,
     /// Whether retention has dropped its records.
     pub dropped: bool,
     /// Its last checkpoint.
     pub checkpoint: Option<Checkpoint>,
     /// How many records its stored tiles cover: the checkpoint's size if there is one.
     pub tiled: u64,
+}
+
+/// The times of a log's events, in microseconds since 1970. An outcome has its intent's, and
+/// does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// No event is earlier.
+    pub earliest: i64,
+    /// No event is later.
+    pub latest: i64,
+    /// No event is earlier by more than this than one that stands before it.
+    pub disorder: i64,
 }
 
 /// Where the next record goes.
@@ -53,27 +69,50 @@ fn hash(bytes: &[u8]) -> Hash {
     bytes.try_into().map_or_else(|_| Hash::default(), Hash)
 }
 
-/// All logs, from the oldest.
+impl LogRow {
+    /// Its name within the store: `2026-11`.
+    pub fn name(&self) -> &str {
+        self.origin.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The positions of its records.
+    pub fn positions(&self) -> Range<i64> {
+        position(self.log, 0)..position(self.log, self.records)
+    }
+}
+
+/// All logs, from the oldest. As one statement tells it, so that a log which ends meanwhile
+/// is told as it was before or as it is afterwards.
 ///
 /// # Errors
 /// When the store does not answer.
 pub async fn logs(pool: &Pool) -> Result<Vec<LogRow>, StoreError> {
-    type Row = (i64, String, Option<i64>, i64, Option<i64>, Option<String>);
+    type Number = Option<i64>;
+    type Row = (i64, String, i64, i64, Number, Number, Number, Number, Number, Option<String>);
     let rows: Vec<Row> = both!(pool, pool => {
         sqlx::query_as(
-            "SELECT l.log, l.origin, l.size, l.dropped, c.size, c.note FROM audit_log l \
-             LEFT JOIN audit_checkpoint c ON c.log = l.log ORDER BY l.log",
+            "SELECT l.log, l.origin, l.dropped, coalesce(l.size, h.next, 0), l.size, \
+             coalesce(l.earliest, h.earliest), coalesce(l.latest, h.latest), \
+             coalesce(l.disorder, h.disorder), c.size, c.note FROM audit_log l \
+             LEFT JOIN audit_checkpoint c ON c.log = l.log \
+             LEFT JOIN audit_head h ON h.log = l.log ORDER BY l.log",
         )
         .fetch_all(pool)
         .await?
     });
-    let row = |(log, origin, size, dropped, tiled, note): Row| LogRow {
-        log,
-        origin,
-        size: size.map(|size| size as u64),
-        dropped: dropped != 0,
-        checkpoint: note.and_then(|note| Checkpoint::parse(&note).ok()),
-        tiled: tiled.unwrap_or(0) as u64,
+    let row = |row: Row| {
+        let (log, origin, dropped, records, size, earliest, latest, disorder, tiled, note) = row;
+        let times = earliest.zip(latest).zip(disorder);
+        LogRow {
+            log,
+            origin,
+            size: size.map(|size| size as u64),
+            records: records as u64,
+            times: times.map(|((earliest, latest), disorder)| Times { earliest, latest, disorder }),
+            dropped: dropped != 0,
+            checkpoint: note.and_then(|note| Checkpoint::parse(&note).ok()),
+            tiled: tiled.unwrap_or(0) as u64,
+        }
     };
     Ok(rows.into_iter().map(row).collect())
 }

@@ -1,11 +1,14 @@
 //! The first record of a log. It ties the log to the one before.
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use tlog_tiles::Hash;
 use uuid::Uuid;
 
-use super::Checkpoint;
+use super::{
+    super::event::{Event, joined},
+    Checkpoint,
+};
 use crate::store::{Append, Kind};
 
 /// What the first record of a log says of the log, under the name `log`.
@@ -39,38 +42,27 @@ pub struct LogEnd {
 }
 
 /// The JSON of the record.
+/// What the record says beside what every entry does.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry<'a> {
-    event_version: &'static str,
-    #[serde(rename = "eventID")]
-    event_id: Uuid,
-    event_time: String,
+struct Rest<'a> {
     event_type: &'static str,
-    event_source: &'static str,
-    event_name: &'static str,
-    read_only: bool,
     log: &'a LogStart,
 }
 
 impl LogStart {
     /// The record, as of `at`, in microseconds since 1970. It is no team's.
     pub(super) fn append(&self, at: i64) -> Append {
-        let id = Uuid::now_v7();
         let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at / 1000) * 1_000_000);
-        let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let entry = Entry {
-            event_version: "1.0",
-            event_id: id,
-            event_time: time.format(&Rfc3339).unwrap_or_default(),
-            event_type: "LogStart",
-            event_source: "glacier-gateway",
-            event_name: "StartLog",
-            read_only: false,
-            log: self,
+        let event = Event {
+            id: Uuid::now_v7(),
+            time: Some(time.unwrap_or(OffsetDateTime::UNIX_EPOCH)),
+            source: "glacier-gateway",
+            name: "StartLog",
+            ..Event::default()
         };
-        let entry = serde_json::to_vec(&entry).unwrap_or_default();
-        Append::new(id, at, Kind::LogStart, String::new(), entry)
+        let entry = joined(event.head(), &Rest { event_type: "LogStart", log: self });
+        Append::new(event.id, at, Kind::LogStart, String::new(), entry)
     }
 
     /// From the first record of a log.

@@ -252,16 +252,24 @@ impl Sealing {
             };
             let abandoned = abandoned.iter().map(|lost| lost.note.clone()).collect();
             let start = LogStart { origin: origin.clone(), previous: Some(end), abandoned };
-            sqlx::query("UPDATE audit_log SET size = $1 WHERE log = $2")
-                .bind(size)
-                .bind(self.log)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "UPDATE audit_log SET size = $1, earliest = (SELECT earliest FROM audit_head), \
+                 latest = (SELECT latest FROM audit_head), \
+                 disorder = (SELECT disorder FROM audit_head) WHERE log = $2",
+            )
+            .bind(size)
+            .bind(self.log)
+            .execute(&mut *transaction)
+            .await?;
             begin_log!(transaction, log, origin, name, start, now);
-            sqlx::query("UPDATE audit_head SET log = $1, next = 1")
-                .bind(log)
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(
+                "UPDATE audit_head SET log = $1, next = 1, earliest = $2, latest = $2, \
+                 disorder = 0",
+            )
+            .bind(log)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
             transaction.commit().await?;
         });
         Ok(Self { log, origin, edge: Edge::default(), checkpoint: None })
@@ -290,10 +298,13 @@ pub(super) async fn begin_first(pool: &Pool, prefix: &str, now: i64) -> Result<(
     both!(pool, pool => {
         let mut transaction = pool.begin().await?;
         // Of several that begin at once, the others wait here, and then find it done.
-        let begun = sqlx::query("INSERT INTO audit_head (id, log, next) VALUES (1, 1, 1) \
-                                 ON CONFLICT (id) DO NOTHING")
-            .execute(&mut *transaction)
-            .await?;
+        let begun = sqlx::query(
+            "INSERT INTO audit_head (id, log, next, earliest, latest, disorder) \
+             VALUES (1, 1, 1, $1, $1, 0) ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
         if begun.rows_affected() == 1 {
             begin_log!(transaction, 1_i64, origin, name, start, now);
         }

@@ -1,6 +1,7 @@
 //! Which events are asked for.
 
 use super::record::Record;
+use crate::store::Kind;
 
 /// What events must say to be listed. What is `None` may be anything.
 #[derive(Clone, Debug, Default)]
@@ -34,8 +35,6 @@ pub struct Outcomes {
     pub outcome: Option<Record>,
     /// An outcome that came when the change had one already.
     pub late: Option<Record>,
-    /// The positions of these entries, in the order of the log.
-    pub positions: Vec<i64>,
 }
 
 impl Filter {
@@ -89,6 +88,15 @@ fn is_action(record: &Record, wanted: &str) -> bool {
 }
 
 impl Outcomes {
+    /// Notes an entry of this kind, if it is one that tells an outcome.
+    pub(super) fn note(&mut self, kind: i64, record: Option<Record>) {
+        match kind {
+            _ if kind == Kind::Outcome as i64 => self.outcome = record,
+            _ if kind == Kind::LateOutcome as i64 => self.late = record,
+            _ => {}
+        }
+    }
+
     /// Adds what became of a change to what its intent says.
     pub(super) fn add_to(self, event: &mut Record) {
         for name in ["outcome", "errorCode", "upstream"] {
@@ -157,7 +165,6 @@ mod tests {
         let outcomes = Outcomes {
             outcome: Some(record(json!({ "eventType": "Outcome", "outcome": "unknown" }))),
             late: Some(record(json!({ "eventType": "LateOutcome", "outcome": "aborted" }))),
-            positions: vec![1, 2],
         };
         outcomes.add_to(&mut event);
         assert_eq!(

@@ -1,20 +1,19 @@
 //! One event.
 
-use std::ops::Range;
-
 use uuid::Uuid;
 
 use super::{
-    join, range,
+    filter::Outcomes,
     record::{self, Record},
 };
-use crate::audit::log::{Hash, rows};
-use crate::store::{Position, Store, StoreError, both};
+use crate::audit::log::{
+    Hash,
+    rows::{self, LogRow},
+};
+use crate::store::{Kind, Position, Store, StoreError, both};
 
-/// By how much, in microseconds, the time in an event's ID may differ from the event's.
-const NEAR: i64 = 1_000_000;
-/// How many entries one statement looks at.
-const STEP: i64 = 50_000;
+/// The most entries of an event: the gateway itself writes three.
+const MOST: i64 = 100;
 
 /// An event, and all that the log has of it.
 #[derive(Debug)]
@@ -58,89 +57,53 @@ pub struct Proof {
 /// # Errors
 /// When the store does not answer.
 pub async fn find(store: &Store, id: Uuid) -> Result<Option<FoundEvent>, StoreError> {
-    // An ID that tells no time is none of the gateway's (RFC 9562, section 5.7).
-    let Some(at) = id.get_timestamp().filter(|_| id.get_version_num() == 7) else {
+    type Row = (i64, i64, String, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> = both!(store, pool => {
+        let query = sqlx::query_as(
+            "SELECT position, kind, teams, leaf, entry FROM audit_entry WHERE event = $1 \
+             ORDER BY position LIMIT $2",
+        );
+        query.bind(id.as_bytes().to_vec()).bind(MOST).fetch_all(pool).await?
+    });
+    // Outcomes alone are left if retention has dropped what they are about.
+    let outcome = |kind: i64| [Kind::Outcome, Kind::LateOutcome].map(|k| k as i64).contains(&kind);
+    let first = rows.iter().find(|(_, kind, ..)| !outcome(*kind));
+    let event = first.and_then(|(.., entry)| record::read(entry));
+    let Some((mut event, teams)) = event.zip(first.map(|(_, _, teams, ..)| teams.clone())) else {
         return Ok(None);
     };
-    let (seconds, nanoseconds) = at.to_unix();
-    let at = i64::try_from(seconds).unwrap_or(i64::MAX / 2_000_000) * 1_000_000
-        + i64::from(nanoseconds) / 1000;
-    let logs = range::logs(store).await?;
-    let ranges = range::narrow(store, &logs, Some(at - NEAR), Some(at + NEAR)).await?;
-    let mut first = None;
-    for piece in range::steps(&ranges, 0, STEP) {
-        first = first_entry(store, id, &piece).await?;
-        if first.is_some() {
-            break;
-        }
-    }
-    let Some((position, teams)) = first else { return Ok(None) };
-    let outcomes = join::outcomes(store, &logs, &[(id, position)]).await?.remove(&id);
-    let outcomes = outcomes.unwrap_or_default();
+    let logs = rows::logs(store.pool()).await?;
+    let mut outcomes = Outcomes::default();
     let mut entries = Vec::new();
-    for position in [position].iter().chain(&outcomes.positions) {
-        entries.extend(entry(store, &logs, *position).await?);
+    for (position, kind, _, leaf, entry) in rows {
+        outcomes.note(kind, record::read(&entry));
+        let Some(log) = logs.iter().find(|log| log.positions().contains(&position)) else {
+            continue;
+        };
+        let position = Position::from_i64(position);
+        entries.push(Entry {
+            log: log.name().to_owned(),
+            position,
+            leaf,
+            text: String::from_utf8_lossy(&entry).into_owned(),
+            proof: proof(store, log, position).await?,
+        });
     }
-    let Some(mut event) = entries.first().and_then(|first| record::read(first.text.as_bytes()))
-    else {
-        return Ok(None);
-    };
     outcomes.add_to(&mut event);
     let teams = teams.split('/').filter(|team| !team.is_empty()).map(str::to_owned).collect();
     Ok(Some(FoundEvent { event, teams, entries }))
 }
 
-/// Where the event is in a range of positions, and its teams.
-async fn first_entry(
-    store: &Store,
-    id: Uuid,
-    range: &Range<i64>,
-) -> Result<Option<(i64, String)>, StoreError> {
-    both!(store, pool => {
-        let query = sqlx::query_as(
-            "SELECT position, teams FROM audit_entry WHERE position >= $1 AND position < $2 \
-             AND event = $3 AND kind NOT IN (2, 3) ORDER BY position LIMIT 1",
-        );
-        let query = query.bind(range.start).bind(range.end).bind(id.as_bytes().to_vec());
-        Ok(query.fetch_optional(pool).await?)
-    })
-}
-
-/// The entry at a position.
-async fn entry(
-    store: &Store,
-    logs: &[range::Log],
-    position: i64,
-) -> Result<Option<Entry>, StoreError> {
-    let row: Option<(Vec<u8>, Vec<u8>)> = both!(store, pool => {
-        sqlx::query_as("SELECT leaf, entry FROM audit_entry WHERE position = $1")
-            .bind(position)
-            .fetch_optional(pool)
-            .await?
-    });
-    let log = logs.iter().find(|log| log.positions.contains(&position));
-    let Some(((leaf, entry), log)) = row.zip(log) else { return Ok(None) };
-    let position = Position::from_i64(position);
-    Ok(Some(Entry {
-        log: log.name.clone(),
-        position,
-        leaf,
-        text: String::from_utf8_lossy(&entry).into_owned(),
-        proof: proof(store, position).await?,
-    }))
-}
-
 /// That an entry is in its log, as of the log's last checkpoint.
-async fn proof(store: &Store, position: Position) -> Result<Option<Proof>, StoreError> {
-    let pool = store.pool();
-    let logs = rows::logs(pool).await?;
-    let log = logs.into_iter().find(|log| log.log == position.log);
-    let Some(checkpoint) = log.and_then(|log| log.checkpoint) else { return Ok(None) };
+async fn proof(
+    store: &Store,
+    log: &LogRow,
+    position: Position,
+) -> Result<Option<Proof>, StoreError> {
     let index = u64::try_from(position.index).unwrap_or(u64::MAX);
-    if index >= checkpoint.size {
-        return Ok(None);
-    }
-    let hashes = rows::inclusion_proof(pool, position.log, index, checkpoint.size).await?;
-    let (checkpoint, size) = (checkpoint.note, checkpoint.size);
+    let checkpoint = log.checkpoint.as_ref().filter(|checkpoint| index < checkpoint.size);
+    let Some(checkpoint) = checkpoint else { return Ok(None) };
+    let hashes = rows::inclusion_proof(store.pool(), log.log, index, checkpoint.size).await?;
+    let (checkpoint, size) = (checkpoint.note.clone(), checkpoint.size);
     Ok(hashes.map(|hashes| Proof { checkpoint, size, hashes }))
 }

@@ -10,6 +10,7 @@ use super::{
     join, range,
     record::{self, Record},
 };
+use crate::audit::log::rows;
 use crate::store::{Store, StoreError, both};
 
 /// How many entries a request looks at. A page may be short for it.
@@ -73,7 +74,7 @@ pub async fn list(
     limit: usize,
     mut may_read: impl FnMut(&[&str]) -> bool,
 ) -> Result<Page, StoreError> {
-    let logs = range::logs(store).await?;
+    let logs = rows::logs(store.pool()).await?;
     let start = marker.map_or(0, |marker| marker.0);
     // Where the listing goes on was found by its first request.
     let from = filter.from.filter(|_| marker.is_none());
@@ -105,7 +106,7 @@ pub async fn list(
                 firsts.extend(record.map(|record| First { position, event, record }));
             }
             if filter.outcome.is_some() {
-                complete(store, &logs, filter, &mut firsts, &mut page, limit).await?;
+                complete(store, filter, &mut firsts, &mut page, limit).await?;
             } else if firsts.len() > limit {
                 page.marker = Some(Marker(firsts[limit].position));
                 firsts.truncate(limit);
@@ -117,7 +118,7 @@ pub async fn list(
             rest = end..rest.end;
         }
     }
-    complete(store, &logs, filter, &mut firsts, &mut page, limit).await?;
+    complete(store, filter, &mut firsts, &mut page, limit).await?;
     Ok(page)
 }
 
@@ -125,7 +126,6 @@ pub async fn list(
 /// many, the page's marker is at the first that is left over.
 async fn complete(
     store: &Store,
-    logs: &[range::Log],
     filter: &Filter,
     firsts: &mut Vec<First>,
     page: &mut Page,
@@ -133,9 +133,8 @@ async fn complete(
 ) -> Result<(), StoreError> {
     let is_change =
         |first: &&First| first.record.get("eventType").is_some_and(|kind| kind == "Intent");
-    let intents: Vec<(Uuid, i64)> =
-        firsts.iter().filter(is_change).map(|first| (first.event, first.position)).collect();
-    let mut outcomes = join::outcomes(store, logs, &intents).await?;
+    let intents: Vec<Uuid> = firsts.iter().filter(is_change).map(|first| first.event).collect();
+    let mut outcomes = join::outcomes(store, &intents).await?;
     for First { position, event, mut record } in firsts.drain(..) {
         if let Some(outcomes) = outcomes.remove(&event) {
             outcomes.add_to(&mut record);

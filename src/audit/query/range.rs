@@ -1,82 +1,48 @@
 //! Which positions a range of time is at.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
 
-use crate::audit::log::rows;
-use crate::store::{Position, Store, StoreError, both};
+use crate::audit::log::rows::LogRow;
+use crate::store::{Store, StoreError, both};
 
-/// By how much an event's place in the log may disagree with its time: how long a request
-/// takes, and by how much the clocks of replicas differ.
-const DISORDER: Duration = Duration::from_secs(120);
 /// When to stop bisecting: so many entries are read as quickly as one more is looked at.
 const NEAR: i64 = 512;
-
-/// A log and its entries' positions.
-pub(super) struct Log {
-    /// The log's name: `2026-11`.
-    pub name: String,
-    /// The positions.
-    pub positions: Range<i64>,
-    /// The time of its first entry, in microseconds since 1970.
-    begins: i64,
-}
-
-/// All logs whose entries are there, in order.
-pub(super) async fn logs(store: &Store) -> Result<Vec<Log>, StoreError> {
-    type Row = (i64, String, Option<i64>, Option<i64>);
-    // First: what it counts is there by the time that the rows are read.
-    let head = rows::head(store.pool()).await?;
-    let rows: Vec<Row> = both!(store, pool => {
-        let query = sqlx::query_as(
-            "SELECT l.log, l.origin, l.size, e.at FROM audit_log l \
-             LEFT JOIN audit_entry e ON e.position = l.log * 1099511627776 \
-             WHERE l.dropped = 0 ORDER BY l.log",
-        );
-        query.fetch_all(pool).await?
-    });
-    let log = |(log, origin, size, begins): Row| {
-        let open = || head.filter(|head| head.log == log).map(|head| head.next as i64);
-        let size = size.or_else(open)?;
-        let place = |index| Position { log, index }.to_i64();
-        let name = origin.rsplit('/').next().unwrap_or_default().to_owned();
-        Some(Log { name, positions: place(0)..place(size), begins: begins? })
-    };
-    Ok(rows.into_iter().filter_map(log).collect())
-}
 
 /// Leaves of `logs` the positions that events from `from` to before `to` may be at, in
 /// microseconds since 1970.
 pub(super) async fn narrow(
     store: &Store,
-    logs: &[Log],
+    logs: &[LogRow],
     from: Option<i64>,
     to: Option<i64>,
 ) -> Result<Vec<Range<i64>>, StoreError> {
-    let disorder = i64::try_from(DISORDER.as_micros()).unwrap_or(i64::MAX);
-    let (from, to) =
-        (from.map(|from| from.saturating_sub(disorder)), to.map(|to| to.saturating_add(disorder)));
     let mut ranges = Vec::new();
-    for (index, log) in logs.iter().enumerate() {
-        let ends = logs.get(index + 1).map(|next| next.begins);
-        if to.is_some_and(|to| log.begins >= to)
-            || from.is_some_and(|from| ends.is_some_and(|ends| ends < from))
+    for log in logs.iter().filter(|log| !log.dropped) {
+        let mut range = log.positions();
+        let Some(times) = log.times else {
+            ranges.push(range);
+            continue;
+        };
+        if to.is_some_and(|to| times.earliest >= to) || from.is_some_and(|from| times.latest < from)
         {
             continue;
         }
-        let mut range = log.positions.clone();
-        if let Some(from) = from.filter(|from| log.begins < *from) {
-            range.start = bisect(store, range.clone(), from).await?;
+        if let Some(from) = from.filter(|from| times.earliest < *from) {
+            let surely = from.saturating_sub(times.disorder);
+            range.start = bisect(store, range.clone(), surely).await?;
         }
-        if let Some(to) = to {
+        if let Some(to) = to.filter(|to| times.latest >= *to) {
+            let surely = to.saturating_add(times.disorder);
             // Those in doubt are not left out.
-            range.end = range.end.min(bisect(store, range.clone(), to).await? + NEAR);
+            range.end = range.end.min(bisect(store, range.clone(), surely).await? + NEAR);
         }
         ranges.push(range);
     }
     Ok(ranges)
 }
 
-/// A position before which no event is as late as `time`; nearly the last one.
+/// A position that an event before `time` stands right before, and less than [`NEAR`]
+/// positions after which one of that time or later does; or as near to an end of the range.
 async fn bisect(store: &Store, range: Range<i64>, time: i64) -> Result<i64, StoreError> {
     let (mut low, mut high) = (range.start, range.end);
     while high - low > NEAR {

@@ -8,7 +8,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
 use crate::{
-    audit::log::Hash,
+    audit::log::{Hash, rows::Times},
     store::{Kind, Pool, Position, StoreError, both},
 };
 
@@ -87,6 +87,32 @@ impl Columns {
             self.teams.insert(id, teams.clone());
         }
         Some(teams)
+    }
+}
+
+/// The times of a log's events, as its rows have them, in their order.
+#[derive(Default)]
+pub(super) struct Order(Option<Times>);
+
+impl Order {
+    pub fn pass(&mut self, row: &Row) {
+        if [Kind::Outcome, Kind::LateOutcome].map(|kind| kind as i64).contains(&row.kind) {
+            return;
+        }
+        let at = row.at;
+        let times = self.0.get_or_insert(Times { earliest: at, latest: at, disorder: 0 });
+        times.earliest = times.earliest.min(at);
+        times.latest = times.latest.max(at);
+        times.disorder = times.disorder.max(times.latest.saturating_sub(at));
+    }
+
+    /// Whether searches that rely on what the store notes miss none of them.
+    pub fn is_within(&self, noted: Times) -> bool {
+        self.0.is_none_or(|times| {
+            times.earliest >= noted.earliest
+                && times.latest <= noted.latest
+                && times.disorder <= noted.disorder
+        })
     }
 }
 

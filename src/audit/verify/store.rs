@@ -1,8 +1,10 @@
 //! Verification of the store's own trail, while a gateway may be writing it.
 
+use std::time::Duration;
+
 use super::{
     check::{Wrong, upper_tiles},
-    columns::{self, Columns, first_between, first_beyond_head},
+    columns::{self, Columns, Order, first_between, first_beyond_head},
     plan::{Found, Kept, Report, dropped, plan},
 };
 use crate::{
@@ -20,7 +22,8 @@ const AT_ONCE: u64 = 4096;
 const FIRST_CHECKPOINT: i64 = 30_000_000;
 
 /// Verifies the trail that is in a store, against its own checkpoints and `kept` ones.
-/// Without `keys` no signature is verified.
+/// Without `keys` no signature is verified. Retention can have dropped what ended longer ago
+/// than `keep`.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -28,12 +31,28 @@ pub async fn verify_store(
     pool: &Pool,
     kept: &[Kept],
     keys: Option<&TrustedKeys>,
+    keep: Duration,
 ) -> Result<Report, StoreError> {
-    // In this order nothing that is appended meanwhile looks as if it were missing.
-    let logs = rows::logs(pool).await?;
-    let head = rows::head(pool).await?;
+    let dropped = |logs: &[LogRow]| logs.iter().filter(|log| log.dropped).count();
+    loop {
+        let logs = rows::logs(pool).await?;
+        let report = verify_logs(pool, &logs, kept, keys, keep).await?;
+        // Retention may have dropped meanwhile what was to be read.
+        if report.wrong().next().is_none() || dropped(&rows::logs(pool).await?) == dropped(&logs) {
+            return Ok(report);
+        }
+    }
+}
+
+async fn verify_logs(
+    pool: &Pool,
+    logs: &[LogRow],
+    kept: &[Kept],
+    keys: Option<&TrustedKeys>,
+    keep: Duration,
+) -> Result<Report, StoreError> {
     let mut found = Vec::new();
-    for row in &logs {
+    for row in logs {
         let first = rows::records(pool, row.log, 0, 1).await?;
         found.push(Found {
             origin: row.origin.clone(),
@@ -42,20 +61,19 @@ pub async fn verify_store(
             dropped: row.dropped,
         });
     }
-    let noted = unaccepted(rows::lost(pool).await?, &logs, &found);
+    let noted = unaccepted(rows::lost(pool).await?, logs, &found);
     let kept = [kept, &noted].concat();
     let plan = plan(&found, &kept, keys);
     let mut report = plan.report;
     let mut columns = Columns::default();
     for (i, mut check) in plan.checks.into_iter().enumerate() {
-        let LogRow { log, size, tiled, .. } = logs[i];
+        let LogRow { log, records: promised, tiled, times, .. } = logs[i];
         if found[i].dropped {
             let next = found.get(i + 1);
             report.logs.push(dropped(&found[i], check, next));
             continue;
         }
-        let open = head.filter(|head| head.log == log).map(|head| head.next);
-        let promised = size.or(open).unwrap_or(0);
+        let mut order = Order::default();
         'records: for from in (0..promised).step_by(AT_ONCE as usize) {
             let to = promised.min(from + AT_ONCE);
             for row in columns::rows(pool, log, from, to).await? {
@@ -63,6 +81,7 @@ pub async fn verify_store(
                 if check.has_stopped() {
                     break 'records;
                 }
+                order.pass(&row);
                 let wrong = columns.wrong(&row);
                 if !wrong.is_empty() {
                     check.wrong_columns(row.index, &wrong);
@@ -90,10 +109,51 @@ pub async fn verify_store(
                 reason: "no checkpoint vouches for it, nor for any record after it".to_owned(),
             });
         }
+        if times.is_some_and(|times| !order.is_within(times)) {
+            let reason = "searches by time can pass over it: what the store notes of the times of \
+                          the log's events was changed";
+            checked.wrong.push(trail_wrong(&checked.origin, reason));
+        }
         report.logs.push(checked);
     }
-    report.wrong.extend(strays(pool, &logs).await?);
+    report.wrong.extend(gaps(pool, logs, &found, keep).await?);
+    report.wrong.extend(strays(pool, logs).await?);
     Ok(report)
+}
+
+fn trail_wrong(origin: &str, reason: &str) -> Wrong {
+    Wrong { origin: origin.to_owned(), first: 0, last: None, reason: reason.to_owned() }
+}
+
+/// Logs that are not there, or of which the records are not, though retention keeps both.
+async fn gaps(
+    pool: &Pool,
+    logs: &[LogRow],
+    found: &[Found],
+    keep: Duration,
+) -> Result<Vec<Wrong>, StoreError> {
+    let mut wrong = Vec::new();
+    let lacks = "the log before it is not in the store, where retention keeps the end of each";
+    let first = found.first().and_then(|log| LogStart::of_entry(log.first.as_deref()?));
+    let follows = first.is_some_and(|start| start.previous.is_some());
+    let gap = logs.iter().zip(1..).position(|(log, number)| log.log != number);
+    if let Some(log) = gap.or(follows.then_some(0)).and_then(|index| logs.get(index)) {
+        wrong.push(trail_wrong(&log.origin, lacks));
+    }
+    let Some(last) = logs.iter().rposition(|log| log.dropped) else { return Ok(wrong) };
+    let mut ended = None;
+    for log in &logs[last + 1..] {
+        let begun = rows::begun(pool, log.log).await?;
+        ended = begun.into_iter().chain(ended).min();
+    }
+    let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+    let until = rows::now(pool).await?.saturating_sub(keep);
+    if ended.is_some_and(|ended| ended >= until) {
+        let reason = "its records are not there, though it ended less than audit.keep ago: they \
+                      were deleted, or retention ran with a shorter audit.keep";
+        wrong.push(trail_wrong(&logs[last].origin, reason));
+    }
+    Ok(wrong)
 }
 
 /// The checkpoints that the store was found not to bear out, but for those of which the

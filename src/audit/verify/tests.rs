@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use data_encoding::HEXLOWER;
@@ -17,9 +18,9 @@ use crate::{
             Checkpoint, CheckpointKeys, Edge, Hash, LogEnd, LogStart, TrustedKeys, leaf_hash,
             tests::keys,
         },
+        test_store::{open, settings},
     },
-    config::Settings,
-    store::{Kind, Rewrite, Store, both},
+    store::{Kind, both},
 };
 
 const STORE: &str = "store.example";
@@ -341,24 +342,7 @@ fn a_record_that_no_bundle_can_hold_is_named() {
 #[tokio::test]
 async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     let folder = TempDir::new().unwrap();
-    let settings = Settings::from_toml(&format!(
-        r#"
-        [aws]
-        region = "eu-central-1"
-        account_id = "111122223333"
-        [policy]
-        directory = "policies"
-        [issuers.a]
-        issuer = "https://a.example"
-        audiences = ["a"]
-        [store]
-        url = "sqlite:{}/store.db"
-        "#,
-        folder.path().display()
-    ))
-    .unwrap();
-    let rewrite = Rewrite { late: |append| append, not_attempted: Clone::clone };
-    let store = Store::open(&settings.store, rewrite).await.unwrap().unwrap();
+    let store = open(&settings(folder.path()).0).await;
     let execute = async |sql: String| {
         both!(store, pool => {
             sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
@@ -366,7 +350,7 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     };
     let keys = keys(1);
     let wrong = async |trusted: Option<&TrustedKeys>| {
-        let report = verify_store(store.pool(), &[], trusted).await.unwrap();
+        let report = verify_store(store.pool(), &[], trusted, Duration::ZERO).await.unwrap();
         report.wrong().map(ToString::to_string).collect::<Vec<_>>()
     };
     let hex = |bytes: &[u8]| HEXLOWER.encode(bytes);
@@ -375,7 +359,7 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
         execute(format!(
             "INSERT INTO audit_entry VALUES (({log} << 40) + {index}, 0, x'', {}, '', x'{leaf}', \
              x'{}'); \
-             INSERT INTO audit_head VALUES (1, {log}, {index} + 1) \
+             INSERT INTO audit_head (id, log, next) VALUES (1, {log}, {index} + 1) \
              ON CONFLICT DO UPDATE SET log = excluded.log, next = excluded.next",
             kind as i64,
             hex(entry)

@@ -36,7 +36,8 @@ impl Call {
         self.looked_up(found.await).await
     }
 
-    /// Reads an event.
+    /// Reads an event. Whoever may not read it does not learn that there is one; what was
+    /// decided is on record.
     pub async fn read_event(&self, id: Uuid) -> Result<FoundEvent, Refusal> {
         self.may(ReadAudit, Reach::Any)?;
         let found = async {
@@ -51,8 +52,8 @@ impl Call {
         let mut readable = event.teams.iter().map(|team| Reach::Team(team));
         let first = readable.clone().next().unwrap_or(Reach::All);
         let readable = readable.find(|reach| self.decides(*reach));
-        self.may(ReadAudit, readable.unwrap_or(first))?;
-        self.looked_up(Ok(event)).await
+        let allowed = self.may(ReadAudit, readable.unwrap_or(first));
+        self.looked_up(allowed.map(|()| event).map_err(|_| Refusal::EventNotFound)).await
     }
 
     /// Reads what a log publishes. Tiles and entry bundles are about every team. A

@@ -34,6 +34,7 @@ pub(in crate::store) struct Appender {
 ///   whoever connects anew waits until this has ended.
 /// - `closed`: the first outcome of each event whose intent is open.
 /// - `kept`: everything but the outcomes that found no open intent.
+/// - `times`: how many these are, and between which times the events are.
 /// - `head`: the table has one row. `id = 1` says so to the planner, which otherwise thinks of
 ///   a thousand, keeps no plan, and plans anew for each commit, in twice the time that the
 ///   statement itself takes.
@@ -51,9 +52,15 @@ const APPEND: &str = "\
     ), kept AS MATERIALIZED ( \
         SELECT input.*, row_number() OVER (ORDER BY n) - 1 AS offset_ FROM input, fence \
         WHERE kind <> 2 OR n IN (SELECT n FROM closed) \
+    ), times AS MATERIALIZED ( \
+        SELECT count(*), min(at) FILTER (WHERE kind NOT IN (2, 3)) AS earliest, \
+            max(at) FILTER (WHERE kind NOT IN (2, 3)) AS latest FROM kept \
     ), head AS ( \
-        UPDATE audit_head SET next = next + (SELECT count(*) FROM kept) FROM fence WHERE id = 1 \
-        RETURNING log, next - (SELECT count(*) FROM kept) AS first \
+        UPDATE audit_head SET next = next + times.count, \
+            earliest = least(audit_head.earliest, times.earliest), \
+            latest = greatest(audit_head.latest, times.latest), \
+            disorder = greatest(disorder, greatest(audit_head.latest, times.latest) - times.earliest) \
+        FROM fence, times WHERE id = 1 RETURNING log, next - times.count AS first \
     ), opened AS ( \
         INSERT INTO audit_open (event, replica, position) \
         SELECT event, $1, log << 40 | (first + offset_) FROM kept, head WHERE kind = 1 \

@@ -19,7 +19,7 @@ const LOCK: i64 = 0x676c_6163_6965_7221;
 const GRANTS: &str = "\
     GRANT SELECT ON store_info TO {role}; \
     GRANT SELECT, INSERT ON audit_entry, audit_log TO {role}; \
-    GRANT UPDATE (size) ON audit_log TO {role}; \
+    GRANT UPDATE (size, earliest, latest, disorder) ON audit_log TO {role}; \
     GRANT SELECT, INSERT, UPDATE ON audit_head, audit_tile, audit_checkpoint, audit_lost TO {role}; \
     GRANT SELECT, INSERT, UPDATE, DELETE ON audit_open, lease, replica TO {role}";
 

@@ -12,6 +12,13 @@ use super::{
     Sqlite, connect,
 };
 
+/// Moves the head on, over events of these times; of outcomes alone they are null.
+const HEAD: &str = "\
+    UPDATE audit_head SET next = ?1, \
+        earliest = coalesce(min(earliest, ?2), ?2, earliest), \
+        latest = coalesce(max(latest, ?3), ?3, latest), \
+        disorder = coalesce(max(disorder, max(coalesce(latest, ?3), ?3) - ?2), disorder)";
+
 /// What the writer writes with.
 pub(in crate::store) struct Appender {
     file: Arc<Sqlite>,
@@ -44,6 +51,7 @@ impl Appender {
             let mut head = transaction.prepare_cached("SELECT log, next FROM audit_head")?;
             let (log, mut next): (i64, i64) =
                 head.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let mut times: Option<(i64, i64)> = None;
             let mut close =
                 transaction.prepare_cached("DELETE FROM audit_open WHERE event = ?1")?;
             let mut open =
@@ -62,14 +70,19 @@ impl Appender {
                     }
                     _ => {}
                 }
-                let kind = *kind as i16;
+                let number = *kind as i16;
                 let row =
-                    params![position.to_i64(), at, event.as_bytes(), kind, teams, leaf, entry];
+                    params![position.to_i64(), at, event.as_bytes(), number, teams, leaf, entry];
                 insert.execute(row)?;
                 positions.push(Some(position));
                 next += 1;
+                if !matches!(kind, Kind::Outcome | Kind::LateOutcome) {
+                    let (earliest, latest) = times.unwrap_or((*at, *at));
+                    times = Some((earliest.min(*at), latest.max(*at)));
+                }
             }
-            transaction.prepare_cached("UPDATE audit_head SET next = ?1")?.execute([next])?;
+            let (earliest, latest) = times.unzip();
+            transaction.prepare_cached(HEAD)?.execute(params![next, earliest, latest])?;
         }
         transaction.commit()?;
         Ok(positions)

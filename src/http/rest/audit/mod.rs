@@ -97,7 +97,7 @@ struct EventPath {
 #[allow(dead_code)]
 struct MonthPath {
     /// The month, in UTC; `2026-11.2` is a second log of the month, which there is only if
-    /// the first was abandoned.
+    /// the first was abandoned or a clock was set back.
     #[param(
         pattern = r"^[0-9]{4}-(0[1-9]|1[0-2])(\.([2-9]|[1-9][0-9]{1,8}))?$",
         example = "2026-11"
@@ -167,6 +167,7 @@ pub async fn list(call: Call, parameters: Parameters) -> Result<Json<EventPage>,
 ///
 /// **Permissions**: `gateway:ReadAudit` on `arn:aws:glacier-gateway:::audit/TEAM` for
 /// one of the event's teams: the one decided for or, for a denial, any of the caller's.
+/// For whoever lacks it for the event, though not for all others, there is no such event.
 #[utoipa::path(
     tag = "audit",
     operation_id = "getAuditEvent",

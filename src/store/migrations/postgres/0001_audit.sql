@@ -5,8 +5,11 @@ CREATE TABLE audit_log (
     log BIGINT PRIMARY KEY,
     origin TEXT NOT NULL UNIQUE,
     month TEXT NOT NULL,
-    -- The final size, once the log is closed.
+    -- Once the log is closed: its final size, and what audit_head said of its times.
     size BIGINT,
+    earliest BIGINT,
+    latest BIGINT,
+    disorder BIGINT,
     -- Whether retention has dropped the entries.
     dropped BIGINT NOT NULL DEFAULT 0
 );
@@ -16,7 +19,12 @@ CREATE TABLE audit_log (
 CREATE TABLE audit_head (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     log BIGINT NOT NULL,
-    next BIGINT NOT NULL
+    next BIGINT NOT NULL,
+    -- Between which times the log's events are, and how much earlier than one before it an
+    -- event is at most. Searches by time rely on it, whatever the gateways' clocks said.
+    earliest BIGINT,
+    latest BIGINT,
+    disorder BIGINT NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 
 CREATE TABLE audit_entry (
@@ -30,8 +38,8 @@ CREATE TABLE audit_entry (
     entry BYTEA NOT NULL
 );
 
--- Outcomes that came hours after their intents are not found by time.
-CREATE INDEX audit_entry_late ON audit_entry (event) WHERE kind = 3;
+-- IDs begin with their time, so most are put at the end.
+CREATE INDEX audit_entry_event ON audit_entry (event);
 
 -- Intents without an outcome.
 CREATE TABLE audit_open (

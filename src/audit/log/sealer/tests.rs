@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     audit::{
-        log::{Month, tests::keys},
+        log::{AcceptError, Accepted, accept_loss, tests::keys},
         retention::retain,
+        test_store::{open, settings},
         verify::{Kept, Report, verify_store},
     },
-    config::Settings,
-    store::{Append, Kind, Rewrite, both},
+    store::{Append, Kind, Pool, both},
 };
 
 /// A store with a sealer, whose turns are taken by hand.
@@ -21,50 +21,23 @@ struct Sealed {
     folder: TempDir,
     sealer: Sealer,
     state: LogState,
+    keep: Duration,
 }
 
 /// A month in microseconds, at least.
 const MONTH: i64 = 31 * 24 * 3_600_000_000;
 
-fn settings(folder: &TempDir) -> (config::Store, config::Audit) {
-    let folder = folder.path().display();
-    let settings = Settings::from_toml(&format!(
-        r#"
-        [aws]
-        region = "eu-central-1"
-        account_id = "111122223333"
-        [policy]
-        directory = "policies"
-        [issuers.a]
-        issuer = "https://a.example"
-        audiences = ["a"]
-        [store]
-        url = "sqlite:{folder}/store.db"
-        [audit]
-        checkpoint_file = "{folder}/checkpoints"
-        origin = "store.example"
-        "#
-    ))
-    .unwrap();
-    (settings.store, settings.audit)
-}
-
-async fn open(settings: &config::Store) -> Store {
-    let rewrite = Rewrite { late: |append| append, not_attempted: Clone::clone };
-    Store::open(settings, rewrite).await.unwrap().unwrap()
-}
-
 impl Sealed {
     /// A store whose first log began so long before now, in microseconds.
     async fn begun(before: i64) -> Self {
         let folder = TempDir::new().unwrap();
-        let (store_settings, audit) = settings(&folder);
+        let (store_settings, audit) = settings(folder.path());
         let store = open(&store_settings).await;
         let now = rows::now(store.pool()).await.unwrap();
         writing::begin_first(store.pool(), "store.example", now - before).await.unwrap();
         let (mut sealer, state) = Sealer::start(store, &audit, &store_settings.url).await.unwrap();
         sealer.keys = keys(1);
-        Self { folder, sealer, state }
+        Self { folder, sealer, state, keep: Duration::ZERO }
     }
 
     fn pool(&self) -> &Pool {
@@ -72,9 +45,10 @@ impl Sealed {
     }
 
     async fn append(&self, count: u64) {
+        let now = rows::now(self.pool()).await.unwrap();
         let append = |text: String| {
             let entry = format!("{{\"eventType\":\"Event\",\"text\":{text:?}}}").into_bytes();
-            Append::new(Uuid::now_v7(), 0, Kind::Event, String::new(), entry)
+            Append::new(Uuid::now_v7(), now, Kind::Event, String::new(), entry)
         };
         for i in 1..count {
             assert!(self.sealer.store.append_later(append(i.to_string())));
@@ -104,7 +78,8 @@ impl Sealed {
             .values()
             .map(|checkpoint| Kept { checkpoint: checkpoint.clone(), from: "memory".to_owned() })
             .collect();
-        verify_store(self.pool(), &kept, Some(&self.sealer.keys.trusted())).await.unwrap()
+        let keys = self.sealer.keys.trusted();
+        verify_store(self.pool(), &kept, Some(&keys), self.keep).await.unwrap()
     }
 
     async fn holds(&self) -> Report {
@@ -170,19 +145,63 @@ async fn a_new_month_begins_with_the_final_checkpoint_of_the_one_before() {
     // Without a word of it, retention of a month keeps both.
     let keep = |micros: i64| Duration::from_micros(micros.unsigned_abs());
     assert_eq!(retain(sealed.pool(), keep(MONTH)).await.unwrap(), []);
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    sealed.append(1).await;
+    sealed.sealer.turn().await.unwrap();
     let dropped = retain(sealed.pool(), Duration::ZERO).await.unwrap();
     assert_eq!(dropped, [(old.origin.clone(), 301)]);
     assert!(rows::records(sealed.pool(), old.log, 0, 301).await.unwrap().is_empty());
     let report = sealed.holds().await;
     assert!(report.logs[0].dropped);
-    assert_eq!((report.logs[0].size, report.records()), (301, 6));
+    assert_eq!((report.logs[0].size, report.records()), (301, 7));
+    // Retention drops no records of a month that ended a moment ago: somebody else did.
+    sealed.keep = keep(MONTH);
+    let said: Vec<String> = sealed.verify().await.wrong().map(ToString::to_string).collect();
+    assert!(said[0].contains("it ended less than audit.keep ago"), "{said:?}");
+    sealed.keep = Duration::ZERO;
     // What is left is held against the checkpoint that is left.
     sealed.sealer.turn().await.unwrap();
     assert!(!sealed.state.is_rolled_back());
     sealed.execute("UPDATE audit_log SET dropped = 1").await;
     sealed.execute("UPDATE audit_checkpoint SET note = '' WHERE log = 1").await;
     assert!(sealed.verify().await.wrong().count() > 0);
+}
+
+#[tokio::test]
+async fn a_log_that_a_clock_began_far_ahead_ends_when_the_clock_is_set_right() {
+    let mut sealed = Sealed::begun(-24 * MONTH).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    let logs = rows::logs(sealed.pool()).await.unwrap();
+    let [ahead, log] = &logs[..] else { panic!("{logs:#?}") };
+    assert_eq!(log.origin, format!("{}.2", ahead.origin));
+    assert_eq!((ahead.records, log.records), (6, 6));
+    let now = rows::now(sealed.pool()).await.unwrap();
+    assert!(rows::begun(sealed.pool(), log.log).await.unwrap().unwrap() <= now);
+    sealed.holds().await;
+    // When the one before ended is not known until another begins.
+    assert_eq!(retain(sealed.pool(), Duration::ZERO).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_log_that_was_taken_out_of_the_store_is_missed() {
+    let mut sealed = Sealed::begun(MONTH).await;
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    sealed.append(5).await;
+    sealed.sealer.turn().await.unwrap();
+    sealed.holds().await;
+    sealed
+        .execute(
+            "DELETE FROM audit_entry WHERE position < (2 << 40); \
+             DELETE FROM audit_log WHERE log = 1; DELETE FROM audit_checkpoint WHERE log = 1; \
+             DELETE FROM audit_tile WHERE log = 1",
+        )
+        .await;
+    sealed.sealer.known.clear();
+    let said: Vec<String> = sealed.verify().await.wrong().map(ToString::to_string).collect();
+    assert!(said[0].contains("the log before it is not in the store"), "{said:?}");
 }
 
 #[tokio::test]
