@@ -23,6 +23,7 @@ pub struct Installation {
 /// What a command said, on both streams.
 pub struct Said {
     pub success: bool,
+    pub code: Option<i32>,
     pub told: String,
 }
 
@@ -83,7 +84,8 @@ impl Installation {
     pub fn run(&self, words: &[&str]) -> Said {
         let output = self.command(words).output().unwrap();
         let told = [output.stdout, output.stderr].concat();
-        Said { success: output.status.success(), told: String::from_utf8(told).unwrap() }
+        let told = String::from_utf8(told).unwrap();
+        Said { success: output.status.success(), code: output.status.code(), told }
     }
 
     pub fn serve(&self) -> Serving {
@@ -182,6 +184,7 @@ async fn a_damaged_file_is_called_damaged() {
         store.append_later(entry(Uuid::now_v7(), Kind::Event, &"event".repeat(500)));
     }
     close(&store).await;
+    store.finish(PATIENCE).await;
     drop(store);
     let StoreUrl::Sqlite(path) = &place.settings.url else { unreachable!() };
     let mut bytes = fs::read(path).unwrap();
