@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval},
 };
 use uuid::Uuid;
 
@@ -18,8 +18,6 @@ use crate::{
 
 /// How often this process says that it lives, and looks for changes left by others.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long the store may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often Glacier is asked about one change.
 const MOST_TRIES: u32 = 10;
 /// How many questions to Glacier are under way at once.
@@ -67,14 +65,12 @@ impl Gateway {
         recovery: &Recovery,
         known: &mut HashMap<Uuid, Known>,
     ) -> Result<(), StoreError> {
-        let Ok(abandoned) = timeout(PATIENCE, recovery.abandoned()).await else { return Ok(()) };
-        let abandoned = abandoned?;
+        let abandoned = recovery.abandoned().await?;
         known.retain(|id, _| abandoned.iter().any(|intent| intent.id() == *id));
         if abandoned.is_empty() {
             return Ok(());
         }
-        let Ok(lease) = timeout(PATIENCE, recovery.lease()).await else { return Ok(()) };
-        let Some(lease) = lease? else { return Ok(()) };
+        let Some(lease) = recovery.lease().await? else { return Ok(()) };
         for some in abandoned.chunks(AT_ONCE) {
             let mut asking = JoinSet::new();
             for (n, intent) in some.iter().enumerate() {
@@ -142,12 +138,12 @@ async fn beat(recovery: &Recovery) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match timeout(PATIENCE, recovery.beat()).await {
-            Ok(Ok(())) if recovery.is_alone() => return,
-            Ok(Err(error)) => {
+        match recovery.beat().await {
+            Ok(()) if recovery.is_alone() => return,
+            Ok(()) => {}
+            Err(error) => {
                 tracing::debug!(%error, "cannot tell the other replicas that this one lives");
             }
-            _ => {}
         }
     }
 }

@@ -28,7 +28,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-pub(crate) use self::pool::both;
+pub(crate) use self::pool::{both, in_time};
 pub use self::{
     append::{Append, Kind, MAX_ENTRY, Pending, Position, Rewrite, leaf},
     error::{StoreError, Unavailable},

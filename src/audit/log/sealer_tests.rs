@@ -13,7 +13,7 @@ use crate::{
         verify::{Kept, Report, verify_store},
     },
     config::Settings,
-    store::{Append, Kind, Rewrite, both},
+    store::{Append, Kind, Rewrite, StoreError, both},
 };
 
 /// A store with a sealer, whose turns are taken by hand.
@@ -84,9 +84,11 @@ impl Sealed {
     }
 
     async fn execute(&self, sql: &'static str) {
-        both!(self.pool(), pool => {
-            sqlx::raw_sql(sql).execute(pool).await.unwrap();
-        });
+        let executed = async {
+            both!(self.pool(), pool => sqlx::raw_sql(sql).execute(pool).await.map(drop)?);
+            Ok::<_, StoreError>(())
+        };
+        executed.await.unwrap();
     }
 
     async fn accept(&self) -> Result<Accepted, AcceptError> {

@@ -19,7 +19,7 @@ use crate::{
         },
     },
     config::Settings,
-    store::{Kind, Rewrite, Store, both},
+    store::{Kind, Rewrite, Store, StoreError, both},
 };
 
 const STORE: &str = "store.example";
@@ -360,9 +360,13 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     let rewrite = Rewrite { late: |append| append, not_attempted: Clone::clone };
     let store = Store::open(&settings.store, rewrite).await.unwrap().unwrap();
     let execute = async |sql: String| {
-        both!(store, pool => {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
-        });
+        let executed = async {
+            both!(store, pool => {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.map(drop)?
+            });
+            Ok::<_, StoreError>(())
+        };
+        executed.await.unwrap();
     };
     let keys = keys(1);
     let wrong = async |trusted: Option<&TrustedKeys>| {
