@@ -15,7 +15,7 @@ use super::{
     Event, System, Upstream,
     event::Unsettled,
     housekeeping::Keeper,
-    log::{LogState, LogStatus, Sealer},
+    log::{LogError, LogState, LogStatus, SealError, Sealer},
     rewrite::REWRITE,
 };
 use crate::{
@@ -25,6 +25,8 @@ use crate::{
 
 /// How long the log may take to be sealed at the end.
 const LAST_SEAL: Duration = Duration::from_secs(1);
+/// How long the store may take at the end to copy its own log.
+const LAST_COPY: Duration = Duration::from_secs(2);
 
 /// The audit trail; cheap to clone.
 #[derive(Clone)]
@@ -101,9 +103,12 @@ impl Trail {
     /// A store that cannot be used.
     pub async fn open(settings: &config::Store, audit: &config::Audit) -> Result<Self, StoreError> {
         let Some(store) = Store::open(settings, REWRITE).await? else { return Ok(Self(None)) };
-        let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url)
-            .await
-            .map_err(|error| StoreError::Unusable(error.to_string()))?;
+        let (sealer, log) = Sealer::start(store.clone(), audit, &settings.url).await.map_err(
+            |error| match error {
+                LogError::Seal(SealError::Store(error)) => error,
+                error => StoreError::Unusable(error.to_string()),
+            },
+        )?;
         let (end, ending) = oneshot::channel::<()>();
         let sealing = tokio::spawn(sealer.run(async move { drop(ending.await) }));
         Ok(Self(Some(Arc::new(Kept {
@@ -216,7 +221,8 @@ impl Trail {
     }
 
     /// Writes what waits, as [`Self::close`], while other tasks go on; then seals it, and
-    /// lets another process seal.
+    /// lets another process seal. Nothing is
+    /// written after that.
     pub async fn stop(&self, limit: Duration) -> bool {
         let trail = self.clone();
         let written = tokio::task::spawn_blocking(move || trail.close(limit)).await;
@@ -234,6 +240,9 @@ impl Trail {
                 sealing.abort();
                 let _ = sealing.await;
             }
+        }
+        if let Some(kept) = &self.0 {
+            kept.store.finish(LAST_COPY).await;
         }
         written
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use uuid::Uuid;
 
@@ -23,8 +23,6 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(5);
 /// How seldom it looks if Glacier is to be left alone.
 const SELDOM: Duration = Duration::from_secs(60);
-/// How long the store may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How often Glacier is asked about one change.
 const MOST_TRIES: u32 = 10;
 /// How many questions to Glacier are under way at once.
@@ -73,10 +71,10 @@ impl Gateway {
     ) -> Result<bool, StoreError> {
         let mut from = None;
         loop {
-            let abandoned = in_time(recovery.abandoned(from)).await?;
+            let abandoned = recovery.abandoned(from).await?;
             let Some(last) = abandoned.last() else { break };
             from = Some(last.position());
-            let Some(lease) = in_time(recovery.lease()).await? else { return Ok(true) };
+            let Some(lease) = recovery.lease().await? else { return Ok(true) };
             let mut left = abandoned.iter().enumerate();
             let mut asking = JoinSet::new();
             let mut answers = true;
@@ -155,7 +153,7 @@ async fn beat(recovery: &Recovery) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match in_time(recovery.beat()).await {
+        match recovery.beat().await {
             Ok(()) if recovery.is_alone() => return,
             Ok(()) => {}
             Err(error) => {
@@ -163,9 +161,4 @@ async fn beat(recovery: &Recovery) {
             }
         }
     }
-}
-
-async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = |_| StoreError::Unusable("it does not answer".to_owned());
-    timeout(PATIENCE, answer).await.map_err(late)?
 }

@@ -62,6 +62,14 @@ impl Backend {
         })
     }
 
+    /// After the last change: leaves an SQLite file whole without the log beside it.
+    pub fn finish(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(file) => file.finish(),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
     /// How much of the store's file system is free, in hundredths; `None` if that cannot
     /// be known from here.
     pub fn free_space(&self) -> Option<u8> {
@@ -79,6 +87,14 @@ impl Appender {
         match self {
             Self::Sqlite(appender) => appender.commit(entries),
             Self::Postgres(appender) => appender.commit(entries),
+        }
+    }
+
+    /// Tidies up after commits.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(appender) => appender.checkpoint(),
+            Self::Postgres(_) => Ok(()),
         }
     }
 

@@ -32,7 +32,7 @@ pub async fn migrate(settings: &config::Store, role: Option<&str>) -> Result<(),
         (StoreUrl::Sqlite(_), Some(_)) => {
             Err(StoreError::unusable("SQLite has no roles: leave --grant-to out"))
         }
-        (StoreUrl::Sqlite(path), None) => sqlite::Sqlite::open(path, &settings.accept).map(drop),
+        (StoreUrl::Sqlite(path), None) => sqlite::Sqlite::open(path, &settings.accept)?.finish(),
         (StoreUrl::Postgres(url), role) => Postgres::new(url, settings)?.migrate(role).await,
     }
 }

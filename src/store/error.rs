@@ -1,5 +1,9 @@
 //! What goes wrong with a store.
 
+use std::time::Duration;
+
+use rusqlite::{ErrorCode, ffi};
+
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -14,6 +18,9 @@ pub enum StoreError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// No answer within this time.
+    #[error("the store did not answer within {0:?}")]
+    Silent(Duration),
     /// SQLite, by the writer.
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -42,9 +49,41 @@ impl From<sqlx::Error> for StoreError {
 /// is not there.
 const MIXED_UP: [&str; 2] = ["42P05", "26000"];
 
+/// The SQLSTATEs of a server that starts or stops, and of one that has no connections left.
+const AWAY: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
+
+/// What SQLite says if it cannot use the file `-shm`, of which nothing is to be kept.
+const ONLY_MEMORY: [i32; 4] = [
+    ffi::SQLITE_IOERR_SHMOPEN,
+    ffi::SQLITE_IOERR_SHMSIZE,
+    ffi::SQLITE_IOERR_SHMLOCK,
+    ffi::SQLITE_IOERR_SHMMAP,
+];
+
 impl StoreError {
     pub(super) fn unusable(reason: impl Into<String>) -> Self {
         Self::Unusable(reason.into())
+    }
+
+    /// Whether the store is set up well as far as is known, and not there now.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Silent(_) => true,
+            Self::Database(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+            Self::Database(sqlx::Error::Database(told)) => {
+                told.code().is_some_and(|code| AWAY.contains(&&*code))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether SQLite's disk has failed, so that nobody knows what it holds. A disk that is
+    /// full has not.
+    pub(super) fn is_failed_disk(&self) -> bool {
+        use ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure};
+        let Self::Sqlite(rusqlite::Error::SqliteFailure(error, _)) = self else { return false };
+        matches!(error.code, SystemIoFailure | DatabaseCorrupt | NotADatabase)
+            && !ONLY_MEMORY.contains(&error.extended_code)
     }
 }
 

@@ -20,12 +20,15 @@ mod status;
 mod writer;
 mod writing;
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit, oneshot},
+    time::timeout,
+};
 use uuid::Uuid;
 
-pub(crate) use self::pool::both;
+pub(crate) use self::pool::{both, in_time};
 pub use self::{
     append::{Append, Kind, MAX_ENTRY, Pending, Position, Rewrite, leaf},
     error::{StoreError, Unavailable},
@@ -104,7 +107,7 @@ impl Store {
     /// # Errors
     /// When others read for too long.
     pub async fn reader(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        let turn = tokio::time::timeout(READERS_WAIT, self.0.readers.acquire()).await;
+        let turn = timeout(READERS_WAIT, self.0.readers.acquire()).await;
         let turn = turn.ok().and_then(Result::ok);
         turn.ok_or_else(|| StoreError::unusable("too many read the trail at once"))
     }
@@ -124,6 +127,21 @@ impl Store {
     /// `limit`. Gives false if something was not written.
     pub fn close(&self, limit: Duration) -> bool {
         self.0.writer.close(limit)
+    }
+
+    /// After the last change: leaves an SQLite file whole without the log beside it, unless
+    /// the store cannot be written. Waits for that no longer than `limit`.
+    pub async fn finish(&self, limit: Duration) {
+        if self.status().trouble.is_some() {
+            return;
+        }
+        let backend = self.0.backend.clone();
+        let (done, finished) = oneshot::channel();
+        // Nothing waits for a disk that hangs.
+        thread::spawn(move || done.send(backend.finish()));
+        if !matches!(timeout(limit, finished).await, Ok(Ok(Ok(())))) {
+            tracing::warn!("the store's newest records are in the file -wal beside it");
+        }
     }
 
     /// Connections for everything but the trail's entries; see `both!`.

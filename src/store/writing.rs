@@ -30,6 +30,8 @@ pub(super) struct Writing {
     backend: Backend,
     /// `None` while the store cannot be written.
     appender: Option<Appender>,
+    /// Whether the disk has failed: then nothing is written until another process opens the store.
+    is_broken: bool,
     replica: String,
     rewrite: Rewrite,
     /// Everything of ours below this position is known to be written.
@@ -56,6 +58,7 @@ impl Writing {
             shared,
             backend,
             appender: Some(appender),
+            is_broken: false,
             replica,
             rewrite,
             written,
@@ -95,7 +98,7 @@ impl Writing {
     /// Whether there is no more to be done, or no more time.
     fn is_over(&self, until: Instant) -> bool {
         let nothing = self.again.is_empty() && self.shared.queue().entries.is_empty();
-        nothing || Instant::now() + self.retry >= until
+        nothing || self.is_broken || Instant::now() + self.retry >= until
     }
 
     /// What has arrived, if it is to be written now. Entries that nobody waits for are left for a
@@ -147,9 +150,33 @@ impl Writing {
         self.shared.health.begins();
         match appender.head() {
             Ok(_) => self.shared.health.has_free(self.backend.free_space()),
-            Err(error) => {
-                self.shared.health.failed(&error);
-                self.appender = None;
+            Err(error) => self.fail(&error),
+        }
+        self.shared.health.idles();
+    }
+
+    /// Notes that the store cannot be written.
+    fn fail(&mut self, error: &StoreError) {
+        self.appender = None;
+        self.is_broken = error.is_failed_disk();
+        if self.is_broken {
+            self.shared.health.failed(&format!(
+                "the disk has failed ({error}): mend it, then restart the gateway"
+            ));
+        } else {
+            self.shared.health.failed(error);
+        }
+    }
+
+    /// Lets the store tidy up. Nobody waits for this.
+    fn tidy(&mut self) {
+        let Some(appender) = &mut self.appender else { return };
+        self.shared.health.begins();
+        if let Err(error) = appender.checkpoint() {
+            if error.is_failed_disk() {
+                self.fail(&error);
+            } else {
+                tracing::debug!(%error, "the store's log is not copied into its file");
             }
         }
         self.shared.health.idles();
@@ -175,10 +202,10 @@ impl Writing {
                     self.looked = Instant::now();
                     self.shared.health.has_free(self.backend.free_space());
                 }
+                self.tidy();
             }
             Err(error) => {
-                self.shared.health.failed(&error);
-                self.appender = None;
+                self.fail(&error);
                 // They may have become durable all the same.
                 self.again.extend(appends);
                 told.into_iter().flatten().for_each(refuse);
@@ -225,6 +252,9 @@ impl Writing {
 
     /// Opens the store again, and settles what failed commits have left in doubt.
     fn reopen(&mut self) -> bool {
+        if self.is_broken {
+            return false;
+        }
         match self.settle() {
             Ok(()) => {
                 self.shared.health.recovered();
@@ -232,7 +262,7 @@ impl Writing {
                 true
             }
             Err(error) => {
-                self.shared.health.failed(&error);
+                self.fail(&error);
                 self.retry = RETRY[1].min(self.retry * 2);
                 false
             }

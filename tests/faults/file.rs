@@ -1,10 +1,6 @@
 //! What happens to the database's files while the gateway has them open, and between.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, process::Command};
 
 use crate::{run::Run, support::BINARY, times, until};
 
@@ -52,10 +48,7 @@ async fn an_old_copy_of_the_database_is_refused_until_the_loss_is_accepted() {
     let (file, copy) = (folder.path().join("store.db"), folder.path().join("copy.db"));
     run.aborts(100).await;
     run.end().await;
-    // What the file's log holds belongs to it.
-    let log = |file: &Path| PathBuf::from(format!("{}-wal", file.display()));
     fs::copy(&file, &copy).unwrap();
-    let has_log = fs::copy(log(&file), log(&copy)).is_ok();
     run.restart().await;
     run.aborts(200).await;
     let checkpoints = run.outside.path().join("checkpoints");
@@ -68,9 +61,6 @@ async fn an_old_copy_of_the_database_is_refused_until_the_loss_is_accepted() {
         let _ = fs::remove_file(folder.path().join(format!("store.db{ending}")));
     }
     fs::rename(&copy, &file).unwrap();
-    if has_log {
-        fs::rename(log(&copy), log(&file)).unwrap();
-    }
 
     run.restart().await;
     run.refuses_everything().await;

@@ -2,7 +2,7 @@
 //! nobody reads.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     net::TcpStream,
     process::{Command, Stdio},
     time::Duration,
@@ -78,6 +78,9 @@ async fn a_gateway_that_is_told_to_end_leaves_no_intent_open() {
         run.aborts(20).await;
         random_moment(MOMENT).await;
         run.end().await;
+        // So a copy of the database file is whole.
+        let log = fs::metadata(folder.path().join("store.db-wal"));
+        assert_eq!(log.map_or(0, |log| log.len()), 0, "the database's log holds something");
         assert_eq!(run.place.open_intents().await, 0);
         run.restart().await;
     }

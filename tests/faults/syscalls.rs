@@ -77,23 +77,36 @@ async fn writes_and_syncs_that_fail_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::in_folder("failing writes and syncs", folder.path()).await;
     let address = run.fix_ports();
-    for injection in 0..times(2, 40) {
+    for injection in 0..times(3, 40) {
         run.end().await;
         // The start succeeds; then one of so many calls fails.
         let (calls, failure) = [
             ("fsync,fdatasync", "error=EIO:when=40+25"),
-            ("pwrite64", "error=EIO:when=200+150"),
             ("pwrite64", "error=ENOSPC:when=200+150"),
+            ("pwrite64", "error=EIO:when=200+150"),
             ("fsync,fdatasync", "delay_enter=2000000:when=40+40"),
         ][injection % 4];
+        let breaks = failure.contains("EIO");
         let mut gateway = run.serve_with(traced(calls, failure), Stdio::null);
         until("it listens", async || std::net::TcpStream::connect(address).is_ok()).await;
         run.load.aim(Some(&format!("http://{address}")));
-        run.aborts(100).await;
-        run.refusals(20).await;
-        run.aborts(100).await;
+        if breaks {
+            // The calls that follow succeed, and what they say is not believed.
+            run.refusals(100).await;
+            let aborted = run.load.aborted();
+            run.refusals(200).await;
+            assert_eq!(run.load.aborted(), aborted, "something was recorded after a failure");
+        } else {
+            run.aborts(100).await;
+            run.refusals(20).await;
+            run.aborts(100).await;
+        }
         run.load.aim(None);
         gateway.end().await;
+        if breaks {
+            // What it could not settle is left to the next one.
+            run.note_death().await;
+        }
         run.restart().await;
     }
     run.finish().await;

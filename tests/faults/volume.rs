@@ -38,7 +38,8 @@ impl Volume {
     }
 
     /// An ext4 of 64 MiB on a disk that can hold only so many of them, as storage that was
-    /// promised and is not there: to write past them, or to sync, is EIO.
+    /// promised and is not there: to sync what is past them is an error, and to write and sync
+    /// it again may be none, though the disk does not have it.
     pub fn on_thin_disk(mebibytes: u64) -> Result<Self, String> {
         let below = Self::in_memory(mebibytes)?;
         let image = below.path.join("image");
@@ -57,7 +58,14 @@ impl Volume {
         fs::create_dir(&path).unwrap();
         // From here on the device is given back.
         let volume = Self { path, device: Some(device), below, _directory: directory };
-        run(&format!("mkfs.{kind}"), &["-q", "-m", "0", volume.device()])?;
+        if volume.below.is_some() {
+            // One page at a time: of more, Linux's loop device would report as written what it
+            // could write a part of.
+            let name = volume.device().trim_start_matches("/dev/");
+            let most = format!("/sys/block/{name}/queue/max_sectors_kb");
+            fs::write(most, "4").map_err(|error| error.to_string())?;
+        }
+        run(&format!("mkfs.{kind}"), &["-q", "-m", "0", "-b", "4096", volume.device()])?;
         volume.mount()?;
         Ok(volume)
     }

@@ -23,6 +23,7 @@ pub struct Installation {
 /// What a command said, on both streams.
 pub struct Said {
     pub success: bool,
+    pub code: Option<i32>,
     pub told: String,
 }
 
@@ -100,7 +101,8 @@ impl Said {
     pub fn of(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         let told = [output.stdout, output.stderr].concat();
-        Self { success: output.status.success(), told: String::from_utf8(told).unwrap() }
+        let told = String::from_utf8(told).unwrap();
+        Self { success: output.status.success(), code: output.status.code(), told }
     }
 }
 
@@ -193,6 +195,7 @@ async fn a_damaged_file_is_called_damaged() {
         store.append_later(entry(Uuid::now_v7(), Kind::Event, &"event".repeat(500)));
     }
     close(&store).await;
+    store.finish(PATIENCE).await;
     drop(store);
     let StoreUrl::Sqlite(path) = &place.settings.url else { unreachable!() };
     let mut bytes = fs::read(path).unwrap();

@@ -12,6 +12,7 @@ use glacier_gateway::{
     config::StoreUrl,
     store::{Kind, Store, Unavailable},
 };
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -99,6 +100,46 @@ async fn a_file_is_for_one_process() {
     drop(store);
     let third = Installation::of(&place).run(&["store", "migrate"]);
     assert!(third.success, "{}", third.told);
+}
+
+#[tokio::test]
+async fn a_lock_that_is_removed_is_taken_again() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let lock = file(&place).with_extension("db.lock");
+    fs::remove_file(&lock).unwrap();
+    until("the lock", async || lock.exists()).await;
+    let second = Installation::of(&place).run(&["serve"]);
+    assert!(second.told.contains("another process has it open"), "{}", second.told);
+    intend(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_whose_lock_another_process_has_taken_is_not_written() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let others = file(&place).with_extension("others");
+    let lock = File::create(&others).unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    fs::rename(&others, file(&place).with_extension("db.lock")).unwrap();
+    trouble(&store, "another process has it open").await;
+    drop(lock);
+    is_available(&store).await;
+    intend(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_copy_of_the_file_alone_is_whole_after_a_clean_stop() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let event = intend(&store).await.unwrap();
+    let copy = Place::sqlite();
+    close(&store).await;
+    store.finish(PATIENCE).await;
+    fs::copy(file(&place), file(&copy)).unwrap();
+    assert_eq!(copy.rows().await[0].event, event);
+    let check = Installation::of(&copy).run(&["store", "check"]);
+    assert!(check.success, "{}", check.told);
 }
 
 /// A file system of its own, which root alone can make.

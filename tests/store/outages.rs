@@ -7,12 +7,15 @@ use std::{
 };
 
 use glacier_gateway::store::{Kind, Store, Unavailable};
+use sqlx::{Connection, Executor};
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
     cluster::Cluster,
+    commands::Installation,
     proxy::Proxy,
-    support::{Place, close, entry, intend, until},
+    support::{PATIENCE, Place, close, entry, intend, until},
 };
 
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -198,4 +201,48 @@ async fn closing_ends_within_its_limit_although_the_server_is_gone() {
     let closed = tokio::task::spawn_blocking(move || closing.close(DEADLINE)).await.unwrap();
     assert!(!closed);
     assert!(begun.elapsed() < 3 * DEADLINE);
+}
+
+/// Beside the writer, too: readers, the sealer, whoever takes a lease.
+#[tokio::test]
+async fn a_connection_that_is_lost_in_the_midst_of_a_question_is_given_up() {
+    let (place, proxy, store) = behind_proxy().await;
+    let length = Duration::from_secs(60);
+    store.lease("a chore", length).await.unwrap().unwrap();
+    let mut admin = place.connection().await;
+    let mut transaction = admin.begin().await.unwrap();
+    transaction.execute("SELECT FROM lease FOR UPDATE").await.unwrap();
+    let mut observer = place.connection().await;
+    // As many as there are connections.
+    let asking: Vec<_> = (0..place.settings.connections)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.lease("a chore", length).await })
+        })
+        .collect();
+    until("all wait", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let (waiting,): (i64,) = sqlx::query_as(waiting).fetch_one(&mut observer).await.unwrap();
+        waiting == i64::from(place.settings.connections)
+    })
+    .await;
+    // These connections never get anything through any more.
+    proxy.hold_present();
+    transaction.rollback().await.unwrap();
+    for asking in asking {
+        let answer = timeout(PATIENCE, asking).await.expect("it still waits");
+        assert!(answer.unwrap().is_err());
+    }
+    until("others answer", async || store.lease("a chore", length).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_at_the_start_is_told_from_a_wrong_setting() {
+    let mut cluster = Cluster::start(&[]);
+    let place = Place::at(&cluster).await;
+    cluster.stop();
+    let said = Installation::of(&place).run(&["serve"]);
+    assert_eq!(said.code, Some(69), "{}", said.told);
+    assert!(said.told.contains("start PostgreSQL"), "{}", said.told);
 }

@@ -7,12 +7,17 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use glacier_gateway::store::{Kind, StoreError};
+use glacier_gateway::{
+    config::StoreUrl,
+    store::{Kind, StoreError},
+};
+use sqlx::{ConnectOptions, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
     cluster::Cluster,
+    commands::Installation,
     support::{PATIENCE, Place, close, entry, intend, until},
 };
 
@@ -20,6 +25,9 @@ use crate::{
 fn program() -> String {
     std::env::var("PGBOUNCER").unwrap_or_else(|_| "/usr/sbin/pgbouncer".to_owned())
 }
+
+/// How many connections a pooler of transactions has to the server.
+const SERVERS: usize = 3;
 
 struct PgBouncer {
     port: u16,
@@ -36,7 +44,7 @@ impl PgBouncer {
         let sockets = Cluster::shared().directory.path().display();
         let server = Cluster::shared().port;
         // So few that connections take turns, if they can.
-        let size = if mode == "transaction" { 3 } else { 20 };
+        let size = if mode == "transaction" { SERVERS } else { 20 };
         let prepared = if is_new() { "max_prepared_statements = 100\n" } else { "" };
         let config = format!(
             "[databases]\n* = host={sockets} port={server}\n\
@@ -58,6 +66,16 @@ impl PgBouncer {
         let child = command.arg("--quiet").arg(file).spawn().unwrap();
         until("PgBouncer", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
         Self { port, child, _directory: directory }
+    }
+}
+
+impl PgBouncer {
+    /// A client that is not a gateway.
+    async fn connect(&self, place: &Place) -> PgConnection {
+        let StoreUrl::Postgres(url) = &place.settings.url else { unreachable!() };
+        // PgBouncer refuses the one that sqlx sends otherwise.
+        let options = PgConnectOptions::from_url(url).unwrap().extra_float_digits(None);
+        options.port(self.port).connect().await.unwrap()
     }
 }
 
@@ -122,4 +140,34 @@ async fn a_pooler_of_transactions_serves_if_it_knows_prepared_statements_and_is_
 async fn a_pooler_of_sessions_serves() {
     let pooler = PgBouncer::start("session").await;
     works(&pooler).await.unwrap();
+}
+
+/// Others get the same connections.
+#[tokio::test]
+async fn a_gateway_leaves_no_setting_in_a_pooler_of_transactions() {
+    let pooler = PgBouncer::start("transaction").await;
+    let place = Place::postgres().await;
+    let through = place.through(pooler.port);
+    assert_eq!(through.try_open().await.is_ok(), is_new());
+    // All of the pooler's connections at once.
+    let mut clients = Vec::new();
+    for _ in 0..SERVERS {
+        let mut client = pooler.connect(&place).await;
+        client.execute("BEGIN").await.unwrap();
+        let setting = client.fetch_one(sqlx::raw_sql("SHOW lock_timeout")).await.unwrap();
+        assert_eq!(setting.get::<String, _>(0), "0");
+        clients.push(client);
+    }
+}
+
+#[tokio::test]
+async fn limits_are_set_or_their_lack_is_told() {
+    let pooler = PgBouncer::start("session").await;
+    let place = Place::postgres().await;
+    assert!(Installation::of(&place).run(&["store", "migrate"]).success);
+    let advice = "SET lock_timeout = '5s'";
+    let pooled = Installation::of(&place.through(pooler.port)).run(&["store", "check"]);
+    assert!(pooled.success && pooled.told.contains(advice), "{}", pooled.told);
+    let direct = Installation::of(&place).run(&["store", "check"]);
+    assert!(direct.success && !direct.told.contains(advice), "{}", direct.told);
 }

@@ -150,7 +150,7 @@ on_both! {
         let trail = Trail::open(&place.settings, &audit()).await.unwrap();
         let store = trail.store().unwrap();
         let abort = event("media", "AbortMultipartUpload");
-        let intent = trail.intent(abort.clone()).await.unwrap();
+        let intent = trail.intent(&abort).await.unwrap();
         for _ in 0..51 {
             let other = || Append::new(Uuid::now_v7(), 0, Kind::Event, "/a/".into(), b"{}".into());
             let pending: Vec<_> = (0..2_000).map(|_| store.append(other())).collect();

@@ -191,7 +191,7 @@ impl Sealing {
             fence!(transaction, lease);
             store_seal!(transaction, self.log, edge, tiles, checkpoint);
             transaction.commit().await?;
-        });
+        }, SealError);
         Ok(Self { edge, checkpoint, ..self.clone() })
     }
 
@@ -271,7 +271,7 @@ impl Sealing {
             .execute(&mut *transaction)
             .await?;
             transaction.commit().await?;
-        });
+        }, SealError);
         Ok(Self { log, origin, edge: Edge::default(), checkpoint: None })
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         },
         test_store::{open, settings},
     },
-    store::{Kind, both},
+    store::{Kind, StoreError, both},
 };
 
 const STORE: &str = "store.example";
@@ -344,9 +344,13 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     let folder = TempDir::new().unwrap();
     let store = open(&settings(folder.path()).0).await;
     let execute = async |sql: String| {
-        both!(store, pool => {
-            sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
-        });
+        let executed = async {
+            both!(store, pool => {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.map(drop)?
+            });
+            Ok::<_, StoreError>(())
+        };
+        executed.await.unwrap();
     };
     let keys = keys(1);
     let wrong = async |trusted: Option<&TrustedKeys>| {

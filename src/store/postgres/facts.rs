@@ -20,6 +20,8 @@ pub(in crate::store) struct Facts {
     followers: i64,
     /// Whether the server is itself a standby.
     is_standby: bool,
+    /// Whether locks may be waited for, and held by a client that does nothing, for ever.
+    is_unlimited: bool,
     /// The role that is connected.
     pub role: String,
     /// Whether the role could change or delete entries.
@@ -37,6 +39,8 @@ impl Facts {
                  current_setting('synchronous_standby_names') AS synchronous_standbys, \
                  (SELECT count(*) FROM pg_stat_replication) AS followers, \
                  pg_is_in_recovery() AS is_standby, \
+                 '0' IN (current_setting('idle_in_transaction_session_timeout'), \
+                     current_setting('lock_timeout')) AS is_unlimited, \
                  current_user::text AS role, \
                  coalesce((SELECT bool_or(has_table_privilege(entries.oid, 'DELETE, TRUNCATE') \
                      OR has_any_column_privilege(entries.oid, 'UPDATE')) \
@@ -53,6 +57,7 @@ impl Facts {
             synchronous_standbys: facts.try_get("synchronous_standbys")?,
             followers: facts.try_get("followers")?,
             is_standby: facts.try_get("is_standby")?,
+            is_unlimited: facts.try_get("is_unlimited")?,
             role: facts.try_get("role")?,
             may_change_entries: facts.try_get("may_change_entries")?,
             bytes: facts.try_get("bytes")?,
@@ -107,6 +112,15 @@ impl Facts {
                  failover can lose acknowledged entries"
                     .to_owned(),
             );
+        }
+        if self.is_unlimited {
+            warnings.push(format!(
+                "a pooler keeps the gateway from limiting how long a lock is held or waited for, so \
+                 one that is stopped inside a transaction can keep the others from writing: ALTER \
+                 ROLE {0} SET idle_in_transaction_session_timeout = '2s'; ALTER ROLE {0} SET \
+                 lock_timeout = '5s'",
+                self.role
+            ));
         }
         if self.may_change_entries {
             warnings.push(format!(

@@ -7,7 +7,10 @@ mod migrate;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,7 @@ use data_encoding::BASE64_MIME;
 use rustls::{RootCertStore, pki_types::CertificateDer};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Executor, PgConnection, PgPool,
+    ConnectOptions, Connection as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 use tokio::{runtime::Runtime, time::timeout};
@@ -32,13 +35,19 @@ use crate::{
 const CONNECTING: Duration = Duration::from_secs(10);
 /// How much a password file may hold, in bytes.
 const MAX_PASSWORD: u64 = 4096;
+/// How long a connection that comes back to the pool may take to answer.
+const RETURNING: Duration = Duration::from_secs(3);
 /// For each connection: a process that is stopped inside a transaction loses its locks, and
-/// nobody waits for a lock for long.
-const LIMITS: &str = "SET idle_in_transaction_session_timeout = '2s'; SET lock_timeout = '5s'";
+/// nobody waits for a lock for long. They are asked for when connecting: a pooler of
+/// transactions would hand what is SET later on to others.
+const LIMITS: [(&str, &str); 2] =
+    [("idle_in_transaction_session_timeout", "2s"), ("lock_timeout", "5s")];
 
 /// How the database is reached.
 pub(super) struct Postgres {
     options: PgConnectOptions,
+    /// Whether there is a pooler that refuses [`LIMITS`].
+    is_pooled: AtomicBool,
     password_file: Option<PathBuf>,
     /// The password that the pool connects with.
     password: Mutex<Option<SecretString>>,
@@ -65,6 +74,7 @@ impl Postgres {
         let runtime = runtime.map_err(|error| StoreError::unusable(error.to_string()))?;
         Ok(Self {
             options,
+            is_pooled: AtomicBool::default(),
             password_file: settings.password_file.clone(),
             password: Mutex::default(),
             accept: settings.accept.clone(),
@@ -74,10 +84,18 @@ impl Postgres {
 
     /// How to connect now: the password is as its file has it.
     fn options(&self) -> Result<PgConnectOptions, StoreError> {
-        Ok(match self.read_password()? {
-            Some(password) => self.options.clone().password(password.expose_secret()),
-            None => self.options.clone(),
-        })
+        Ok(self.options_with(self.read_password()?.as_ref()))
+    }
+
+    fn options_with(&self, password: Option<&SecretString>) -> PgConnectOptions {
+        let mut options = self.options.clone();
+        if !self.is_pooled.load(Relaxed) {
+            options = options.options(LIMITS);
+        }
+        match password {
+            Some(password) => options.password(password.expose_secret()),
+            None => options,
+        }
     }
 
     fn read_password(&self) -> Result<Option<SecretString>, StoreError> {
@@ -91,11 +109,18 @@ impl Postgres {
 
     /// Connects.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let options = self.options()?;
         let connecting = async {
-            let mut connection = options.connect().await?;
-            connection.execute(LIMITS).await?;
-            Ok(connection)
+            let connected = self.options()?.connect().await;
+            match connected {
+                // PgBouncer.
+                Err(sqlx::Error::Database(refused))
+                    if refused.message().starts_with("unsupported startup parameter")
+                        && !self.is_pooled.swap(true, Relaxed) =>
+                {
+                    Ok(self.options()?.connect().await?)
+                }
+                connected => Ok(connected?),
+            }
         };
         in_time(CONNECTING, connecting).await
     }
@@ -168,8 +193,12 @@ impl Postgres {
             .max_connections(connections)
             .min_connections(0)
             .acquire_timeout(CONNECTING)
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(LIMITS).await.map(drop) })
+            .after_release(|connection, _| {
+                // What was given up may hang for as long as TCP hopes.
+                Box::pin(async move {
+                    let answered = timeout(RETURNING, connection.ping()).await;
+                    answered.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+                })
             })
             .connect_lazy_with(self.options()?);
         Ok(pool)
@@ -181,7 +210,7 @@ impl Postgres {
         let mut known = self.password.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = known.as_ref().is_none_or(|old| old.expose_secret() != new.expose_secret());
         if is_new {
-            pool.set_connect_options(self.options.clone().password(new.expose_secret()));
+            pool.set_connect_options(self.options_with(Some(&new)));
             *known = Some(new);
         }
     }
@@ -212,9 +241,7 @@ async fn in_time<T>(
     limit: Duration,
     future: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    timeout(limit, future).await.unwrap_or_else(|_| {
-        Err(StoreError::unusable(format!("PostgreSQL did not answer within {limit:?}")))
-    })
+    timeout(limit, future).await.unwrap_or_else(|_| Err(StoreError::Silent(limit)))
 }
 
 /// Whether nobody else can listen on the way.

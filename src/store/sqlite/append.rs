@@ -1,6 +1,6 @@
 //! Appends to the trail's log in an SQLite file.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{cell::Cell, collections::HashSet, sync::Arc};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
@@ -9,7 +9,7 @@ use super::{
         append::{Append, Kind, Position},
         error::StoreError,
     },
-    Sqlite, connect,
+    Sqlite, checkpoint, connect,
 };
 
 /// Moves the head on, over events of these times; of outcomes alone they are null.
@@ -18,6 +18,14 @@ const HEAD: &str = "\
         earliest = coalesce(min(earliest, ?2), ?2, earliest), \
         latest = coalesce(max(latest, ?3), ?3, latest), \
         disorder = coalesce(max(disorder, max(coalesce(latest, ?3), ?3) - ?2), disorder)";
+
+/// How many pages of the write-ahead log are copied into the file at once.
+const MUCH: i32 = 2000;
+
+thread_local! {
+    /// How many pages the write-ahead log had after the writer's last commit.
+    static LOGGED: Cell<i32> = const { Cell::new(0) };
+}
 
 /// What the writer writes with.
 pub(in crate::store) struct Appender {
@@ -30,16 +38,20 @@ impl Appender {
     pub fn new(file: Arc<Sqlite>, replica: String) -> Result<Self, StoreError> {
         file.check()?;
         let connection = connect(&file.path, OpenFlags::empty())?;
-        // After a failed fsync nobody knows which pages of the log the disk has, though all
-        // can be read. So the log is copied into the file, and begun anew.
-        let busy: i64 =
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        if busy != 0 {
-            return Err(StoreError::unusable(
-                "SQLite's log is read by somebody else; trying again",
-            ));
-        }
+        connection.wal_hook(Some(|_, pages| {
+            LOGGED.set(pages);
+            Ok(())
+        }));
         Ok(Self { file, connection, replica })
+    }
+
+    /// Copies what the write-ahead log holds into the file once that is much. Whoever
+    /// reads keeps some of it there until later.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        if LOGGED.get() >= MUCH {
+            checkpoint(&self.connection, "PASSIVE")?;
+        }
+        Ok(())
     }
 
     pub fn commit(&mut self, entries: &[Append]) -> Result<Vec<Option<Position>>, StoreError> {

@@ -7,11 +7,12 @@ use std::{
 };
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FlockOperation, flock};
 
 use super::{
     super::{error::StoreError, examined::Examined, schema::COUNTS},
-    companion, connect, free_space, network, version,
+    connect,
+    files::{Lock, companion, free_space, network},
+    migrate::version,
 };
 use crate::config::Accepted;
 
@@ -24,7 +25,7 @@ pub(in crate::store) fn examine(
     examined.fact("store", format!("SQLite {}, {}", rusqlite::version(), path.display()));
     let size = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.len());
     examined.fact("bytes", size(path) + size(&companion(path, "-wal")));
-    let in_use = is_locked(path);
+    let in_use = Lock::is_taken(path);
     examined.fact("in use by a gateway", if in_use { "yes" } else { "no" });
     let connection = connect(path, OpenFlags::empty())?;
     let value = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0));
@@ -71,10 +72,4 @@ pub(in crate::store) fn backup(path: &Path, to: &Path) -> Result<(), StoreError>
         let _ = fs::remove_file(to);
     }
     synced
-}
-
-/// Whether a gateway has the file open.
-fn is_locked(path: &Path) -> bool {
-    let lock = File::open(companion(path, ".lock"));
-    lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
 }

@@ -13,7 +13,7 @@ use crate::{
         test_store::{open, settings},
         verify::{Kept, Report, verify_store},
     },
-    store::{Append, Kind, Pool, both},
+    store::{Append, Kind, Pool, StoreError, both},
 };
 
 /// A store with a sealer, whose turns are taken by hand.
@@ -58,9 +58,11 @@ impl Sealed {
     }
 
     async fn execute(&self, sql: &'static str) {
-        both!(self.pool(), pool => {
-            sqlx::raw_sql(sql).execute(pool).await.unwrap();
-        });
+        let executed = async {
+            both!(self.pool(), pool => sqlx::raw_sql(sql).execute(pool).await.map(drop)?);
+            Ok::<_, StoreError>(())
+        };
+        executed.await.unwrap();
     }
 
     async fn accept(&self) -> Result<Accepted, AcceptError> {
