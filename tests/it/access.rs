@@ -132,7 +132,7 @@ async fn nothing_else_answers_without_a_token() {
 }
 
 #[tokio::test]
-async fn no_reply_of_the_api_may_be_stored_whatever_was_asked() {
+async fn no_reply_of_the_api_may_be_stored_or_guessed_at_whatever_was_asked() {
     let gateway = Gateway::start();
     for (method, path, status) in [
         (Method::GET, "/v1/access", 200),
@@ -145,6 +145,7 @@ async fn no_reply_of_the_api_may_be_stored_whatever_was_asked() {
         let reply = gateway.call("owner", method, path).await;
         assert_eq!(reply.status(), status, "{path}");
         assert_eq!(reply.headers()["cache-control"], "no-store", "{path}");
+        assert_eq!(reply.headers()["x-content-type-options"], "nosniff", "{path}");
     }
     // What is the same for everybody may.
     let document = client().get(format!("{}/openapi.json", gateway.rest)).send().await.unwrap();

@@ -26,10 +26,14 @@ fn gateway() -> (Gateway, AccessKey) {
 }
 
 fn sdk(gateway: &Gateway, key: &AccessKey) -> Client {
+    sdk_for(REGION, gateway, key)
+}
+
+fn sdk_for(region: &'static str, gateway: &Gateway, key: &AccessKey) -> Client {
     let config = aws_sdk_glacier::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(format!("{}/glacier", gateway.rest))
-        .region(Region::new(REGION))
+        .region(Region::new(region))
         .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "test"))
         .retry_config(RetryConfig::disabled())
         .build();
@@ -92,6 +96,21 @@ async fn an_sdk_performs_the_five_operations_and_nothing_shows_it_the_gateway() 
     assert_eq!(line["teams"], "owner");
     assert_eq!(line["access_key_id"], key.id.as_str());
     assert!(!gateway.process.all_lines().join("\n").contains(&key.secret));
+}
+
+#[tokio::test]
+async fn the_region_that_a_request_is_signed_for_is_the_one_that_is_asked() {
+    let (gateway, key) = gateway();
+    let gateway = gateway.with_environment(&[("GATEWAY__AWS__REGIONS", "[\"us-east-1\"]")]);
+    gateway.simulator.seed("own-a", &[]).await;
+    let list =
+        async |region| sdk_for(region, &gateway, &key).list_vaults().account_id("-").send().await;
+    // The seeded vault is in eu-central-1.
+    for (region, vaults) in [("eu-central-1", 1), ("us-east-1", 0)] {
+        assert_eq!(list(region).await.unwrap().vault_list().len(), vaults, "{region}");
+    }
+    let not_served = list("us-west-2").await.unwrap_err();
+    assert_eq!(not_served.code(), Some("SignatureDoesNotMatch"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    signed::Request,
     support::{Gateway, client, uploads},
     trail::{all_entries, entries, recording},
 };
@@ -74,7 +75,7 @@ async fn a_caller_of_many_teams_without_permission_fills_no_disk() {
 
 #[actix_web::test]
 async fn requests_whose_callers_prove_nothing_are_counted_by_issuer() {
-    let mut gateway = recording("");
+    let mut gateway = recording("[keys.master_key_files]\n1 = \"DIRECTORY/master-key-1\"\n");
     let stranger = crate::support::Key::es256("es256");
     for _ in 0..3 {
         let reply = gateway.call_with(&stranger.token("owner"), Method::GET, "/v1/access").await;
@@ -84,6 +85,10 @@ async fn requests_whose_callers_prove_nothing_are_counted_by_issuer() {
         let reply = client().get(format!("{}{door}", gateway.rest)).send().await.unwrap();
         assert!(matches!(reply.status().as_u16(), 401 | 403), "{door}");
     }
+    let key = gateway.create_key(&["--team", "owner"]);
+    let mut signed = Request::new(&gateway, "GET", "/glacier/-/vaults").signed(&key);
+    signed.target = "/glacier/-/vaults/other".to_owned();
+    assert_eq!(signed.send(&gateway).await.0, 403);
     stop(&mut gateway);
     let mut told: Vec<String> = entries(&gateway)
         .iter()
@@ -97,6 +102,7 @@ async fn requests_whose_callers_prove_nothing_are_counted_by_issuer() {
         .collect();
     told.sort();
     let expected = [
+        r#"["gateway-keys","SignatureDoesNotMatch",1]"#,
         r#"["other","MissingAuthenticationToken",1]"#,
         r#"["other","token-missing",1]"#,
         r#"["test","token-invalid",3]"#,
@@ -114,7 +120,9 @@ async fn the_trail_says_when_the_gateway_ran_and_what_was_in_force() {
     let start = entry(&gateway, is("Start")).await;
     assert_eq!(start["eventType"], "System");
     assert_eq!(start["additionalEventData"]["version"], env!("CARGO_PKG_VERSION"));
+    assert!(start["additionalEventData"]["replica"].is_string());
     let policies = entry(&gateway, is("PoliciesReplaced")).await;
+    assert_eq!(policies["additionalEventData"]["setting"], "policy.directory");
     let by_hand = Command::new("sh")
         .args([
             "-c",
@@ -128,8 +136,11 @@ async fn the_trail_says_when_the_gateway_ran_and_what_was_in_force() {
     let digest = |setting: &'static str| {
         move |entry: &Value| entry["additionalEventData"]["setting"] == setting
     };
-    entry(&gateway, digest("issuers.test")).await;
-    entry(&gateway, digest("keys.master_key_files.1")).await;
+    for keys in ["issuers.test", "keys.master_key_files.1"] {
+        let keys = entry(&gateway, digest(keys)).await;
+        assert_eq!(keys["eventName"], "KeysReplaced");
+        assert!(keys["additionalEventData"]["digest"].is_string());
+    }
     let revocations = entry(&gateway, digest("tokens.revocation_file")).await;
     assert_eq!(revocations["eventName"], "RevocationsReplaced");
 
@@ -138,6 +149,13 @@ async fn the_trail_says_when_the_gateway_ran_and_what_was_in_force() {
     std::fs::write(&policy, "{}").unwrap();
     let refused = entry(&gateway, is("PoliciesRefused")).await;
     assert_eq!(refused["additionalEventData"]["errors"], 1);
+    // Looked at again, they are refused again, and that is no news.
+    for looks in 1..=2 {
+        gateway.process.signal("HUP");
+        let told =
+            |lines: &[String]| lines.iter().filter(|line| line.contains("on SIGHUP")).count();
+        gateway.process.wait_until(|lines| told(lines) == looks);
+    }
     std::fs::write(&policy, text + "\n").unwrap();
     std::fs::write(path("revoked.json"), r#"{"tokens": []}"#).unwrap();
     let old = revocations["additionalEventData"]["digest"].clone();
@@ -152,5 +170,7 @@ async fn the_trail_says_when_the_gateway_ran_and_what_was_in_force() {
     };
     entry(&gateway, anew).await;
     stop(&mut gateway);
-    assert_eq!(all_entries(&gateway).last().unwrap()["eventName"], "Stop");
+    let all = all_entries(&gateway);
+    assert_eq!(all.iter().filter(|entry| entry["eventName"] == "PoliciesRefused").count(), 1);
+    assert_eq!(all.last().unwrap()["eventName"], "Stop");
 }

@@ -48,6 +48,9 @@ async fn a_simulation_says_what_would_be_decided_and_asks_nothing_of_glacier() {
     let all: Value =
         simulate(&gateway, "owner", &json!({ "resources": [OWN] })).await.json().await.unwrap();
     assert_eq!(all["results"].as_array().unwrap().len(), 5);
+    let most = json!({ "resources": vec![OWN; 40] });
+    let most: Value = simulate(&gateway, "owner", &most).await.json().await.unwrap();
+    assert_eq!(most["results"].as_array().unwrap().len(), 200);
     assert!(gateway.simulator.requests().await.is_empty());
 }
 

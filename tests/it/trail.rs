@@ -5,8 +5,9 @@ use std::{path::PathBuf, process::Command};
 use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::support::Gateway;
+use crate::support::{Gateway, client, problem};
 
 /// A gateway that keeps a trail in a file.
 pub fn recording(settings: &str) -> Gateway {
@@ -99,6 +100,56 @@ async fn reads_denials_and_simulations_are_recorded() {
     let wanted =
         [(&allowed, &ok, &null), (&denied, &null, &forbidden), (&allowed, &refused, &unknown)];
     assert_eq!(told, wanted);
+}
+
+#[actix_web::test]
+async fn the_record_of_a_read_says_who_asked_for_what_from_where_and_what_glacier_answered() {
+    let gateway = recording("");
+    let id = gateway.simulator.seed("own-a", &["one"]).await.remove(0);
+    let url = format!("{}{}/{id}", gateway.rest, uploads("own-a"));
+    let before = OffsetDateTime::now_utc();
+    let reply = client()
+        .get(url)
+        .bearer_auth(gateway.key.token("owner"))
+        .header("x-request-id", "the-read")
+        .send()
+        .await
+        .unwrap();
+    let after = OffsetDateTime::now_utc();
+    let aws_id = reply.headers()["x-amzn-requestid"].to_str().unwrap();
+    let read = entries_in_time(&gateway, 1).await.remove(0);
+    for (name, value) in [
+        ("eventType", json!("Event")),
+        ("eventName", json!("ListParts")),
+        ("readOnly", json!(true)),
+        ("requestID", json!("the-read")),
+        ("door", json!("rest")),
+        ("sourceIPAddress", json!("127.0.0.1")),
+        ("resource", json!("arn:aws:glacier:eu-central-1:111122223333:vaults/own-a")),
+        ("uploadId", json!(id)),
+    ] {
+        assert_eq!(read[name], value, "{read:#}");
+    }
+    let identity = json!({"issuer": "test", "subject": "owner-service", "teams": ["owner"]});
+    assert_eq!(read["userIdentity"], identity);
+    assert_eq!(read["upstream"]["requestID"], aws_id);
+    assert_eq!(read["upstream"]["attempts"], 1);
+    let began = OffsetDateTime::parse(read["eventTime"].as_str().unwrap(), &Rfc3339).unwrap();
+    assert!((before..=after).contains(&began), "{read:#}");
+}
+
+#[actix_web::test]
+async fn a_read_waits_for_its_record_if_the_settings_say_so() {
+    let gateway = recording("[audit]\nreads = \"require\"");
+    gateway.simulator.seed("own-a", &["one"]).await;
+    assert_eq!(gateway.call("owner", Method::GET, &uploads("own-a")).await.status(), 200);
+    let found = entries(&gateway);
+    let [read] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!(read["outcome"], "ok");
+    std::fs::rename(file(&gateway), gateway.directory.path().join("away.db")).unwrap();
+    let reply = gateway.call("owner", Method::GET, &uploads("own-a")).await;
+    let (status, body) = problem(reply).await;
+    assert_eq!((status, &body["code"]), (503, &json!("audit-unavailable")));
 }
 
 #[actix_web::test]
