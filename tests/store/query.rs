@@ -43,7 +43,7 @@ fn event(team: &str, name: &'static str) -> Event<'static> {
 }
 
 /// An event of a gateway whose clock says this.
-fn at(time: OffsetDateTime, name: &'static str) -> Event {
+fn at(time: OffsetDateTime, name: &'static str) -> Event<'static> {
     let (seconds, nanoseconds) = (time.unix_timestamp().unsigned_abs(), time.nanosecond());
     let id = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds));
     Event { id, time: Some(time), ..event("media", name) }
