@@ -134,6 +134,8 @@ async fn the_record_of_a_read_says_who_asked_for_what_from_where_and_what_glacie
     assert_eq!(read["userIdentity"], identity);
     assert_eq!(read["upstream"]["requestID"], aws_id);
     assert_eq!(read["upstream"]["attempts"], 1);
+    let line = gateway.process.event(|line| line["request_id"] == "the-read");
+    assert_eq!(read["eventID"], line["event_id"]);
     let began = OffsetDateTime::parse(read["eventTime"].as_str().unwrap(), &Rfc3339).unwrap();
     assert!((before..=after).contains(&began), "{read:#}");
 }
