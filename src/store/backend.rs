@@ -20,7 +20,7 @@ pub(super) enum Backend {
 
 /// A connection that appends. Its methods block.
 pub(super) enum Appender {
-    Sqlite(sqlite::Appender),
+    Sqlite(Box<sqlite::Appender>),
     Postgres(postgres::Appender),
 }
 
@@ -54,7 +54,8 @@ impl Backend {
     pub fn appender(&self, replica: &str) -> Result<Appender, StoreError> {
         Ok(match self {
             Self::Sqlite(file) => {
-                Appender::Sqlite(sqlite::Appender::new(file.clone(), replica.to_owned())?)
+                let appender = sqlite::Appender::new(file.clone(), replica.to_owned())?;
+                Appender::Sqlite(Box::new(appender))
             }
             Self::Postgres(database) => {
                 Appender::Postgres(postgres::Appender::new(database.clone(), replica)?)

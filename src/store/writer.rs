@@ -130,7 +130,7 @@ impl Drop for End {
 
 /// Lets the threads that serve go first: a writer that preempts them commits half a group.
 /// If the system refuses, nothing is lost but speed.
-fn be_polite() {
+pub(super) fn be_polite() {
     let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Batch);
     if let Ok(priority) = NICENESS_ZERO.try_into().map(ThreadPriority::Crossplatform) {
         let _ = set_thread_priority_and_policy(thread_native_id(), priority, policy);

@@ -10,6 +10,7 @@ use super::{
         error::StoreError,
     },
     Sqlite, checkpoint, connect,
+    copier::Copier,
 };
 
 /// Moves the head on, over events of these times; of outcomes alone they are null.
@@ -19,8 +20,8 @@ const HEAD: &str = "\
         latest = coalesce(max(latest, ?3), ?3, latest), \
         disorder = coalesce(max(disorder, max(coalesce(latest, ?3), ?3) - ?2), disorder)";
 
-/// How many pages of the write-ahead log are copied into the file at once.
-const MUCH: i32 = 2000;
+/// How many pages the write-ahead log has when they are copied into the file.
+const MUCH: i32 = 1000;
 
 thread_local! {
     /// How many pages the write-ahead log had after the writer's last commit.
@@ -31,6 +32,7 @@ thread_local! {
 pub(in crate::store) struct Appender {
     file: Arc<Sqlite>,
     connection: Connection,
+    copier: Copier,
     replica: String,
 }
 
@@ -42,14 +44,18 @@ impl Appender {
             LOGGED.set(pages);
             Ok(())
         }));
-        Ok(Self { file, connection, replica })
+        let copier = Copier::start(&file)?;
+        Ok(Self { file, connection, copier, replica })
     }
 
-    /// Copies what the write-ahead log holds into the file once that is much. Whoever
+    /// Has what the write-ahead log holds copied into the file once that is much. What was
+    /// committed meanwhile is little, and is copied here, so that the log begins anew. Whoever
     /// reads keeps some of it there until later.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
-        if LOGGED.get() >= MUCH {
+        if self.copier.has_copied()? {
             checkpoint(&self.connection, "PASSIVE")?;
+        } else if LOGGED.get() >= MUCH && !self.copier.is_busy() {
+            self.copier.copy();
         }
         Ok(())
     }

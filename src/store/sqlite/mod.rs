@@ -2,6 +2,7 @@
 
 mod append;
 mod chores;
+mod copier;
 mod files;
 mod migrate;
 
@@ -157,6 +158,7 @@ async fn pool(path: &Path, connections: u32) -> Result<SqlitePool, StoreError> {
         .filename(path)
         .busy_timeout(BUSY * BUSY_TRIES.unsigned_abs())
         .pragma("synchronous", "FULL")
+        .pragma("cache_size", "-512")
         .pragma("wal_autocheckpoint", "0");
     let pool = SqlitePoolOptions::new()
         .max_connections(connections)
