@@ -42,6 +42,8 @@ pub struct Event {
     pub identity: Option<UserIdentity>,
     /// The team whose permission decided.
     pub team: Option<String>,
+    /// The session of the account's role that signs for it.
+    pub session: Option<AwsSession>,
     /// The resource, as policies see it.
     pub resource: Option<String>,
     /// The upload.
@@ -115,6 +117,18 @@ pub struct UserIdentity {
     pub access_key_id: Option<String>,
 }
 
+/// The session of a role, by which AWS's own logs know who acted.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsSession {
+    /// The session's name, as in the ARN of the assumed role.
+    pub role_session_name: String,
+    /// The source identity.
+    pub source_identity: String,
+    /// The ID of the session's access key. Not a secret.
+    pub access_key_id: String,
+}
+
 /// What the policies decided.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -165,6 +179,8 @@ struct Entry<'a> {
     user_identity: Option<&'a UserIdentity>,
     #[serde(skip_serializing_if = "Option::is_none")]
     team: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aws_session: Option<&'a AwsSession>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,6 +248,7 @@ impl Event {
             source_ip: request.and_then(Self::origin),
             user_identity: request.and_then(|event| event.identity.as_ref()),
             team: self.team.as_deref(),
+            aws_session: request.and_then(|event| event.session.as_ref()),
             resource: self.resource.as_deref(),
             upload_id: self.upload_id.as_deref(),
             decision: request.and_then(|event| event.decision.as_ref()),

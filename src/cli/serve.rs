@@ -12,6 +12,7 @@ use crate::{
     audit::log::CheckpointKeys,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
+    glacier::Accounts,
     policy::LivePolicies,
     tls,
 };
@@ -40,6 +41,9 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     }
     if let Some(tls) = examined.sound("server.tls").and_then(|s| s.server.tls.as_ref()) {
         files(tls::check(tls).map_err(Into::into));
+    }
+    if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {
+        files(Accounts::check(settings).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("policy.directory") {
         match LivePolicies::open(&settings.policy.directory) {

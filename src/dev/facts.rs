@@ -51,7 +51,9 @@ pub(super) struct KeyFacts {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct VaultFacts {
+    pub(super) account_id: &'static str,
     pub(super) name: &'static str,
     pub(super) uploads: Vec<UploadFacts>,
 }
@@ -96,8 +98,14 @@ impl fmt::Display for Facts {
         writeln!(f, "  Probes      {}/readyz", self.management)?;
         writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
         writeln!(f, "  Policies    {policies}")?;
-        let vaults: Vec<_> = self.vaults.iter().map(|vault| vault.name).collect();
-        writeln!(f, "  Vaults      {}\n", vaults.join(", "))?;
+        let (own, other): (Vec<_>, Vec<_>) =
+            self.vaults.iter().partition(|vault| vault.account_id == simulator.account_id);
+        let names = |vaults: &[&VaultFacts]| -> String {
+            vaults.iter().map(|vault| vault.name).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(f, "  Vaults      {} (in {})", names(&own), simulator.account_id)?;
+        let archive = other.first().map_or("", |vault| vault.account_id);
+        writeln!(f, "              {} (in {archive}, through a role)\n", names(&other))?;
         let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();
         writeln!(
             f,
@@ -115,6 +123,12 @@ impl fmt::Display for Facts {
         writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
         writeln!(f, "# What is left")?;
         writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        if let Some(VaultFacts { account_id, name, .. }) = other.first() {
+            let uploads =
+                format!("{rest}/v1/accounts/{account_id}/vaults/{name}/multipart-uploads");
+            writeln!(f, "# The uploads of a vault in another account")?;
+            writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        }
         writeln!(f, "\n# The same with the AWS CLI and the media team's gateway key")?;
         writeln!(
             f,

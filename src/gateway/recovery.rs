@@ -105,16 +105,22 @@ impl Gateway {
     ) -> impl Future<Output = Found> + Send + use<> {
         let vault = intent.resource().and_then(VaultArn::parse);
         let upload = intent.upload_id().and_then(|id| id.parse::<UploadId>().ok());
-        let permit = vault
-            .zip(intent.statement())
-            .map(|(vault, statement)| Permit::<ListParts>::recorded(vault, statement));
+        let permit = vault.zip(intent.statement().zip(intent.principal())).map(
+            |(vault, (statement, principal))| {
+                Permit::<ListParts>::recorded(vault, statement, principal)
+            },
+        );
         let gateway = self.clone();
         async move {
             let Some((permit, upload)) = permit.zip(upload) else {
                 return Found::Nothing("internal-error");
             };
             let page = Page { marker: None, limit: Some(1) };
-            match gateway.upstream.list_parts(&permit, &upload, page).await {
+            let asked = async {
+                let route = gateway.upstream.route(&permit).await?;
+                gateway.upstream.list_parts(&route, &upload, page).await
+            };
+            match asked.await {
                 Ok(_) => Found::Kept,
                 Err(error) => match error.kind {
                     kind @ (UpstreamErrorKind::UploadNotFound

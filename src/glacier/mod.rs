@@ -2,12 +2,17 @@
 //! it may perform, and the client that performs them. Nothing here knows of HTTP
 //! servers or callers.
 
+mod accounts;
 mod direct;
+mod endpoints;
 mod error;
 mod model;
 mod response;
+mod sessions;
 mod upstream;
 
+pub use accounts::{Account, Accounts, NotServed, UnusableAccounts};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
-pub use upstream::Upstream;
+pub use sessions::Session;
+pub use upstream::{Route, Upstream};

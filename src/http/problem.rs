@@ -27,6 +27,18 @@ const RETRY_AFTER_SECONDS: &str = "2";
 pub const NO_LOG: &str = "Ask for a month such as 2026-11, and for tiles up to the size in its \
                           checkpoint. Without a key (audit.key_files) there is no checkpoint.";
 
+/// What to do about `account-not-served`.
+pub const NOT_SERVED: &str = "This gateway does not serve this account: write \"-\" for its \
+                              default account, or ask its operators to configure this one.";
+
+/// What to do about `account-role-unusable`: STS does not say which it is.
+const ROLE_UNUSABLE: &str = "The request was not forwarded; tell the gateway's operators. Possible \
+                             causes: the role does not exist; its trust policy or the gateway's \
+                             own policy does not allow sts:AssumeRole, sts:SetSourceIdentity and \
+                             sts:TagSession; the external ID is another; the gateway's own session \
+                             has another source identity already, or a transitive tag of the \
+                             name team, issuer or subject; STS is throttled or cannot be reached.";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
         /// The stable code of a problem: what a program should look at.
@@ -94,9 +106,9 @@ codes! {
     NotAuthorized = "not-authorized", FORBIDDEN, "The request is not authorized";
     /// The path is none of the API's.
     RouteNotFound = "route-not-found", NOT_FOUND, "There is no such resource";
-    /// The gateway has no credentials for the account.
+    /// The account is not configured.
     AccountNotServed = "account-not-served", NOT_FOUND, "This gateway does not serve the account";
-    /// The region is not configured.
+    /// The region is not configured for the account.
     RegionNotServed = "region-not-served", NOT_FOUND, "This gateway does not serve the region";
     /// Glacier knows no such vault.
     VaultNotFound = "vault-not-found", NOT_FOUND, "The vault does not exist";
@@ -120,6 +132,8 @@ codes! {
     StoreRequired = "store-required", NOT_IMPLEMENTED, "The gateway has no store";
     /// The gateway's AWS credentials are not accepted or lack an action.
     GatewayNotAuthorizedUpstream = "gateway-not-authorized-upstream", BAD_GATEWAY, "Glacier refuses the gateway's own credentials";
+    /// The account's role cannot be assumed.
+    AccountRoleUnusable = "account-role-unusable", BAD_GATEWAY, "The account's role cannot be assumed";
     /// AWS does not offer Glacier to the account.
     GlacierNotAvailableForAccount = "glacier-not-available-for-account", BAD_GATEWAY, "AWS does not offer Glacier to the account";
     /// No connection to Glacier.
@@ -379,6 +393,14 @@ impl From<&UpstreamError> for Problem {
                 Code::GatewayNotAuthorizedUpstream,
                 "The gateway's AWS role lacks the action, or its credentials are missing or expired; tell its operators.".to_owned(),
             ),
+            UpstreamErrorKind::AccountRoleUnusable => (
+                Code::AccountRoleUnusable,
+                format!(
+                    "{ROLE_UNUSABLE} AWS STS answered: {}.",
+                    error.message.as_deref().unwrap_or("nothing")
+                ),
+            ),
+            UpstreamErrorKind::AccountNotServed => (Code::AccountNotServed, NOT_SERVED.to_owned()),
             UpstreamErrorKind::Timeout => (
                 Code::GlacierTimeout,
                 again(if read {

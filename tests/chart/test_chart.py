@@ -95,6 +95,7 @@ def documented_settings():
         line = line.removeprefix("# ")
         if table := re.fullmatch(r"\[([a-z_.]+)\]", line):
             section = table[1].replace("issuers.corporate", "issuers.*")
+            section = section.replace("accounts.media", "accounts.*")
         elif key := re.match(r"([a-z_]+|[0-9]+) = ({?)", line):
             name = "*" if key[1].isdigit() else key[1]
             keys.add(f"{section}.{name}{'.*' if key[2] else ''}")

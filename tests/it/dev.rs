@@ -75,12 +75,14 @@ fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let [abort, denied, list, recorded] = starting("curl ")[..] else { panic!("{lines:?}") };
+    let [abort, denied, list, other, recorded] = starting("curl ")[..] else { panic!("{lines:?}") };
     assert!(run(abort).starts_with("HTTP/1.1 204"));
     let denied = run(denied);
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("not-authorized"), "{denied}");
     let list = run(list);
     assert!(list.starts_with("HTTP/1.1 200") && list.contains("archiveDescription"), "{list}");
+    let other = run(other);
+    assert!(other.starts_with("HTTP/1.1 200") && other.contains("444455556666"), "{other}");
     let recorded = run(recorded);
     assert!(recorded.starts_with("HTTP/1.1 200") && recorded.contains("aborted"), "{recorded}");
     let [aws] = starting("AWS_ACCESS_KEY_ID=$MEDIA_ACCESS_KEY_ID ")[..] else {

@@ -111,7 +111,7 @@ pub async fn yaml(document: Data<Rendered>) -> HttpResponse {
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
 pub struct AccountPath {
-    /// 12 digits, or `-` for the account that the gateway serves.
+    /// 12 digits, or `-` for the gateway's default account.
     #[param(rename = "accountId", pattern = "^(-|[0-9]{12})$", example = "-")]
     account_id: String,
 }
@@ -153,7 +153,7 @@ pub struct UploadPath {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
 pub struct Region {
-    /// An AWS region that the gateway serves; the configured one by default.
+    /// A region of the account that the gateway serves; the configured one by default.
     #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32)]
     region: Option<String>,
 }
@@ -230,6 +230,7 @@ const REPLIES: [(&str, &[Code]); 16] = [
         "BadGateway",
         &[
             Code::GatewayNotAuthorizedUpstream,
+            Code::AccountRoleUnusable,
             Code::GlacierNotAvailableForAccount,
             Code::GlacierUnreachable,
             Code::GlacierInvalidResponse,
