@@ -10,7 +10,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_glacier::{Client, client::customize::CustomizableOperation, config};
 
 use super::{
-    Accounts, NotServed, Page, Part, PartPage, Reply, Session, UnusableAccounts, Upload,
+    Account, Accounts, NotServed, Page, Part, PartPage, Reply, Session, UnusableAccounts, Upload,
     UploadPage, UpstreamError, Vault, VaultPage,
     direct::{Attempt, Refusal},
     endpoints::{self, Endpoints, Regional},
@@ -113,6 +113,12 @@ impl Upstream {
     /// The accounts that are served now.
     pub fn accounts(&self) -> Arc<Accounts> {
         Arc::clone(&self.accounts.current())
+    }
+
+    /// Whether the account's role could be assumed the last time; `None` if nobody has tried,
+    /// or the gateway's own credentials are the account's.
+    pub fn usable(&self, account: &Account) -> Option<bool> {
+        self.sessions.usable(account.role.as_ref()?)
     }
 
     /// The account and region that a request names: `-` is the default account, and no region

@@ -7,6 +7,7 @@
 mod identity;
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -24,7 +25,7 @@ use aws_sdk_sts::{
     primitives::{DateTime, DateTimeFormat},
     types::Tag,
 };
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::watch;
 
 pub(super) use self::identity::Identity;
@@ -118,7 +119,11 @@ pub(super) struct Sessions {
     sts: Client,
     /// By role and identity.
     slots: Cache<String, Arc<Slot>>,
+    tried: Arc<Tried>,
 }
+
+/// Of each role that was assumed, whether that succeeded the last time.
+type Tried = Mutex<HashMap<RoleArn, bool>>;
 
 type Slot = watch::Sender<State>;
 
@@ -160,7 +165,16 @@ impl State {
 impl Sessions {
     /// Sessions that `sts` gives.
     pub(super) fn new(sts: Client) -> Self {
-        Self { sts, slots: Cache::builder().max_capacity(MOST).time_to_idle(DURATION).build() }
+        // A session that is new must find a place, lest it be fetched for every request.
+        let lru = EvictionPolicy::lru();
+        let slots = Cache::builder().max_capacity(MOST).eviction_policy(lru);
+        let slots = slots.time_to_idle(DURATION).build();
+        Self { sts, slots, tried: Arc::default() }
+    }
+
+    /// Whether the role could be assumed the last time; `None` if nobody has tried.
+    pub(super) fn usable(&self, role: &Role) -> Option<bool> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&role.arn).copied()
     }
 
     /// The session of `identity` in the role's account.
@@ -208,9 +222,9 @@ impl Sessions {
             false
         });
         if first {
-            let flight = Flight { slot: slot.clone(), arrived: None };
-            let request = self.request(role, identity);
-            tokio::spawn(flight.fly(request, role.clone(), identity.name()));
+            let (slot, tried) = (slot.clone(), self.tried.clone());
+            let flight = Flight { slot, tried, role: role.clone(), arrived: None };
+            tokio::spawn(flight.fly(self.request(role, identity), identity.name()));
         }
     }
 
@@ -230,15 +244,21 @@ impl Sessions {
 /// A session on its way.
 struct Flight {
     slot: Arc<Slot>,
+    tried: Arc<Tried>,
+    role: Arc<Role>,
     arrived: Option<Result<Session, Unusable>>,
 }
 
 impl Flight {
-    async fn fly(mut self, request: AssumeRoleFluentBuilder, role: Arc<Role>, name: String) {
-        let result = assume(request, &role, name).await;
+    async fn fly(mut self, request: AssumeRoleFluentBuilder, name: String) {
+        let result = assume(request, &self.role, name).await;
+        let role_arn = self.role.arn.as_str();
         if let Err(Unusable { cause, .. }) = &result {
-            tracing::warn!(role_arn = role.arn.as_str(), cause, "a role cannot be assumed");
+            tracing::warn!(role_arn, cause, "a role cannot be assumed");
         }
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.insert(self.role.arn.clone(), result.is_ok());
+        drop(tried);
         self.arrived = Some(result);
     }
 }
