@@ -52,6 +52,7 @@ impl Call {
     ) -> Self {
         recorder.edit().principal = Some(principal.clone());
         let policies = Arc::clone(&gateway.policies.current());
+        let context = context.accounts(gateway.upstream.accounts().directory().clone());
         Self { gateway, principal, recorder, context, policies }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{self, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
-    domain::{AccountId, Region, RegionalAccount},
+    domain::{AccountDirectory, AccountFacts, AccountId, Region, RegionalAccount},
     reload::{Contents, Paths, Reloaded, Unreadable},
 };
 
@@ -46,10 +46,6 @@ impl From<Vec<Mistake>> for UnusableAccounts {
 pub struct Account {
     /// The account.
     pub id: AccountId,
-    /// The name that the operators gave it.
-    pub name: String,
-    /// What policies may ask of it.
-    pub tags: BTreeMap<String, String>,
     pub(super) regions: BTreeMap<Region, Arc<Regional>>,
     /// `None`: the gateway's own credentials are the account's.
     pub(super) role: Option<Arc<Role>>,
@@ -68,6 +64,7 @@ pub enum NotServed {
 /// All accounts that the gateway serves, replaced as a whole when their folder changes.
 pub struct Accounts {
     by_id: HashMap<AccountId, Arc<Account>>,
+    directory: Arc<AccountDirectory>,
     default: RegionalAccount,
     /// Teams whose members have sessions of their own in every account.
     subject_sessions: BTreeSet<String>,
@@ -105,7 +102,7 @@ impl Accounts {
 
     fn new(settings: &Settings, endpoints: &Endpoints) -> Self {
         let aws = &settings.aws;
-        let account = |(name, account): (&String, &config::Account)| {
+        let account = |account: &config::Account| {
             let own =
                 (account.id == aws.account_id).then(|| aws.regions.iter().chain([&aws.region]));
             let regions = account.regions.iter().chain(own.into_iter().flatten());
@@ -113,8 +110,6 @@ impl Accounts {
             let at = |region: &Region| (region.clone(), endpoints.at(url, region));
             Account {
                 id: account.id.clone(),
-                name: name.clone(),
-                tags: account.tags.clone(),
                 regions: regions.map(at).collect(),
                 role: account.role_arn.clone().map(|arn| {
                     let file = account.external_id_file.clone().map(ExternalIdFrom::File);
@@ -137,9 +132,15 @@ impl Accounts {
         // A table of the default account comes later and takes its place.
         let name = DEFAULT_ACCOUNT.to_owned();
         let all = [(&name, &default)].into_iter().chain(&settings.accounts);
-        let all = all.map(account).map(|account| (account.id.clone(), Arc::new(account)));
+        let facts = |(name, account): (&String, &config::Account)| {
+            let (name, tags) = (name.clone(), account.tags.clone());
+            (account.id.clone(), AccountFacts { name, tags })
+        };
+        let directory = all.clone().map(facts).collect();
+        let all = all.map(|(_, config)| (config.id.clone(), Arc::new(account(config))));
         Self {
             by_id: all.collect(),
+            directory: Arc::new(directory),
             default: RegionalAccount {
                 region: aws.region.clone(),
                 account: aws.account_id.clone(),
@@ -151,6 +152,11 @@ impl Accounts {
     /// All accounts, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.by_id.values().map(AsRef::as_ref)
+    }
+
+    /// What is known of all accounts.
+    pub fn directory(&self) -> &Arc<AccountDirectory> {
+        &self.directory
     }
 
     /// The account, if the gateway serves it.

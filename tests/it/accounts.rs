@@ -247,6 +247,16 @@ async fn an_account_or_region_that_is_not_served_is_refused_before_anything_is_s
 }
 
 #[tokio::test]
+async fn the_default_account_may_have_a_role_and_a_name_as_well() {
+    let gateway = of_accounts(&["films"], &[ACCOUNT], &table("main", ACCOUNT, ""));
+    for path in ["/v1/accounts/-/vaults", "/v1/accounts/-/vaults?region=us-east-1"] {
+        assert_eq!(gateway.call("films", Method::GET, path).await.status(), 200, "{path}");
+    }
+    let given = sessions(&gateway).await;
+    assert!(given.values().all(|session| session["accountId"] == ACCOUNT) && given.len() == 1);
+}
+
+#[tokio::test]
 async fn an_account_is_served_by_the_session_of_its_role_in_each_of_its_regions() {
     let gateway = gateway(&["films"], "");
     for region in [REGION, "us-east-1"] {
@@ -263,6 +273,74 @@ async fn an_account_is_served_by_the_session_of_its_role_in_each_of_its_regions(
         })
         .collect();
     assert_eq!(scopes, ["eu-central-1/sts", "eu-central-1/glacier", "us-east-1/glacier"]);
+}
+
+#[tokio::test]
+async fn a_statement_speaks_of_accounts_by_their_names_and_tags() {
+    let tables = [
+        table("media-1", MEDIA, "tags = { Environment = \"production\" }"),
+        table("media-2", VIDEO, "tags = { Environment = \"test\" }"),
+    ];
+    let gateway = of_accounts(&[], &[MEDIA, VIDEO], &tables.concat());
+    for account in [MEDIA, VIDEO, ACCOUNT] {
+        seed(&gateway, account, "reels", 0).await;
+    }
+    let policy = |condition: Value| {
+        json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+            "Action": "glacier:DescribeVault", "Resource": "*", "Condition": condition}})
+    };
+    let folder = gateway.directory.path().join("policies/teams");
+    for (team, condition, allowed) in [
+        (
+            "tagged",
+            json!({"StringEquals": {"gateway:AccountTag/environment": "production"}}),
+            [true, false, false],
+        ),
+        (
+            "other",
+            json!({"StringNotEquals": {"gateway:AccountTag/environment": "production"}}),
+            [false, true, true],
+        ),
+        (
+            "untagged",
+            json!({"Null": {"gateway:AccountTag/environment": "true"}}),
+            [false, false, true],
+        ),
+        ("named", json!({"StringLike": {"gateway:AccountName": "media-*"}}), [true, true, false]),
+        (
+            "default",
+            json!({"StringEquals": {"gateway:AccountName": "default"}}),
+            [false, false, true],
+        ),
+        ("numbered", json!({"StringEquals": {"aws:ResourceAccount": VIDEO}}), [false, true, false]),
+    ] {
+        fs::write(folder.join(format!("{team}.json")), policy(condition).to_string()).unwrap();
+        gateway.process.signal("HUP");
+        let call = async |account| gateway.call(team, Method::GET, &vault(account, "reels")).await;
+        let begun = Instant::now();
+        let expected = allowed.map(|allowed| if allowed { 200 } else { 403 });
+        loop {
+            let mut found = [0; 3];
+            for (found, account) in found.iter_mut().zip([MEDIA, VIDEO, ACCOUNT]) {
+                *found = call(account).await.status().as_u16();
+            }
+            if found == expected {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(10), "{team}: {found:?}");
+        }
+    }
+    // A simulation says the same, of an account that is not asked.
+    let ask = json!({"actions": ["glacier:DescribeVault"], "resources": [
+        format!("arn:aws:glacier:{REGION}:{MEDIA}:vaults/x"),
+        format!("arn:aws:glacier:{REGION}:{VIDEO}:vaults/x")]});
+    let url = format!("{}/v1/access/simulate", gateway.rest);
+    let token = gateway.key.token("tagged");
+    let reply = client().post(url).bearer_auth(token).json(&ask).send().await.unwrap();
+    let answer: Value = reply.json().await.unwrap();
+    let decisions: Vec<&Value> =
+        answer["results"].as_array().unwrap().iter().map(|result| &result["decision"]).collect();
+    assert_eq!(decisions, ["allowed", "implicitDeny"]);
 }
 
 /// One call of a schedule: who, where, after how long.
@@ -376,6 +454,61 @@ async fn sessions_that_expire_in_seconds_fail_no_request_and_are_refreshed_by_on
     let given = sessions(&gateway).await.len();
     // A session is refreshed after at least 0.7 of its 2 seconds.
     assert!((4..=7).contains(&given), "{given} sessions for {calls} calls");
+}
+
+/// `ACCOUNTS=100 TEAMS=20 LIFETIME=30 cargo test --release …` is the whole of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_accounts_and_teams_are_served_while_their_sessions_end() {
+    let number = |name: &str, usual: usize| -> usize {
+        std::env::var(name).map_or(usual, |number| number.parse().unwrap())
+    };
+    let (accounts, teams, lifetime) =
+        (number("ACCOUNTS", 20), number("TEAMS", 5), number("LIFETIME", 4));
+    let accounts: Vec<String> = (0..accounts).map(|n| format!("{:012}", 100_000 + n)).collect();
+    let teams: Vec<String> = (0..teams).map(|n| format!("team-{n}")).collect();
+    let tables = accounts.iter().enumerate().map(|(n, id)| table(&format!("account-{n}"), id, ""));
+    let ids: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let names: Vec<&str> = teams.iter().map(String::as_str).collect();
+    let gateway = of_accounts(&names, &ids, &tables.collect::<String>());
+    for account in &ids {
+        seed(&gateway, account, "reels", 0).await;
+    }
+    behave(&gateway, json!({"lifetimeSeconds": lifetime})).await;
+    let pairs: Vec<(&str, &str)> =
+        ids.iter().flat_map(|account| names.iter().map(move |team| (*account, *team))).collect();
+    let tokens: HashMap<&str, String> =
+        names.iter().map(|team| (*team, gateway.key.token(team))).collect();
+    let http = client();
+    let begun = Instant::now();
+    let until = Duration::from_secs(2 * lifetime as u64 + 2);
+    let callers = (0..16).map(async |caller| {
+        let mut took = Vec::new();
+        while begun.elapsed() < until {
+            let (account, team) = pairs[(caller * 7919 + took.len() * 31) % pairs.len()];
+            let url = format!("{}{}", gateway.rest, vault(account, "reels"));
+            let sent = Instant::now();
+            let reply = http.get(url).bearer_auth(&tokens[team]).send().await.unwrap();
+            assert_eq!(reply.status(), 200, "{account} {team}");
+            took.push(sent.elapsed());
+        }
+        took
+    });
+    let mut took: Vec<Duration> = join_all(callers).await.into_iter().flatten().collect();
+    took.sort();
+    let given = sessions(&gateway).await;
+    println!(
+        "{} calls by {} pairs with {} sessions, p50 {:?}, p99 {:?}, longest {:?}",
+        took.len(),
+        pairs.len(),
+        given.len(),
+        took[took.len() / 2],
+        took[took.len() * 99 / 100],
+        took[took.len() - 1]
+    );
+    assert!(given.len() >= 2 * pairs.len(), "no session was refreshed");
+    for session in given.values() {
+        assert_eq!(session["tags"]["team"], session["sourceIdentity"]);
+    }
 }
 
 #[tokio::test]
