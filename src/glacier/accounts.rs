@@ -149,6 +149,11 @@ impl Accounts {
         }
     }
 
+    /// The name that the operators gave an account.
+    pub fn name(&self, account: &Account) -> &str {
+        self.directory.get(&account.id).map_or("", |facts| &facts.name)
+    }
+
     /// All accounts, in no promised order.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.by_id.values().map(AsRef::as_ref)

@@ -13,6 +13,14 @@ use serde::Deserialize;
 
 use crate::domain::Operation;
 
+/// Why a role may be unusable: STS does not say which it is.
+pub const ROLE_CAUSES: &str = "Possible causes: the role does not exist; its trust policy or the \
+                               gateway's own policy does not allow sts:AssumeRole, \
+                               sts:SetSourceIdentity and sts:TagSession; the external ID is \
+                               another; the gateway's own session has another source identity \
+                               already, or a transitive tag of the name team, issuer or subject; \
+                               STS is throttled or cannot be reached.";
+
 /// A call that Glacier did not answer with success, after the SDK's retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]

@@ -7,12 +7,14 @@ mod direct;
 mod endpoints;
 mod error;
 mod model;
+mod probe;
 mod response;
 mod sessions;
 mod upstream;
 
 pub use accounts::{Account, Accounts, NotServed, UnusableAccounts};
-pub use error::{UpstreamError, UpstreamErrorKind};
+pub use error::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
-pub use sessions::Session;
+pub use probe::Probe;
+pub use sessions::{RoleStatus, Session};
 pub use upstream::{Route, Upstream};

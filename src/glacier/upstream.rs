@@ -10,8 +10,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_glacier::{Client, client::customize::CustomizableOperation, config};
 
 use super::{
-    Account, Accounts, NotServed, Page, Part, PartPage, Reply, Session, UnusableAccounts, Upload,
-    UploadPage, UpstreamError, Vault, VaultPage,
+    Account, Accounts, NotServed, Page, Part, PartPage, Reply, RoleStatus, Session,
+    UnusableAccounts, Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{Attempt, Refusal},
     endpoints::{self, Endpoints, Regional},
     response::{Attempts, Sent},
@@ -34,7 +34,7 @@ use crate::{
 /// The clients of Glacier, in all accounts and regions that the gateway serves.
 pub struct Upstream {
     accounts: Reloaded<Accounts, UnusableAccounts>,
-    sessions: Sessions,
+    pub(super) sessions: Arc<Sessions>,
     /// Whether a folder of accounts is to be followed.
     follows: bool,
     /// Time limits of a call, and of its attempts.
@@ -96,7 +96,7 @@ impl Upstream {
     ) -> Result<Self, UnusableAccounts> {
         let aws = &settings.aws;
         let endpoints = Endpoints::new(aws, credentials).await;
-        let sessions = Sessions::new(endpoints.sts());
+        let sessions = Arc::new(Sessions::new(endpoints.sts()));
         let accounts = Accounts::follow(settings, endpoints)?;
         let (timeouts, retries) = (endpoints::timeouts(aws), endpoints::retries(aws));
         let follows = aws.accounts_directory.is_some();
@@ -118,7 +118,23 @@ impl Upstream {
     /// Whether the account's role could be assumed the last time; `None` if nobody has tried,
     /// or the gateway's own credentials are the account's.
     pub fn usable(&self, account: &Account) -> Option<bool> {
-        self.sessions.usable(account.role.as_ref()?)
+        Some(self.role_status(account)?.trouble.is_none())
+    }
+
+    /// How it went with the account's role; `None` as for [`Self::usable`].
+    pub fn role_status(&self, account: &Account) -> Option<RoleStatus> {
+        self.sessions.status(account.role.as_ref()?)
+    }
+
+    /// How it went with the roles that somebody has tried to assume, by the accounts' names.
+    pub fn role_statuses(&self) -> Vec<(String, RoleStatus)> {
+        let accounts = self.accounts();
+        let status = |account: &Account| {
+            Some((accounts.name(account).to_owned(), self.role_status(account)?))
+        };
+        let mut statuses: Vec<_> = accounts.iter().filter_map(status).collect();
+        statuses.sort_by(|(a, _), (b, _)| a.cmp(b));
+        statuses
     }
 
     /// The account and region that a request names: `-` is the default account, and no region

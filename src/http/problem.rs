@@ -16,7 +16,7 @@ use crate::{
     authn::{CertificateError, TokenError},
     domain::Operation,
     gateway::Refusal,
-    glacier::{UpstreamError, UpstreamErrorKind},
+    glacier::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind},
     policy::{Denial, NearMiss, StatementId},
 };
 
@@ -30,14 +30,6 @@ pub const NO_LOG: &str = "Ask for a month such as 2026-11, and for tiles up to t
 /// What to do about `account-not-served`.
 pub const NOT_SERVED: &str = "This gateway does not serve this account: write \"-\" for its \
                               default account, or ask its operators to configure this one.";
-
-/// What to do about `account-role-unusable`: STS does not say which it is.
-const ROLE_UNUSABLE: &str = "The request was not forwarded; tell the gateway's operators. Possible \
-                             causes: the role does not exist; its trust policy or the gateway's \
-                             own policy does not allow sts:AssumeRole, sts:SetSourceIdentity and \
-                             sts:TagSession; the external ID is another; the gateway's own session \
-                             has another source identity already, or a transitive tag of the \
-                             name team, issuer or subject; STS is throttled or cannot be reached.";
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
@@ -396,7 +388,8 @@ impl From<&UpstreamError> for Problem {
             UpstreamErrorKind::AccountRoleUnusable => (
                 Code::AccountRoleUnusable,
                 format!(
-                    "{ROLE_UNUSABLE} AWS STS answered: {}.",
+                    "The request was not forwarded; tell the gateway's operators. {ROLE_CAUSES} \
+                     AWS STS answered: {}.",
                     error.message.as_deref().unwrap_or("nothing")
                 ),
             ),

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -17,7 +18,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    support::{ACCOUNT, Gateway, REGION, claims, client, problem},
+    support::{ACCOUNT, BINARY, Gateway, REGION, claims, client, problem},
     trail::entries_in_time,
 };
 
@@ -728,4 +729,221 @@ async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() 
     fs::write(folder.join("media.toml"), good).unwrap();
     becomes(200).await;
     assert_eq!(asked_sts(&gateway, MEDIA).await, 1);
+}
+
+/// Starts `check-config --probe` with this gateway's configuration and credentials.
+fn probe(gateway: &Gateway) -> std::process::Output {
+    let config = gateway.directory.path().join("gateway.toml");
+    std::process::Command::new(BINARY)
+        .args(["check-config", "--probe", "--config"])
+        .arg(config)
+        .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn check_config_tells_which_roles_can_be_assumed_and_asks_for_each_once() {
+    let gateway = gateway(&[], "");
+    let output = probe(&gateway);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    for line in [
+        format!("default ({ACCOUNT}): no role; the gateway's own credentials are used"),
+        format!("media ({MEDIA}): the role can be assumed"),
+        format!("video ({VIDEO}): the role can be assumed"),
+        "Roles that can be assumed: 2 of 2.".to_owned(),
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
+    let requests = gateway.simulator.requests().await;
+    assert!(requests.len() == 2 && requests.iter().all(is_sts), "{requests:#?}");
+    let given = sessions(&gateway).await;
+    let named: BTreeSet<&str> =
+        given.values().map(|session| session["sourceIdentity"].as_str().unwrap()).collect();
+    let subject = ".check-config,.check-config,.check-config";
+    assert_eq!(named, BTreeSet::from([".check-config", subject]));
+
+    let denied = json!({"error": {"status": 403, "code": "AccessDenied", "message": "not you"}});
+    let fault = json!({"operation": "AssumeRole", "accountId": VIDEO, "effect": denied});
+    gateway.simulator.fault(fault).await;
+    let output = probe(&gateway);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!("media ({MEDIA}): the role can be assumed")), "{said}");
+    let video = said.lines().find(|line| line.starts_with("video")).unwrap();
+    assert!(video.contains("cannot be assumed") && video.contains("not you"), "{video}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Roles that cannot be assumed: 1 of 2. Possible causes:"), "{said}");
+    assert!(said.contains("sts:SetSourceIdentity"), "{said}");
+    assert_eq!(asked_sts(&gateway, VIDEO).await, 2);
+}
+
+#[tokio::test]
+async fn five_hundred_accounts_of_five_regions_are_served_and_probed() {
+    let accounts: Vec<String> = (0..500).map(|n| format!("444455556{n:03}")).collect();
+    let regions = [REGION, "us-east-1", "eu-west-1", "us-west-2", "ap-southeast-2"];
+    let tables = accounts.iter().enumerate().map(|(n, account)| {
+        let listed = format!("{regions:?}");
+        table(&format!("a{n}"), account, "")
+            .replace(&format!("[\"{REGION}\", \"us-east-1\"]"), &listed)
+    });
+    let ids: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let gateway = of_accounts(&["films"], &ids, &tables.collect::<String>());
+    for (account, region) in ids.iter().step_by(111).zip(regions) {
+        let path = format!("/v1/accounts/{account}/vaults?region={region}");
+        assert_eq!(gateway.call("films", Method::GET, &path).await.status(), 200);
+    }
+    let output = probe(&gateway);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("can be assumed: 500 of 500."), "{said}");
+}
+
+#[tokio::test]
+async fn metrics_and_readyz_name_broken_accounts_and_readyz_stays_green() {
+    let gateway = gateway(&["films", "songs"], "");
+    for account in [MEDIA, VIDEO, ACCOUNT] {
+        seed(&gateway, account, "reels", 0).await;
+    }
+    let denied = json!({"error": {"status": 403, "code": "AccessDenied", "message": "secretive"}});
+    let fault = json!({"operation": "AssumeRole", "accountId": VIDEO, "effect": denied});
+    gateway.simulator.fault(fault).await;
+    let page = async |path: &str| {
+        let reply = client().get(format!("{}{path}", gateway.management)).send().await.unwrap();
+        assert_eq!(reply.status(), 200);
+        reply.text().await.unwrap()
+    };
+    let samples = async || -> BTreeMap<String, f64> {
+        let page = page("/metrics").await;
+        let samples = page.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix("glacier_gateway_account_")?.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().unwrap()))
+        });
+        samples.collect()
+    };
+    // Of accounts that nobody has tried nothing is said.
+    assert_eq!(samples().await, BTreeMap::new());
+    for (team, account, status) in [
+        ("films", MEDIA, 200),
+        ("songs", MEDIA, 200),
+        ("films", VIDEO, 502),
+        ("films", ACCOUNT, 200),
+    ] {
+        let reply = gateway.call(team, Method::GET, &vault(account, "reels")).await;
+        assert_eq!(reply.status(), status, "{team} {account}");
+    }
+    let expected = [
+        (r#"sessions_total{account="media",result="failed"}"#, 0.0),
+        (r#"sessions_total{account="media",result="new"}"#, 2.0),
+        (r#"sessions_total{account="media",result="refreshed"}"#, 0.0),
+        (r#"sessions_total{account="video",result="failed"}"#, 1.0),
+        (r#"sessions_total{account="video",result="new"}"#, 0.0),
+        (r#"sessions_total{account="video",result="refreshed"}"#, 0.0),
+        (r#"usable{account="media"}"#, 1.0),
+        (r#"usable{account="video"}"#, 0.0),
+    ];
+    assert_eq!(samples().await, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    let readyz = page("/readyz").await;
+    assert!(readyz.starts_with("ok\n"), "{readyz}");
+    let told = "account video: its role cannot be assumed (AWS STS answered: AccessDenied)";
+    assert!(readyz.contains(told) && !readyz.contains("media"), "{readyz}");
+    assert!(!readyz.contains("secretive"), "{readyz}");
+
+    // Once the role is mended, so is what is said of it.
+    gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    let begun = Instant::now();
+    while gateway.call("films", Method::GET, &vault(VIDEO, "reels")).await.status() != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(samples().await[r#"usable{account="video"}"#], 1.0);
+    assert!(!page("/readyz").await.contains("account video"));
+}
+
+/// How many sessions are refreshed is seen in the metrics.
+async fn refreshed(gateway: &Gateway) -> f64 {
+    let reply = client().get(format!("{}/metrics", gateway.management)).send().await.unwrap();
+    let page = reply.text().await.unwrap();
+    let counts = page.lines().filter(|line| {
+        line.starts_with("glacier_gateway_account_sessions_total")
+            && line.contains("result=\"refreshed\"")
+    });
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[tokio::test]
+async fn a_hundred_accounts_and_twenty_teams_are_served_while_sessions_expire_in_seconds() {
+    let accounts: Vec<String> = (0..100).map(|n| format!("4444555566{n:02}")).collect();
+    let teams: Vec<String> = (0..20).map(|n| format!("team-{n}")).collect();
+    let ids: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let tables =
+        accounts.iter().enumerate().map(|(n, account)| table(&format!("a{n}"), account, ""));
+    let names: Vec<&str> = teams.iter().map(String::as_str).collect();
+    let gateway = of_accounts(&names, &ids, &tables.collect::<String>());
+    let mut uploads = HashMap::new();
+    for account in &ids {
+        uploads.insert(*account, seed(&gateway, account, "reels", teams.len()).await);
+    }
+    behave(&gateway, json!({"lifetimeSeconds": 4})).await;
+    let http = client();
+    let tokens: Vec<String> = names.iter().map(|team| gateway.key.token(team)).collect();
+    let pairs: Vec<(usize, usize)> = (0..teams.len())
+        .flat_map(|team| (0..ids.len()).map(move |account| (team, account)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    // Until each pair was served, and sessions were refreshed under load.
+    let done = AtomicBool::new(false);
+    let callers_at_once = 16;
+    let callers = (0..callers_at_once).map(async |_| {
+        while !done.load(Ordering::Relaxed) {
+            let call = next.fetch_add(1, Ordering::Relaxed);
+            // Half of the calls go to the same few pairs, so that their sessions come to age.
+            let pair = if call % 2 == 0 { call / 2 % pairs.len() } else { call % 40 };
+            let (team, account) = pairs[pair];
+            let path = format!(
+                "{}/multipart-uploads/{}",
+                vault(ids[account], "reels"),
+                uploads[ids[account]][team]
+            );
+            let url = format!("{}{path}", gateway.rest);
+            let reply = http.delete(url).bearer_auth(&tokens[team]).send().await.unwrap();
+            assert_eq!(reply.status(), 204, "{} {path}", reply.text().await.unwrap());
+        }
+    });
+    let watch = async {
+        let begun = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let calls = next.load(Ordering::Relaxed);
+            let refreshed = refreshed(&gateway).await;
+            if calls >= 2 * pairs.len() + callers_at_once && refreshed >= 40.0 {
+                println!("{calls} calls, {refreshed} sessions refreshed");
+                break done.store(true, Ordering::Relaxed);
+            }
+            assert!(begun.elapsed() < Duration::from_secs(240), "{calls} {refreshed}");
+        }
+    };
+    tokio::join!(join_all(callers), watch);
+
+    let given = sessions(&gateway).await;
+    let text = |session: &Value, name: &str| session[name].as_str().unwrap().to_owned();
+    let served: BTreeSet<(String, String)> =
+        given.values().map(|s| (text(s, "accountId"), text(s, "sourceIdentity"))).collect();
+    assert_eq!(served.len(), pairs.len());
+    // The simulator keeps the last requests.
+    let mut direct = 0;
+    let requests = gateway.simulator.requests().await;
+    for request in requests.iter().filter(|request| !is_sts(request)) {
+        let session = &given[&access_key_id(request)];
+        let path: Vec<&str> = request["target"].as_str().unwrap().split('/').collect();
+        let (account, upload) = (path[1], path[5]);
+        // Each upload is a team's.
+        let team = uploads[account].iter().position(|id| id == upload).unwrap();
+        assert_eq!(session["accountId"], account);
+        assert_eq!(session["sourceIdentity"], teams[team]);
+        assert_eq!(session["tags"]["team"], teams[team]);
+        direct += usize::from(request["headers"][FROM_SDK].is_null());
+    }
+    assert!(direct >= pairs.len(), "only {direct} aborts were direct");
 }

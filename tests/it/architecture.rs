@@ -25,8 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config", "files"]),
     ("audit", &["config", "domain", "files", "policy", "store"]),
-    ("metrics", &["audit", "policy", "reload", "telemetry"]),
     ("glacier", &["audit", "config", "domain", "files", "policy", "reload"]),
+    ("metrics", &["audit", "glacier", "policy", "reload", "telemetry"]),
     (
         "gateway",
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],

@@ -5,9 +5,9 @@
 //! What goes wrong concerns the identity and the account alone that it went wrong for.
 
 mod identity;
+mod tried;
 
 use std::{
-    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -29,6 +29,8 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::watch;
 
 pub(super) use self::identity::Identity;
+pub use self::tried::RoleStatus;
+use self::tried::{Outcome, Tried};
 use super::{
     UpstreamError, UpstreamErrorKind,
     error::{bounded, lacks_credentials, lacks_descriptors},
@@ -108,6 +110,11 @@ pub(super) struct Unusable {
 }
 
 impl Unusable {
+    /// The whole story.
+    pub(super) fn cause(&self) -> &str {
+        &self.cause
+    }
+
     /// What it means to a call.
     pub(super) fn error(&self, operation: Operation) -> UpstreamError {
         UpstreamError::without_session(self.kind, operation, &self.said, &self.cause)
@@ -121,9 +128,6 @@ pub(super) struct Sessions {
     slots: Cache<String, Arc<Slot>>,
     tried: Arc<Tried>,
 }
-
-/// Of each role that was assumed, whether that succeeded the last time.
-type Tried = Mutex<HashMap<RoleArn, bool>>;
 
 type Slot = watch::Sender<State>;
 
@@ -172,9 +176,9 @@ impl Sessions {
         Self { sts, slots, tried: Arc::default() }
     }
 
-    /// Whether the role could be assumed the last time; `None` if nobody has tried.
-    pub(super) fn usable(&self, role: &Role) -> Option<bool> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(&role.arn).copied()
+    /// How it went with the role; `None` if nobody has tried to assume it.
+    pub(super) fn status(&self, role: &Role) -> Option<RoleStatus> {
+        self.tried.status(&role.arn)
     }
 
     /// The session of `identity` in the role's account.
@@ -256,9 +260,14 @@ impl Flight {
         if let Err(Unusable { cause, .. }) = &result {
             tracing::warn!(role_arn, cause, "a role cannot be assumed");
         }
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        tried.insert(self.role.arn.clone(), result.is_ok());
-        drop(tried);
+        self.tried.note(
+            &self.role.arn,
+            match &result {
+                Ok(_) if self.slot.borrow().session.is_some() => Outcome::Refreshed,
+                Ok(_) => Outcome::New,
+                Err(failure) => Outcome::Failed(failure.said.clone()),
+            },
+        );
         self.arrived = Some(result);
     }
 }
