@@ -155,7 +155,7 @@ def plan(everyone, arguments):
             # Whoever asks for a scenario by its full name wants it from all.
             if arguments.full or scenario.name in wanted:
                 names += " " + scenario.full
-            if server.name in names.split() and any(
+            if server.name.removesuffix("-before") in names.split() and any(
                     fnmatch.fnmatch(scenario.name, w) for w in wanted):
                 groups.setdefault((scenario.pinned, scenario.delay_ms), []).append(scenario)
         for group in groups.values():

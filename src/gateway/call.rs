@@ -1,12 +1,14 @@
 //! An authenticated call on its way through the core. Whatever asks for it, a door or
 //! a job, only a [`Call`] leads to a permit and to Glacier.
 
+mod accounts;
 mod audit;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 
+pub use self::accounts::SeenAccount;
 use super::{
     Gateway,
     record::{Forwarded, Recorder},
@@ -154,7 +156,17 @@ impl Call {
     /// # Errors
     /// It may not.
     pub fn may(&self, action: GatewayAction, reach: Reach<'_>) -> Result<(), Refusal> {
-        let decision = self.policies.decide_own(&self.principal, action, reach, &self.context);
+        self.may_in(action, reach, &self.context)
+    }
+
+    /// The same in another context.
+    fn may_in(
+        &self,
+        action: GatewayAction,
+        reach: Reach<'_>,
+        context: &Context,
+    ) -> Result<(), Refusal> {
+        let decision = self.policies.decide_own(&self.principal, action, reach, context);
         self.asks(action.action(), reach.resource(action).into());
         self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
         if let Ok(grant) = &decision {

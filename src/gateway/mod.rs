@@ -16,7 +16,7 @@ use std::sync::{
 
 use self::uploads::UploadLookup;
 pub use self::{
-    call::Call,
+    call::{Call, SeenAccount},
     in_force::Foundations,
     record::{Forwarded, Record, Recorder},
     refusal::Refusal,

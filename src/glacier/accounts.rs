@@ -90,7 +90,7 @@ impl Accounts {
     /// Whether the folder of accounts can be used now.
     ///
     /// # Errors
-    /// As [`Self::follow`].
+    /// Every mistake in the accounts.
     pub fn check(settings: &Settings) -> Result<(), UnusableAccounts> {
         let Some(directory) = settings.aws.accounts_directory.clone() else { return Ok(()) };
         let settings = settings.clone();

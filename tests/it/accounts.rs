@@ -344,6 +344,49 @@ async fn a_statement_speaks_of_accounts_by_their_names_and_tags() {
     assert_eq!(decisions, ["allowed", "implicitDeny"]);
 }
 
+#[tokio::test]
+async fn callers_see_the_accounts_that_they_may_list() {
+    let tables = [
+        table("media", MEDIA, "tags = { environment = \"production\" }"),
+        table("video", VIDEO, ""),
+    ];
+    let gateway = of_accounts(&[], &[MEDIA, VIDEO], &tables.concat());
+    let folder = gateway.directory.path().join("policies/teams");
+    let policy = |resource: &str, condition: Value| {
+        json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+            "Action": "gateway:ListAccounts", "Resource": resource, "Condition": condition}})
+    };
+    let account = |id: &str| format!("arn:aws:glacier-gateway:::account/{id}");
+    let tagged = json!({"StringEquals": {"gateway:AccountTag/environment": "production"}});
+    for (team, policy, seen) in [
+        ("all", policy("*", json!({})), vec![ACCOUNT, MEDIA, VIDEO]),
+        ("one", policy(&account(VIDEO), json!({})), vec![VIDEO]),
+        ("tagged", policy("*", tagged), vec![MEDIA]),
+        ("absent", policy(&account("999988887777"), json!({})), vec![]),
+    ] {
+        fs::write(folder.join(format!("{team}.json")), policy.to_string()).unwrap();
+        gateway.process.signal("HUP");
+        let begun = Instant::now();
+        let mut reply = gateway.call(team, Method::GET, "/v1/accounts").await;
+        while reply.status() != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{team}: {reply:?}");
+            reply = gateway.call(team, Method::GET, "/v1/accounts").await;
+        }
+        let listed: Value = reply.json().await.unwrap();
+        let listed = listed["accounts"].as_array().unwrap();
+        let ids: Vec<&str> = listed.iter().map(|a| a["accountId"].as_str().unwrap()).collect();
+        assert_eq!(ids, seen, "{team}");
+        if team == "all" {
+            let media = json!({"accountId": MEDIA, "name": "media",
+                "regions": [REGION, "us-east-1"], "tags": {"environment": "production"}});
+            assert_eq!(listed[1], media);
+            assert_eq!(listed[0]["name"], "default");
+        }
+    }
+    let reply = gateway.call("nobodies", Method::GET, "/v1/accounts").await;
+    assert_eq!(reply.status(), 403);
+}
+
 /// One call of a schedule: who, where, after how long.
 type Step = (usize, usize, usize, u64);
 

@@ -39,6 +39,7 @@ const SIGN_IN: &str = "signIn";
         (name = "uploads", description = "Multipart uploads in progress"),
         (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
+        (name = "accounts", description = "The AWS accounts of the vaults"),
         (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),

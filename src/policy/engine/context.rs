@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::resource::Resource;
-use crate::domain::{AccountDirectory, AccountFacts, Principal};
+use crate::domain::{AccountDirectory, AccountFacts, AccountId, Principal};
 use crate::policy::language::keys::{self, Known};
 
 /// The longest text, in bytes, that callers may give as the value of a key by
@@ -96,6 +96,8 @@ pub struct Context {
     printed: Printed,
     upload: Option<Upload>,
     accounts: Option<Arc<AccountDirectory>>,
+    /// The account that is asked about, if no resource says so.
+    account: Option<AccountId>,
     given: Option<GivenKeys>,
 }
 
@@ -124,6 +126,7 @@ impl Context {
             printed: Printed::default(),
             upload: None,
             accounts: None,
+            account: None,
             given: None,
         }
     }
@@ -145,6 +148,12 @@ impl Context {
     /// account of the resource.
     pub fn accounts(mut self, accounts: Arc<AccountDirectory>) -> Self {
         self.accounts = Some(accounts);
+        self
+    }
+
+    /// The same for one of the gateway's own actions that is about an account.
+    pub fn about(mut self, account: AccountId) -> Self {
+        self.account = Some(account);
         self
     }
 
@@ -206,9 +215,14 @@ impl<'a> Request<'a> {
         Self { principal, team, resource, context, arn: OnceCell::new() }
     }
 
-    /// What is known of the resource's account.
+    /// The account that the resource is in, or that is asked about.
+    fn account_id(&self) -> Option<&AccountId> {
+        self.resource.map(Resource::owner).or(self.context.account.as_ref())
+    }
+
+    /// What is known of that account.
     fn account(&self) -> Option<&AccountFacts> {
-        self.context.accounts.as_ref()?.get(self.resource?.owner())
+        self.context.accounts.as_ref()?.get(self.account_id()?)
     }
 }
 
@@ -248,7 +262,7 @@ impl Facts for Request<'_> {
             }
             "aws:username" => Values::one(&principal.subject),
             "aws:requestedregion" => Values::one(resource.as_ref()?.region().as_str()),
-            "aws:resourceaccount" => Values::one(resource.as_ref()?.owner().as_str()),
+            "aws:resourceaccount" => Values::one(self.account_id()?.as_str()),
             "aws:sourceip" => {
                 let address = context.source_ip?;
                 Values::one(printed.source_ip.get_or_init(|| address.to_string()))
