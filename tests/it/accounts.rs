@@ -942,7 +942,7 @@ async fn a_hundred_accounts_and_twenty_teams_are_served_while_sessions_expire_in
         while !done.load(Ordering::Relaxed) {
             let call = next.fetch_add(1, Ordering::Relaxed);
             // Half of the calls go to the same few pairs, so that their sessions come to age.
-            let pair = if call % 2 == 0 { call / 2 % pairs.len() } else { call % 40 };
+            let pair = if call.is_multiple_of(2) { call / 2 % pairs.len() } else { call % 40 };
             let (team, account) = pairs[pair];
             let path = format!(
                 "{}/multipart-uploads/{}",
