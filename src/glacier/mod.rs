@@ -8,11 +8,13 @@ mod endpoints;
 mod error;
 mod model;
 mod response;
+mod route;
 mod sessions;
 mod upstream;
 
 pub use accounts::{Account, Accounts, NotServed, UnusableAccounts};
 pub use error::{UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
+pub use route::Route;
 pub use sessions::Session;
-pub use upstream::{Route, Upstream};
+pub use upstream::Upstream;
