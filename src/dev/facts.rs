@@ -79,6 +79,9 @@ impl Facts {
             writeln!(file, "export {team}_ACCESS_KEY_ID='{}'", key.access_key_id)?;
             writeln!(file, "export {team}_SECRET_ACCESS_KEY='{}'", key.secret_access_key)?;
         }
+        let SimulatorFacts { access_key_id, secret_access_key, .. } = &self.simulator;
+        writeln!(file, "export SIMULATOR_ACCESS_KEY_ID='{access_key_id}'")?;
+        writeln!(file, "export SIMULATOR_SECRET_ACCESS_KEY='{secret_access_key}'")?;
         writeln!(file, "export GATEWAY_CONFIG='{}'", self.config)?;
         if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
             writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;

@@ -305,7 +305,10 @@ pub(super) fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
         .any(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// An error, and why it came about.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 

@@ -9,6 +9,7 @@ mod error;
 mod model;
 mod probe;
 mod response;
+mod route;
 mod sessions;
 mod upstream;
 
@@ -16,5 +17,6 @@ pub use accounts::{Account, Accounts, NotServed, UnusableAccounts};
 pub use error::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind};
 pub use model::{Page, Part, PartPage, Reply, Upload, UploadPage, Vault, VaultPage};
 pub use probe::Probe;
+pub use route::Route;
 pub use sessions::{RoleStatus, Session};
-pub use upstream::{Route, Upstream};
+pub use upstream::Upstream;

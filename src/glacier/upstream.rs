@@ -7,13 +7,13 @@ use std::{
 
 use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_glacier::{Client, client::customize::CustomizableOperation, config};
+use aws_sdk_glacier::config;
 
 use super::{
-    Account, Accounts, NotServed, Page, Part, PartPage, Reply, RoleStatus, Session,
-    UnusableAccounts, Upload, UploadPage, UpstreamError, Vault, VaultPage,
+    Account, Accounts, NotServed, Page, Part, PartPage, Reply, RoleStatus, Route, UnusableAccounts,
+    Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{Attempt, Refusal},
-    endpoints::{self, Endpoints, Regional},
+    endpoints::{self, Endpoints},
     response::{Attempts, Sent},
     sessions::{Identity, Sessions},
 };
@@ -40,48 +40,6 @@ pub struct Upstream {
     /// Time limits of a call, and of its attempts.
     timeouts: TimeoutConfig,
     retries: RetryConfig,
-}
-
-/// The way to what a permit permits: the endpoint of the account, and the session of the team
-/// that may.
-pub struct Route<'p, A: Action> {
-    permit: &'p Permit<A>,
-    regional: Arc<Regional>,
-    session: Option<Arc<Session>>,
-}
-
-impl<'p, A: Action> Route<'p, A> {
-    /// What it is the way to.
-    pub fn permit(&self) -> &'p Permit<A> {
-        self.permit
-    }
-
-    /// The session of the account's role; `None` if the gateway's own credentials sign.
-    pub fn session(&self) -> Option<&Arc<Session>> {
-        self.session.as_ref()
-    }
-
-    fn client(&self) -> &Client {
-        &self.regional.client
-    }
-
-    /// The session's credentials, if there is one, in place of the gateway's own. The SDK
-    /// keeps credentials that are given for a call for this call alone (smithy-rs #4607).
-    fn config(&self) -> Option<config::Builder> {
-        let credentials = self.session.as_ref()?.credentials().as_ref().clone();
-        Some(config::Builder::new().credentials_provider(credentials))
-    }
-
-    /// `call`, signed by whom it is to be signed.
-    fn signed<T, E, B>(
-        &self,
-        call: CustomizableOperation<T, E, B>,
-    ) -> CustomizableOperation<T, E, B> {
-        match self.config() {
-            Some(config) => call.config_override(config),
-            None => call,
-        }
-    }
 }
 
 impl Upstream {
@@ -115,22 +73,12 @@ impl Upstream {
         Arc::clone(&self.accounts.current())
     }
 
-    /// Whether the account's role could be assumed the last time; `None` if nobody has tried,
-    /// or the gateway's own credentials are the account's.
-    pub fn usable(&self, account: &Account) -> Option<bool> {
-        Some(self.role_status(account)?.trouble.is_none())
-    }
-
-    /// How it went with the account's role; `None` as for [`Self::usable`].
-    pub fn role_status(&self, account: &Account) -> Option<RoleStatus> {
-        self.sessions.status(account.role.as_ref()?)
-    }
-
     /// How it went with the roles that somebody has tried to assume, by the accounts' names.
     pub fn role_statuses(&self) -> Vec<(String, RoleStatus)> {
         let accounts = self.accounts();
         let status = |account: &Account| {
-            Some((accounts.name(account).to_owned(), self.role_status(account)?))
+            let status = self.sessions.status(account.role.as_ref()?)?;
+            Some((accounts.name(account).to_owned(), status))
         };
         let mut statuses: Vec<_> = accounts.iter().filter_map(status).collect();
         statuses.sort_by(|(a, _), (b, _)| a.cmp(b));

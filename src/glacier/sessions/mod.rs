@@ -4,122 +4,37 @@
 //! session is usable nobody waits for the next one, which one flight fetches ahead of time.
 //! What goes wrong concerns the identity and the account alone that it went wrong for.
 
+mod assume;
 mod identity;
 mod tried;
 
 use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use aws_credential_types::Credentials;
-use aws_sdk_sts::{
-    Client,
-    config::{
-        ConfigBag, Intercept, RuntimeComponents,
-        interceptors::BeforeDeserializationInterceptorContextRef,
-    },
-    error::{BoxError, DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    operation::assume_role::{AssumeRoleError, builders::AssumeRoleFluentBuilder},
-    primitives::{DateTime, DateTimeFormat},
-    types::Tag,
-};
+use aws_sdk_sts::{Client, operation::assume_role::builders::AssumeRoleFluentBuilder, types::Tag};
 use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::watch;
 
-pub(super) use self::identity::Identity;
-pub use self::tried::RoleStatus;
-use self::tried::{Outcome, Tried};
-use super::{
-    UpstreamError, UpstreamErrorKind,
-    error::{bounded, lacks_credentials, lacks_descriptors},
+pub use self::{assume::Session, tried::RoleStatus};
+pub(super) use self::{
+    assume::{ExternalIdFrom, Role},
+    identity::Identity,
 };
-use crate::{
-    config::{ExternalId, RoleArn},
-    domain::Operation,
-    files::{self, Reader},
+use self::{
+    assume::{Unusable, assume},
+    tried::{Outcome, Tried},
 };
 
 /// The longest that a session of a role may last if the gateway's own credentials are a
 /// role's as well (IAM User Guide, "Role chaining"). It is also the shortest that a role can
 /// be made to allow at most.
 const DURATION: Duration = Duration::from_secs(3600);
-/// A session is not used for the last of its time, for a request may need a while.
-const MARGIN: Duration = Duration::from_secs(60);
-/// A shorter session is none.
-const SHORTEST: Duration = Duration::from_secs(1);
 /// How long nobody asks again for a session that was not to be had.
 const PAUSE: Duration = Duration::from_secs(3);
 /// How many sessions are kept: those of 500 accounts and 40 teams.
 const MOST: u64 = 20_000;
-
-/// A role that the gateway assumes.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Role {
-    pub(super) arn: RoleArn,
-    pub(super) external_id: Option<ExternalIdFrom>,
-}
-
-/// Where a role's external ID stands.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum ExternalIdFrom {
-    Settings(ExternalId),
-    File(PathBuf),
-}
-
-/// A session of a role, for one identity.
-#[derive(Debug)]
-pub struct Session {
-    credentials: Arc<Credentials>,
-    name: String,
-    usable_until: Instant,
-    refresh_from: Instant,
-}
-
-impl Session {
-    /// What signs for it.
-    pub(super) fn credentials(&self) -> &Arc<Credentials> {
-        &self.credentials
-    }
-
-    /// The name of the role session, as it stands in the ARN of whoever acts by it.
-    pub fn role_session_name(&self) -> &str {
-        &self.name
-    }
-
-    /// The source identity.
-    pub fn source_identity(&self) -> &str {
-        &self.name
-    }
-
-    /// The ID of the access key, by which AWS's logs know the session. Not a secret.
-    pub fn access_key_id(&self) -> &str {
-        self.credentials.access_key_id()
-    }
-}
-
-/// Why there is no session.
-#[derive(Debug)]
-pub(super) struct Unusable {
-    kind: UpstreamErrorKind,
-    /// STS's own code, or what became of the request.
-    said: String,
-    /// The whole story, for the log alone.
-    cause: String,
-}
-
-impl Unusable {
-    /// The whole story.
-    pub(super) fn cause(&self) -> &str {
-        &self.cause
-    }
-
-    /// What it means to a call.
-    pub(super) fn error(&self, operation: Operation) -> UpstreamError {
-        UpstreamError::without_session(self.kind, operation, &self.said, &self.cause)
-    }
-}
 
 /// All sessions.
 pub(super) struct Sessions {
@@ -190,7 +105,7 @@ impl Sessions {
         role: &Arc<Role>,
         identity: Identity<'_>,
     ) -> Result<Arc<Session>, Arc<Unusable>> {
-        let key = role.key(&identity);
+        let key = key(role, &identity);
         let slot = match self.slots.get(&key) {
             Some(slot) => slot,
             None => self.slots.get_with(key, Arc::default),
@@ -257,17 +172,15 @@ impl Flight {
     async fn fly(mut self, request: AssumeRoleFluentBuilder, name: String) {
         let result = assume(request, &self.role, name).await;
         let role_arn = self.role.arn.as_str();
-        if let Err(Unusable { cause, .. }) = &result {
-            tracing::warn!(role_arn, cause, "a role cannot be assumed");
+        if let Err(failure) = &result {
+            tracing::warn!(role_arn, cause = failure.cause(), "a role cannot be assumed");
         }
-        self.tried.note(
-            &self.role.arn,
-            match &result {
-                Ok(_) if self.slot.borrow().session.is_some() => Outcome::Refreshed,
-                Ok(_) => Outcome::New,
-                Err(failure) => Outcome::Failed(failure.said.clone()),
-            },
-        );
+        let outcome = match &result {
+            Ok(_) if self.slot.borrow().session.is_some() => Outcome::Refreshed,
+            Ok(_) => Outcome::New,
+            Err(failure) => Outcome::Failed(failure.said().to_owned()),
+        };
+        self.tried.note(&self.role.arn, outcome);
         self.arrived = Some(result);
     }
 }
@@ -289,123 +202,13 @@ impl Drop for Flight {
     }
 }
 
-async fn assume(
-    request: AssumeRoleFluentBuilder,
-    role: &Role,
-    name: String,
-) -> Result<Session, Unusable> {
-    let request = request.set_external_id(role.external_id().await?);
-    let date = ServerDate::default();
-    // In a box, since it is large.
-    let answer = Box::pin(request.customize().interceptor(date.clone()).send()).await;
-    let now = Instant::now();
-    let answer = answer.map_err(Unusable::of)?;
-    let Some(credentials) = answer.credentials else {
-        return Err(Unusable::new("nothing", "the answer has no credentials"));
+/// What tells the sessions of an identity from all others.
+fn key(role: &Role, identity: &Identity<'_>) -> String {
+    let external_id = match &role.external_id {
+        None => String::new(),
+        Some(ExternalIdFrom::Settings(id)) => id.as_str().to_owned(),
+        Some(ExternalIdFrom::File(path)) => format!("\n{}", path.display()),
     };
-    let lifetime = date.until(&credentials.expiration);
-    if lifetime < SHORTEST {
-        return Err(Unusable::new("ExpiredToken", "the session has no time left"));
-    }
-    let session = Credentials::new(
-        credentials.access_key_id,
-        credentials.secret_access_key,
-        Some(credentials.session_token),
-        // When it expires is known here, whatever our clock says.
-        None,
-        "AssumeRole",
-    );
-    // Sessions that began together are not refreshed together.
-    let refresh = lifetime.mul_f64(0.7 + 0.2 * rand::random::<f64>());
-    Ok(Session {
-        credentials: Arc::new(session),
-        name,
-        usable_until: now + (lifetime - MARGIN.min(lifetime / 10)),
-        refresh_from: now + refresh,
-    })
-}
-
-impl Role {
-    /// What tells its sessions from all others.
-    fn key(&self, identity: &Identity<'_>) -> String {
-        let external_id = match &self.external_id {
-            None => String::new(),
-            Some(ExternalIdFrom::Settings(id)) => id.as_str().to_owned(),
-            Some(ExternalIdFrom::File(path)) => format!("\n{}", path.display()),
-        };
-        // None of the parts but a path has a line's end, and a path no identity's comma.
-        [self.arn.as_str(), "\n", &identity.text(), "\n", &external_id].concat()
-    }
-
-    async fn external_id(&self) -> Result<Option<String>, Unusable> {
-        let path = match &self.external_id {
-            None => return Ok(None),
-            Some(ExternalIdFrom::Settings(id)) => return Ok(Some(id.as_str().to_owned())),
-            Some(ExternalIdFrom::File(path)) => path.clone(),
-        };
-        let shown = path.display().to_string();
-        let read = Reader::default().read(move |_| files::read(&path, 4096)).await.flatten();
-        let unusable = |error: &dyn std::fmt::Display| {
-            Unusable::new("nothing", &format!("the external ID in {shown}: {error}"))
-        };
-        let text = String::from_utf8(read.map_err(|error| unusable(&error))?)
-            .map_err(|error| unusable(&error))?;
-        let id = ExternalId::try_from(text.trim().to_owned()).map_err(|error| unusable(&error))?;
-        Ok(Some(id.as_str().to_owned()))
-    }
-}
-
-impl Unusable {
-    fn new(said: &str, cause: &str) -> Self {
-        let kind = UpstreamErrorKind::AccountRoleUnusable;
-        Self { kind, said: said.to_owned(), cause: cause.to_owned() }
-    }
-
-    fn of(error: SdkError<AssumeRoleError>) -> Self {
-        let kind = match &error {
-            error if lacks_descriptors(error) => UpstreamErrorKind::OutOfDescriptors,
-            error if lacks_credentials(error) => UpstreamErrorKind::NotAuthorized,
-            _ => UpstreamErrorKind::AccountRoleUnusable,
-        };
-        let said = match &error {
-            SdkError::TimeoutError(_) => "nothing in time",
-            SdkError::DispatchFailure(_) => "nothing: there is no connection",
-            error => error.code().unwrap_or("something that cannot be understood"),
-        };
-        let cause = format!("AssumeRole: {}", DisplayErrorContext(&error));
-        Self { kind, said: bounded(said.to_owned()), cause: bounded(cause) }
-    }
-}
-
-/// What STS took for the time when it answered. How long a session lasts is measured from
-/// then: our clock may be wrong.
-#[derive(Clone, Debug, Default)]
-struct ServerDate(Arc<Mutex<Option<SystemTime>>>);
-
-impl ServerDate {
-    /// How long it was from then until `moment`.
-    fn until(&self, moment: &DateTime) -> Duration {
-        let date = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moment = SystemTime::try_from(*moment).unwrap_or(SystemTime::UNIX_EPOCH);
-        moment.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default()
-    }
-}
-
-impl Intercept for ServerDate {
-    fn name(&self) -> &'static str {
-        "ServerDate"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-        let date = date.and_then(|date| SystemTime::try_from(date).ok());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
-        Ok(())
-    }
+    // Only a path, which is last, may have a line's end.
+    [role.arn.as_str(), "\n", &identity.text(), "\n", &external_id].concat()
 }
