@@ -126,6 +126,8 @@ impl fmt::Display for Facts {
         writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
         writeln!(f, "# What is left")?;
         writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        writeln!(f, "# Which accounts the team may see")?;
+        writeln!(f, "{} {rest}/v1/accounts", bearer("MEDIA"))?;
         if let Some(VaultFacts { account_id, name, .. }) = other.first() {
             let uploads =
                 format!("{rest}/v1/accounts/{account_id}/vaults/{name}/multipart-uploads");
@@ -141,10 +143,18 @@ impl fmt::Display for Facts {
              --vault-name {vault}",
             region = simulator.region,
         )?;
+        let program = env::args_os().next().unwrap_or_default();
+        let program = PathBuf::from(program);
+        writeln!(f, "\n# Whether the roles of further accounts can be assumed")?;
+        writeln!(
+            f,
+            "AWS_ACCESS_KEY_ID=$SIMULATOR_ACCESS_KEY_ID \
+             AWS_SECRET_ACCESS_KEY=$SIMULATOR_SECRET_ACCESS_KEY {} check-config --probe",
+            program.display(),
+        )?;
         writeln!(f, "\n# What is on record, and whether anybody changed it")?;
         writeln!(f, "{} {rest}/v1/audit-events", bearer("AUDITORS"))?;
-        let program = env::args_os().next().unwrap_or_default();
-        writeln!(f, "{} audit verify", PathBuf::from(program).display())?;
+        writeln!(f, "{} audit verify", program.display())?;
         writeln!(f, "\nPress Ctrl-C to stop.")
     }
 }

@@ -5,6 +5,7 @@ contents", "Logging IAM and AWS STS API calls"), of what the simulator was asked
 import json
 import re
 import subprocess
+import time
 import urllib.parse
 import urllib.request
 
@@ -38,6 +39,11 @@ def event(source, name, account, key, **more):
         "responseelements": None,
         **more,
     }
+
+
+def exported(gateway):
+    export = [BINARY, "audit", "export", "--config", gateway.config]
+    return subprocess.run(export, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 @pytest.fixture
@@ -76,11 +82,15 @@ def database(gateway, tmp_path):
     # Somebody else took the role, past the gateway.
     events.append(event(glacier, "AbortMultipartUpload", OTHER, "ASIAX", requestid="past"))
 
-    export = [BINARY, "audit", "export", "--config", gateway.config]
-    records = subprocess.run(export, check=True, capture_output=True, text=True).stdout
+    records = exported(gateway)
+    deadline = time.monotonic() + 30
+    # An outcome follows without the reply waiting for it.
+    while sum('"Outcome"' in record for record in records) < len(aborts):
+        assert time.monotonic() < deadline, records
+        records = exported(gateway)
     for name, lines in [
         # As the SerDe of the table does, which does not look at the case of names.
-        ("gateway_records", [lower(json.loads(line)) for line in records.splitlines()]),
+        ("gateway_records", [lower(json.loads(record)) for record in records]),
         ("cloudtrail_logs", events),
     ]:
         (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
