@@ -904,6 +904,27 @@ async fn metrics_and_readyz_name_broken_accounts_and_readyz_stays_green() {
     assert!(!page("/readyz").await.contains("account video"));
 }
 
+#[tokio::test]
+async fn readyz_names_ten_broken_accounts_and_counts_the_others() {
+    let accounts: Vec<String> = (0..12).map(|n| format!("4444555566{n:02}")).collect();
+    let tables =
+        accounts.iter().enumerate().map(|(n, account)| table(&format!("a{n:02}"), account, ""));
+    let ids: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let gateway = of_accounts(&["films"], &ids, &tables.collect::<String>());
+    let denied = json!({"error": {"status": 403, "code": "AccessDenied", "message": ""}});
+    gateway.simulator.fault(json!({"operation": "AssumeRole", "effect": denied})).await;
+    for account in ids {
+        let reply = gateway.call("films", Method::GET, &vault(account, "reels")).await;
+        assert_eq!(reply.status(), 502);
+    }
+    let reply = client().get(format!("{}/readyz", gateway.management)).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    let page = reply.text().await.unwrap();
+    assert_eq!(page.matches("account a").count(), 10, "{page}");
+    assert!(page.contains("account a09: ") && !page.contains("account a10: "), "{page}");
+    assert!(page.contains("accounts: the roles of 2 more cannot be assumed\n"), "{page}");
+}
+
 /// How many sessions are refreshed is seen in the metrics.
 async fn refreshed(gateway: &Gateway) -> f64 {
     let reply = client().get(format!("{}/metrics", gateway.management)).send().await.unwrap();
