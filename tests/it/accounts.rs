@@ -706,6 +706,22 @@ async fn a_refresh_that_fails_fails_no_request_while_the_session_lasts() {
 }
 
 #[tokio::test]
+async fn a_session_that_glacier_no_longer_takes_is_replaced() {
+    let gateway = gateway(&["films"], "");
+    seed(&gateway, MEDIA, "reels", 0).await;
+    behave(&gateway, json!({"lifetimeSeconds": 120})).await;
+    let call = async || gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await.status();
+    assert_eq!(call().await, 200);
+    gateway.simulator.order(Method::DELETE, "/sessions", &Value::Null).await;
+    assert_eq!(call().await, 502);
+    let begun = Instant::now();
+    while call().await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    assert_eq!(asked_sts(&gateway, MEDIA).await, 2);
+}
+
+#[tokio::test]
 async fn what_the_gateways_own_session_has_already_is_passed_on_or_said() {
     let gateway = gateway(&["films", "songs", "texts"], "");
     seed(&gateway, MEDIA, "reels", 0).await;
