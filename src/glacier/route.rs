@@ -1,10 +1,16 @@
 //! The way to Glacier: where to, and whose credentials sign.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
-use aws_sdk_glacier::{Client, client::customize::CustomizableOperation, config};
+use aws_sdk_glacier::{
+    Client,
+    client::customize::CustomizableOperation,
+    config::{self, http::HttpResponse},
+    error::{ProvideErrorMetadata, SdkError},
+    operation::RequestId,
+};
 
-use super::{Session, endpoints::Regional};
+use super::{Session, UpstreamError, UpstreamErrorKind, endpoints::Regional, response::Attempts};
 use crate::{domain::action::Action, policy::Permit};
 
 /// The way to what a permit permits: the endpoint of the account, and the session of the team
@@ -24,6 +30,23 @@ impl<'p, A: Action> Route<'p, A> {
     /// The session of the account's role; `None` if the gateway's own credentials sign.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
+    }
+
+    /// The error that the last attempt ended with.
+    pub(super) fn error<E>(
+        &self,
+        attempts: &Attempts,
+        error: SdkError<E, HttpResponse>,
+    ) -> UpstreamError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+        SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
+    {
+        let error = attempts.error(A::OPERATION, error);
+        if let (UpstreamErrorKind::NotAuthorized, Some(session)) = (error.kind, &self.session) {
+            session.refused();
+        }
+        error
     }
 
     pub(super) fn client(&self) -> &Client {

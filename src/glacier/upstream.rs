@@ -172,8 +172,7 @@ impl Upstream {
         };
         // In a box, since it is large and every request's future holds its place.
         let output = Box::pin(call.send()).await;
-        let output =
-            output.map_err(|error| attempts.error(Operation::AbortMultipartUpload, error))?;
+        let output = output.map_err(|error| route.error(&attempts, error))?;
         Ok(attempts.reply(&output, ()))
     }
 
@@ -224,11 +223,8 @@ impl Upstream {
             .set_limit(page.limit)
             .customize()
             .interceptor(attempts.clone());
-        let output = route
-            .signed(call)
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListMultipartUploads, error))?;
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListMultipartUploads);
         let uploads = sent.list(&output.uploads_list)?.iter().map(|upload| {
             Ok(Upload {
@@ -266,11 +262,8 @@ impl Upstream {
             .set_limit(page.limit)
             .customize()
             .interceptor(attempts.clone());
-        let output = route
-            .signed(call)
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListParts, error))?;
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListParts);
         let parts = sent.list(&output.parts)?.iter().map(|part| {
             Ok(Part {
@@ -309,11 +302,8 @@ impl Upstream {
             .vault_name(arn.vault.as_str())
             .customize()
             .interceptor(attempts.clone());
-        let output = route
-            .signed(call)
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::DescribeVault, error))?;
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::DescribeVault);
         let vault = Vault {
             vault_arn: sent.text(output.vault_arn())?,
@@ -346,11 +336,8 @@ impl Upstream {
             .set_limit(page.limit)
             .customize()
             .interceptor(attempts.clone());
-        let output = route
-            .signed(call)
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListVaults, error))?;
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListVaults);
         let vaults = sent.list(&output.vault_list)?.iter().map(|vault| {
             Ok(Vault {

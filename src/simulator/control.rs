@@ -12,6 +12,7 @@
 //! | `DELETE /faults` | removes them all |
 //! | `PATCH /clock` | `{"advanceSeconds": 90000}` lets uploads age; `{"skewSeconds": -600}` sets how far the clock is ahead in `Date` headers and for signatures |
 //! | `GET /sessions` | the sessions of roles that were given out, without their secrets |
+//! | `DELETE /sessions` | ends them all |
 //! | `PATCH /sts` | `{"lifetimeSeconds": 5}` is how long sessions last; `sourceIdentity` and `transitiveTags` are what the configured credentials have already; what is left out is as at first |
 //! | `POST /reset` | forgets everything but the configuration |
 
@@ -50,6 +51,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/faults", web::delete().to(delete_faults))
         .route("/clock", web::patch().to(patch_clock))
         .route("/sessions", web::get().to(get_sessions))
+        .route("/sessions", web::delete().to(delete_sessions))
         .route("/sts", web::patch().to(patch_sts))
         .route("/reset", web::post().to(post_reset));
 }
@@ -135,6 +137,11 @@ async fn patch_clock(simulator: Data, change: web::Json<SetClock>) -> HttpRespon
 
 async fn get_sessions(simulator: Data) -> HttpResponse {
     HttpResponse::Ok().json(simulator.state().sessions.iter().collect::<Vec<_>>())
+}
+
+async fn delete_sessions(simulator: Data) -> HttpResponse {
+    simulator.state().sessions.revoke();
+    HttpResponse::NoContent().finish()
 }
 
 async fn patch_sts(simulator: Data, behaviour: web::Json<Behaviour>) -> HttpResponse {

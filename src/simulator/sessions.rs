@@ -59,6 +59,11 @@ impl Sessions {
         self.by_key.get(access_key_id)
     }
 
+    /// Revokes all of them.
+    pub(super) fn revoke(&mut self) {
+        self.by_key.values_mut().for_each(|s| s.expiration = OffsetDateTime::UNIX_EPOCH);
+    }
+
     /// Remembers a session that is given out.
     pub(super) fn add(&mut self, session: Session) {
         self.order.push(session.access_key_id.clone());

@@ -8,6 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aws_credential_types::Credentials;
+use aws_sdk_glacier::{
+    Client,
+    config::{BehaviorVersion, Region, retry::RetryConfig},
+    error::ProvideErrorMetadata,
+};
 use futures_util::future::join_all;
 use proptest::{
     prelude::*,
@@ -19,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     support::{ACCOUNT, BINARY, Gateway, REGION, claims, client, problem},
-    trail::entries_in_time,
+    trail::{all_entries, entries_in_time},
 };
 
 /// Only the SDK's own requests carry this header.
@@ -245,6 +251,47 @@ async fn an_account_or_region_that_is_not_served_is_refused_before_anything_is_s
     let (status, body) = call("/v1/accounts/-/vaults?region=us-east-1").await;
     assert_eq!((status, &body["code"]), (404, &json!("region-not-served")));
     assert_eq!(gateway.simulator.requests().await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn the_glacier_door_takes_the_account_from_the_path_and_the_region_from_the_signature() {
+    let gateway = gateway(&["films"], "[keys.master_key_files]\n1 = \"DIRECTORY/master-key-1\"\n");
+    let key = gateway.create_key(&["--team", "films", "--subject", "ci"]);
+    let list = async |account: &str, region: &str| {
+        let config = aws_sdk_glacier::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(format!("{}/glacier", gateway.rest))
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(Credentials::new(&key.id, &key.secret, None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .build();
+        let listed = Client::from_conf(config).list_vaults().account_id(account).send().await;
+        listed.map(drop).map_err(|error| error.code().unwrap().to_owned())
+    };
+    assert_eq!(list("999988887777", REGION).await, Err("AccessDeniedException".to_owned()));
+    assert_eq!(list(MEDIA, "eu-west-1").await, Err("SignatureDoesNotMatch".to_owned()));
+    assert_eq!(list("-", "us-east-1").await, Err("SignatureDoesNotMatch".to_owned()));
+    assert_eq!(gateway.simulator.requests().await, [] as [Value; 0]);
+    for (account, region) in [(MEDIA, "us-east-1"), (VIDEO, REGION), ("-", REGION)] {
+        assert_eq!(list(account, region).await, Ok(()), "{account} {region}");
+    }
+    let given = sessions(&gateway).await;
+    let requests = gateway.simulator.requests().await;
+    let sent: Vec<(&str, String, bool)> = requests
+        .iter()
+        .filter(|request| !is_sts(request))
+        .map(|request| {
+            let account = request["target"].as_str().unwrap().split('/').nth(1).unwrap();
+            let authorization = request["headers"]["authorization"].as_str().unwrap();
+            let region = authorization.split('/').nth(2).unwrap().to_owned();
+            let session = given.get(&access_key_id(request));
+            assert!(session.is_none_or(|session| session["accountId"] == account));
+            (account, region, session.is_some())
+        })
+        .collect();
+    let expected = [(MEDIA, "us-east-1", true), (VIDEO, REGION, true), (ACCOUNT, REGION, false)];
+    assert!(sent.iter().map(|(a, r, s)| (*a, r.as_str(), *s)).eq(expected), "{sent:?}");
+    assert!(given.values().any(|s| s["sourceIdentity"] == "films,gateway-keys,ci"), "{given:?}");
 }
 
 #[tokio::test]
@@ -660,6 +707,22 @@ async fn a_refresh_that_fails_fails_no_request_while_the_session_lasts() {
 }
 
 #[tokio::test]
+async fn a_session_that_glacier_no_longer_takes_is_replaced() {
+    let gateway = gateway(&["films"], "");
+    seed(&gateway, MEDIA, "reels", 0).await;
+    behave(&gateway, json!({"lifetimeSeconds": 120})).await;
+    let call = async || gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await.status();
+    assert_eq!(call().await, 200);
+    gateway.simulator.order(Method::DELETE, "/sessions", &Value::Null).await;
+    assert_eq!(call().await, 502);
+    let begun = Instant::now();
+    while call().await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    assert_eq!(asked_sts(&gateway, MEDIA).await, 2);
+}
+
+#[tokio::test]
 async fn what_the_gateways_own_session_has_already_is_passed_on_or_said() {
     let gateway = gateway(&["films", "songs", "texts"], "");
     seed(&gateway, MEDIA, "reels", 0).await;
@@ -721,7 +784,10 @@ async fn sessions_last_as_long_as_sts_says_whatever_our_clock_says() {
 
 #[tokio::test]
 async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() {
-    let base = Gateway::with("", &["--role", &format!("{}#{EXTERNAL_ID}", role(MEDIA))]);
+    let store = "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n";
+    let mut base = Gateway::with(store, &["--role", &format!("{}#{EXTERNAL_ID}", role(MEDIA))]);
+    base.process.child.kill().unwrap();
+    base.process.child.wait().unwrap();
     let folder = base.directory.path().join("accounts");
     fs::create_dir(&folder).unwrap();
     let policy = json!({"Version": "2012-10-17", "Statement": {
@@ -762,12 +828,28 @@ async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() 
     );
     fs::write(folder.join("media.toml"), &good).unwrap();
     becomes(200).await;
+    let in_force = |entry: &Value| {
+        entry["eventName"] == "AccountsReplaced"
+            && entry["additionalEventData"]["setting"] == "aws.accounts_directory"
+    };
+    let begun = Instant::now();
+    // The empty folder at the start, and this one.
+    while all_entries(&gateway).iter().filter(|entry| in_force(entry)).count() < 2 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:#?}", all_entries(&gateway));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     fs::write(folder.join("video.toml"), "id = \"12\"").unwrap();
     told("accounts.video.id: an account ID is 12 digits").await;
     assert_eq!(call().await, 200);
     fs::remove_file(folder.join("video.toml")).unwrap();
+    let measured = async || {
+        let reply = client().get(format!("{}/metrics", gateway.management)).send().await.unwrap();
+        reply.text().await.unwrap().contains("account=\"media\"")
+    };
+    assert!(measured().await);
     fs::remove_file(folder.join("media.toml")).unwrap();
     becomes(404).await;
+    assert!(!measured().await, "of an account that is not served there is a metric");
     // Its session was kept: the account comes back without a question to STS.
     fs::write(folder.join("media.toml"), good).unwrap();
     becomes(200).await;

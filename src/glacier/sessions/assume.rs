@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -29,6 +32,9 @@ use crate::{
 
 /// A session is not used for the last of its time, for a request may need a while.
 const MARGIN: Duration = Duration::from_secs(60);
+/// Of its time a session has to have lived a part to be replaced because Glacier refuses it:
+/// of an hour a minute.
+const DOUBTED: u32 = 60;
 /// A shorter session is none.
 const SHORTEST: Duration = Duration::from_secs(1);
 
@@ -51,11 +57,27 @@ pub(in crate::glacier) enum ExternalIdFrom {
 pub struct Session {
     credentials: Arc<Credentials>,
     name: String,
-    pub(super) usable_until: Instant,
+    usable_until: Instant,
     pub(super) refresh_from: Instant,
+    /// From when on a refusal of Glacier's tells that the session is no longer good: a new
+    /// one would not be refused alike.
+    doubted_from: Instant,
+    refused: AtomicBool,
 }
 
 impl Session {
+    /// Whether it may be used.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        let doubted = now >= self.doubted_from && self.refused.load(Ordering::Relaxed);
+        now < self.usable_until && !doubted
+    }
+
+    /// Notes that Glacier refuses it. It may have been revoked (IAM User Guide, "Revoke IAM
+    /// role temporary security credentials"), or the role lacks an action.
+    pub(in crate::glacier) fn refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
     /// What signs for it.
     pub(in crate::glacier) fn credentials(&self) -> &Arc<Credentials> {
         &self.credentials
@@ -138,6 +160,8 @@ pub(super) async fn assume(
         name,
         usable_until: now + (lifetime - MARGIN.min(lifetime / 10)),
         refresh_from: now + refresh,
+        doubted_from: now + lifetime / DOUBTED,
+        refused: AtomicBool::new(false),
     })
 }
 

@@ -68,7 +68,7 @@ impl State {
     fn look(&self, now: Instant) -> Look {
         let failure = self.failure.as_ref().filter(|(at, _)| now < *at + PAUSE);
         match (&self.session, failure) {
-            (Some(session), failure) if now < session.usable_until => {
+            (Some(session), failure) if session.is_usable(now) => {
                 if now < session.refresh_from || self.under_way || failure.is_some() {
                     Look::Usable(session.clone())
                 } else {
