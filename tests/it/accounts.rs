@@ -1007,6 +1007,20 @@ async fn readyz_names_ten_broken_accounts_and_counts_the_others() {
     assert!(page.contains("accounts: the roles of 2 more cannot be assumed\n"), "{page}");
 }
 
+#[tokio::test]
+async fn a_session_that_was_not_fetched_ahead_of_time_counts_as_new() {
+    let gateway = gateway(&["films"], "");
+    seed(&gateway, MEDIA, "reels", 0).await;
+    behave(&gateway, json!({"lifetimeSeconds": 1})).await;
+    for expected in 1..=2 {
+        let reply = gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await;
+        assert_eq!((reply.status().as_u16(), sessions(&gateway).await.len()), (200, expected));
+        // Nothing but the time tells that a session has ended.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!(refreshed(&gateway).await, 0.0);
+}
+
 /// How many sessions are refreshed is seen in the metrics.
 async fn refreshed(gateway: &Gateway) -> f64 {
     let reply = client().get(format!("{}/metrics", gateway.management)).send().await.unwrap();

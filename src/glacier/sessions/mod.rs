@@ -170,13 +170,15 @@ struct Flight {
 
 impl Flight {
     async fn fly(mut self, request: AssumeRoleFluentBuilder, name: String) {
+        let now = Instant::now();
+        let ahead = self.slot.borrow().session.as_ref().is_some_and(|last| last.is_usable(now));
         let result = assume(request, &self.role, name).await;
         let role_arn = self.role.arn.as_str();
         if let Err(failure) = &result {
             tracing::warn!(role_arn, cause = failure.cause(), "a role cannot be assumed");
         }
         let outcome = match &result {
-            Ok(_) if self.slot.borrow().session.is_some() => Outcome::Refreshed,
+            Ok(_) if ahead => Outcome::Refreshed,
             Ok(_) => Outcome::New,
             Err(failure) => Outcome::Failed(failure.said().to_owned()),
         };
