@@ -19,6 +19,7 @@ pub const ROLE_CAUSES: &str = "Possible causes: the role does not exist; its tru
                                sts:SetSourceIdentity and sts:TagSession; the external ID is \
                                another; the gateway's own session has another source identity \
                                already, or a transitive tag of the name team, issuer or subject; \
+                               the gateway's own AWS credentials are missing or have expired; \
                                STS is throttled or cannot be reached.";
 
 /// A call that Glacier did not answer with success, after the SDK's retries.
