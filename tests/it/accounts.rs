@@ -1054,7 +1054,7 @@ async fn a_hundred_accounts_and_twenty_teams_are_served_while_sessions_expire_in
     let next = AtomicUsize::new(0);
     // Until each pair was served, and sessions were refreshed under load.
     let done = AtomicBool::new(false);
-    let callers_at_once = 16;
+    let callers_at_once = 4;
     let callers = (0..callers_at_once).map(async |_| {
         while !done.load(Ordering::Relaxed) {
             let call = next.fetch_add(1, Ordering::Relaxed);
