@@ -16,7 +16,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	node --test --test-timeout=300000 tests/clients/*.test.mjs
 	$(MAKE) chart
 
-chart: ## Check the Helm chart, the Dockerfile and one pod (UPDATE_SNAPSHOT=1 renews)
+chart: ## Check the Helm chart, the AWS role's template, the Dockerfile and one pod (UPDATE_SNAPSHOT=1 renews)
 	tests/chart/setup.sh
 	cargo build --locked
 	.cache/chart/bin/pytest tests/chart

@@ -18,7 +18,7 @@ use crate::{
     authn::{Authenticator, GatewayKeys, UnusableKeys, UnusableRevocations},
     config::Settings,
     gateway::{Foundations, Gateway},
-    glacier::Upstream,
+    glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
@@ -62,6 +62,9 @@ pub enum StartError {
     /// Revocations that would not revoke.
     #[error(transparent)]
     Revocations(#[from] UnusableRevocations),
+    /// Accounts that would not be served as they are meant to.
+    #[error(transparent)]
+    Accounts(#[from] UnusableAccounts),
     /// Certificates.
     #[error("cannot serve TLS: {0}")]
     Tls(#[from] TlsError),
@@ -142,7 +145,7 @@ pub async fn start(
              its log line, which can be lost"
         );
     }
-    let upstream = Upstream::new(&settings.aws, credentials).await;
+    let upstream = Upstream::open(&settings, credentials).await?;
     let server = settings.server.clone();
     let gateway = Gateway::new(settings, authenticator, keys, policies, trail, upstream, followed);
     let gateway = Data::new(gateway);
@@ -162,7 +165,7 @@ pub async fn start(
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
     gateway.authenticator.first_reading().await;
-    rt::spawn(follow_revocations(gateway.clone()));
+    rt::spawn(follow_files(gateway.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -308,8 +311,9 @@ fn connections(workers: usize) -> Result<usize, StartError> {
     }
 }
 
-async fn follow_revocations(gateway: Data<Gateway>) {
+async fn follow_files(gateway: Data<Gateway>) {
     tokio::join!(
+        gateway.upstream.keep_accounts_fresh(&gateway.followed),
         gateway.keys.keep_revocations_fresh(&gateway.followed),
         gateway.authenticator.keep_revocations_fresh(&gateway.followed),
     );

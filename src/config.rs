@@ -3,6 +3,8 @@
 //!
 //! `config/default.toml`, built into the binary, documents every key.
 
+mod account_files;
+mod accounts;
 mod examine;
 mod issuers;
 mod store;
@@ -25,13 +27,14 @@ use serde::Deserialize;
 use url::Url;
 
 pub use self::{
+    accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
 };
-use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region};
+use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, check_team};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
@@ -64,6 +67,12 @@ pub struct Settings {
     /// Issuers of tokens by the name the operator gave them.
     #[serde(default)]
     pub issuers: BTreeMap<String, Issuer>,
+    /// AWS accounts by the name the operator gave them.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, Account>,
+    /// What the settings were read from, for layers that come later.
+    #[serde(skip)]
+    layers: Figment,
 }
 
 /// `[server]`
@@ -117,6 +126,12 @@ pub struct Aws {
     pub regions: Vec<Region>,
     /// Where Glacier answers, if not at AWS's public endpoint.
     pub endpoint_url: Option<Url>,
+    /// Where STS answers, if not at the region's public endpoint.
+    pub sts_endpoint_url: Option<Url>,
+    /// The folder with further accounts, each in a file.
+    pub accounts_directory: Option<PathBuf>,
+    /// Teams each of whose members has sessions of its own, in every account.
+    pub subject_sessions: Vec<String>,
     /// Time to open a connection.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -233,10 +248,13 @@ impl Settings {
                 wrong(key.into(), "write a duration above zero, such as \"10s\"");
             }
         }
-        if let Some(url) = &self.aws.endpoint_url
-            && !matches!(url.scheme(), "http" | "https")
-        {
-            wrong("aws.endpoint_url".into(), "write an http:// or https:// URL");
+        for (key, url) in [
+            ("aws.endpoint_url", &self.aws.endpoint_url),
+            ("aws.sts_endpoint_url", &self.aws.sts_endpoint_url),
+        ] {
+            if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
+                wrong(key.into(), "write an http:// or https:// URL");
+            }
         }
         if self.keys.clock_skew > MAX_CLOCK_SKEW {
             wrong("keys.clock_skew".into(), "write 15m or less; AWS's own tolerance is 5m");
@@ -256,6 +274,11 @@ impl Settings {
             let key = format!("issuers.{}", CLIENT_CERTIFICATES);
             wrong(key, "is the name that policies know certificates by; choose another");
         }
+        let mut teams = self.aws.subject_sessions.iter();
+        if let Some(team) = teams.find(|team| check_team(team).is_err()) {
+            wrong("aws.subject_sessions".into(), &format!("{team:?} is not a team"));
+        }
+        accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
         if let Some(tls) = &self.server.tls {

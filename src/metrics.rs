@@ -3,6 +3,7 @@
 //! No label says who called or which vault or upload was meant: those are many,
 //! and in the log.
 
+mod accounts;
 mod trail;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -13,8 +14,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::trail::TrailMetrics;
-use crate::{audit::TrailStatus, policy::Status, reload::Followed, telemetry::LogStatus};
+use self::{accounts::AccountMetrics, trail::TrailMetrics};
+use crate::{
+    audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
+};
 
 /// The media type of [`Metrics::text`] (OpenMetrics 1.0, "Overall Structure").
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,6 +34,7 @@ type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
 pub struct Metrics {
     registry: Registry,
     trail: TrailMetrics,
+    accounts: AccountMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -182,9 +186,11 @@ impl Default for Metrics {
         ];
         registry.register("build", "What is running", Info::new(build));
         let trail = TrailMetrics::new(&mut registry);
+        let accounts = AccountMetrics::new(&mut registry);
         Self {
             registry,
             trail,
+            accounts,
             requests,
             request_duration,
             decisions,
@@ -244,6 +250,11 @@ impl Metrics {
             let issuer = IssuerLabel { issuer: issuer.to_owned() };
             self.issuer_keys_usable.get_or_create(&issuer).set(usable.into());
         }
+    }
+
+    /// Says of each account, by its configured name, how it went with its role.
+    pub fn accounts(&self, accounts: impl Iterator<Item = (String, RoleStatus)>) {
+        self.accounts.set(accounts);
     }
 
     /// Says how many REST connections there are and may be.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -22,16 +22,26 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Reloaded<T, E> {
     /// The setting that names the files, for the log.
     setting: &'static str,
-    paths: Vec<PathBuf>,
+    paths: Paths,
     reader: Reader,
     make: Make<T, E>,
     at_first: Contents,
     current: ArcSwap<T>,
 }
 
-/// Of each file, in order.
-type Contents = Vec<Vec<u8>>;
-type Make<T, E> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync>;
+/// Which files.
+#[derive(Clone)]
+pub(crate) enum Paths {
+    /// Those that are named.
+    Files(Vec<PathBuf>),
+    /// All files of a folder, but for those whose names begin with a dot: among them are
+    /// the versions of a Kubernetes ConfigMap, reached by its symlinks.
+    Folder(PathBuf),
+}
+
+/// Each file with what it says, in order.
+pub(crate) type Contents = Vec<(PathBuf, Vec<u8>)>;
+type Make<T, E> = Box<dyn Fn(&Contents) -> Result<T, E> + Send + Sync>;
 
 /// How well files are followed, by the setting that names them: what is wrong, if
 /// anything is. Whoever wants to hear of what comes into force listens.
@@ -91,14 +101,12 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     /// A file that cannot be read, or what `make` says.
     pub(crate) fn read(
         setting: &'static str,
-        paths: Vec<PathBuf>,
-        make: impl Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync + 'static,
+        paths: Paths,
+        make: impl Fn(&Contents) -> Result<T, E> + Send + Sync + 'static,
     ) -> Result<Self, E> {
         let reader = Reader::default();
-        let read = |path: &PathBuf| {
-            reader.read_now(reading(path)).flatten().map_err(|error| unreadable(path, error))
-        };
-        let at_first = paths.iter().map(read).collect::<Result<Contents, _>>()?;
+        let read = reader.read_now(paths.reading());
+        let at_first = read.unwrap_or_else(|error| Err(unreadable(paths.first(), error)))?;
         let current = ArcSwap::from_pointee(make(&at_first)?);
         Ok(Self { setting, paths, reader, make: Box::new(make), at_first, current })
     }
@@ -112,7 +120,7 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     /// and is in the log and in `followed`.
     pub(crate) async fn keep_fresh(&self, followed: &Followed) {
         followed.tell(self.setting, None);
-        followed.in_force(self.setting, files::sha256(&self.at_first));
+        followed.in_force(self.setting, self.paths.digest(&self.at_first));
         let mut seen = Ok(self.at_first.clone());
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -122,7 +130,7 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
             }
             let made = match &now {
                 Ok(contents) => (self.make)(contents)
-                    .map(|made| (made, files::sha256(contents)))
+                    .map(|made| (made, self.paths.digest(contents)))
                     .map_err(|error| error.to_string()),
                 Err(error) => Err(error.clone()),
             };
@@ -147,18 +155,66 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
     }
 
     async fn contents_now(&self) -> Result<Contents, Unreadable> {
-        let mut contents = Vec::new();
-        for path in &self.paths {
-            let read = self.reader.read(reading(path)).await.flatten();
-            contents.push(read.map_err(|error| unreadable(path, error))?);
-        }
-        Ok(contents)
+        let read = self.reader.read(self.paths.reading()).await;
+        read.unwrap_or_else(|error| Err(unreadable(self.paths.first(), error)))
     }
 }
 
-fn reading(path: &Path) -> impl FnOnce(&Progress) -> io::Result<Vec<u8>> + Send + 'static {
-    let path = path.to_owned();
-    move |_| files::read(&path, files::MAX_SIZE)
+impl Paths {
+    fn reading(
+        &self,
+    ) -> impl FnOnce(&Progress) -> Result<Contents, Unreadable> + Send + 'static + use<> {
+        let paths = self.clone();
+        move |progress| {
+            let read = |path: PathBuf| {
+                progress.step();
+                match files::read(&path, files::MAX_SIZE) {
+                    Ok(contents) => Ok((path, contents)),
+                    Err(error) => Err(unreadable(&path, error)),
+                }
+            };
+            paths.list()?.into_iter().map(read).collect()
+        }
+    }
+
+    fn list(self) -> Result<Vec<PathBuf>, Unreadable> {
+        let folder = match self {
+            Self::Files(files) => return Ok(files),
+            Self::Folder(folder) => folder,
+        };
+        let entries = fs::read_dir(&folder).and_then(|entries| {
+            entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+        });
+        let mut names = entries.map_err(|error| unreadable(&folder, error))?;
+        names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+        names.sort();
+        Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    }
+
+    /// The path that stands for all, if none of them can be blamed.
+    fn first(&self) -> &Path {
+        match self {
+            Self::Files(files) => files.first().map_or(Path::new(""), PathBuf::as_path),
+            Self::Folder(folder) => folder,
+        }
+    }
+
+    /// Of named files the SHA-256 of what they say, one after the other; of a folder's, for
+    /// their names count, as `sha256sum * | sha256sum` there.
+    fn digest(&self, contents: &Contents) -> String {
+        match self {
+            Self::Files(_) => {
+                files::sha256(&contents.iter().map(|(_, text)| text).collect::<Vec<_>>())
+            }
+            Self::Folder(_) => {
+                let line = |(path, text): &(PathBuf, Vec<u8>)| {
+                    let name = path.file_name().unwrap_or_default().display();
+                    format!("{}  {name}\n", files::sha256(&[text]))
+                };
+                files::sha256(&contents.iter().map(line).collect::<Vec<_>>())
+            }
+        }
+    }
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Unreadable {

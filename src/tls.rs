@@ -25,7 +25,7 @@ use rustls::{
 use crate::{
     authn::ClientCertificate,
     config,
-    reload::{Followed, Reloaded, Unreadable},
+    reload::{Contents, Followed, Paths, Reloaded, Unreadable},
 };
 
 /// Why the files make no TLS server.
@@ -95,26 +95,26 @@ impl Current {
         let mut paths = vec![settings.certificate_file.clone(), settings.private_key_file.clone()];
         paths.extend(settings.client_ca_file.clone());
         let settings = settings.clone();
-        let make = move |files: &[Vec<u8>]| Material::of(files, &settings, &provider);
-        Reloaded::read("server.tls", paths, make).map(Self)
+        let make = move |files: &Contents| Material::of(files, &settings, &provider);
+        Reloaded::read("server.tls", Paths::Files(paths), make).map(Self)
     }
 }
 
 impl Material {
     /// Of the certificate, its private key and, if there is one, the CAs' file.
     fn of(
-        files: &[Vec<u8>],
+        files: &Contents,
         settings: &config::Tls,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
-        let chain = certificates(&files[0], &settings.certificate_file)?;
-        let key = PrivateKeyDer::from_pem_slice(&files[1]).map_err(|_| TlsError::Pem {
+        let chain = certificates(&files[0].1, &settings.certificate_file)?;
+        let key = PrivateKeyDer::from_pem_slice(&files[1].1).map_err(|_| TlsError::Pem {
             path: settings.private_key_file.clone(),
             wanted: "private key",
         })?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(unusable)?;
         let clients = match (files.get(2), &settings.client_ca_file) {
-            (Some(pem), Some(path)) => {
+            (Some((_, pem)), Some(path)) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(pem, path)? {
                     roots.add(certificate).map_err(unusable)?;

@@ -42,6 +42,8 @@ pub struct Event<'a> {
     pub identity: Option<UserIdentity<'a>>,
     /// The team whose permission decided.
     pub team: Option<&'a str>,
+    /// The session of the account's role that signs for it.
+    pub session: Option<AwsSession<'a>>,
     /// The resource, as policies see it.
     pub resource: Option<&'a str>,
     /// The upload.
@@ -115,6 +117,18 @@ pub struct UserIdentity<'a> {
     pub access_key_id: Option<&'a str>,
 }
 
+/// The session of a role, by which AWS's own logs know who acted.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsSession<'a> {
+    /// The session's name, as in the ARN of the assumed role.
+    pub role_session_name: &'a str,
+    /// The source identity.
+    pub source_identity: &'a str,
+    /// The ID of the session's access key. Not a secret.
+    pub access_key_id: &'a str,
+}
+
 /// What the policies decided.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,6 +198,8 @@ struct Rest<'a> {
     source_ip: Option<Source>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_identity: Option<&'a UserIdentity<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aws_session: Option<&'a AwsSession<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<&'a Decision<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,6 +276,7 @@ impl Event<'_> {
             door: self.door,
             source_ip: self.origin(),
             user_identity: self.identity.as_ref(),
+            aws_session: self.session.as_ref(),
             decision: self.decision.as_ref(),
             outcome: self.outcome,
             error_code: self.error_code,

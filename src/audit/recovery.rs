@@ -1,7 +1,7 @@
 //! Changes of which nobody recorded what became of them, because the process that was to
 //! do so is gone.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::{Map, Value};
 use sqlx::AssertSqlSafe;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::rewrite::recovered;
 use crate::{
+    domain::Principal,
     policy::StatementId,
     store::{Append, Kind, Lease, Pool, Store, StoreError, both},
 };
@@ -160,6 +161,19 @@ impl Abandoned {
     /// The upload that was to be changed.
     pub fn upload_id(&self) -> Option<&str> {
         self.entry.get("uploadId")?.as_str()
+    }
+
+    /// Who was to change it, as a member of the team whose permission decided.
+    pub fn principal(&self) -> Option<Principal> {
+        let identity = self.entry.get("userIdentity")?;
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::to_owned);
+        Some(Principal {
+            issuer: text(identity.get("issuer"))?,
+            subject: text(identity.get("subject")).unwrap_or_default(),
+            teams: vec![text(self.entry.get("team"))?],
+            tags: BTreeMap::new(),
+            claims: Map::new(),
+        })
     }
 
     /// The statement that allowed the change.

@@ -32,7 +32,7 @@ enum Command {
     /// Run the gateway.
     Serve(ConfigFile),
     /// Check configuration and policies, reporting every mistake at once.
-    CheckConfig(ConfigFile),
+    CheckConfig(serve::Check),
     /// Make and inspect gateway keys, which AWS SDKs sign with.
     #[command(subcommand)]
     Key(key::Chore),
@@ -64,7 +64,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(file) => serve::serve(file.config.as_deref()),
-        Command::CheckConfig(file) => serve::check(file.config.as_deref()),
+        Command::CheckConfig(wanted) => serve::check(&wanted),
         Command::Key(chore) => key::run(chore),
         Command::Audit(chore) => audit::run(chore),
         Command::Store(chore) => store::run(chore),

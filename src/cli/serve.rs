@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    config_file::{settings, unusable},
+    config_file::{ConfigFile, settings, unusable},
     failure::Failure,
     last_words::logged,
 };
@@ -12,6 +12,7 @@ use crate::{
     audit::log::CheckpointKeys,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
+    glacier::{Accounts, Probe, ROLE_CAUSES, Upstream},
     policy::LivePolicies,
     tls,
 };
@@ -26,9 +27,65 @@ pub(super) fn serve(file: Option<&Path>) -> Result<(), Failure> {
     })
 }
 
+/// What is checked.
+#[derive(clap::Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Assume the role of each account once, as ".check-config", and report which roles
+    /// work. Takes the AWS credentials of the environment that it runs in.
+    ///
+    /// An account without a role is reached with the gateway's own credentials; there is
+    /// nothing to assume, and it is not asked. If a role does not work, the exit code is 1.
+    #[arg(long)]
+    probe: bool,
+}
+
 /// Reports every mistake of the configuration, of the files that it names, and of the
-/// policies.
-pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
+/// policies; then, if wanted, which roles can be assumed.
+pub(super) fn check(wanted: &Check) -> Result<(), Failure> {
+    let file = wanted.file.config.as_deref();
+    check_files(file)?;
+    if !wanted.probe {
+        return Ok(());
+    }
+    let settings = settings(file)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Failure::other)?.block_on(probe(&settings))
+}
+
+async fn probe(settings: &Settings) -> Result<(), Failure> {
+    let upstream = Upstream::open(settings, None).await.map_err(StartError::from)?;
+    let (mut works, mut fails) = (0, 0);
+    let tell = |Probe { name, id, role }: Probe| {
+        let told = match role {
+            None => "no role; the gateway's own credentials are used".to_owned(),
+            Some(Ok(())) => {
+                works += 1;
+                "the role can be assumed".to_owned()
+            }
+            Some(Err(cause)) => {
+                fails += 1;
+                format!("the role cannot be assumed: {cause}")
+            }
+        };
+        println!("{name} ({id}): {told}");
+    };
+    upstream.probe(tell).await;
+    let roles = works + fails;
+    match fails {
+        0 => {
+            println!("Roles that can be assumed: {works} of {roles}.");
+            Ok(())
+        }
+        _ => {
+            let told = format!("Roles that cannot be assumed: {fails} of {roles}. {ROLE_CAUSES}");
+            Err(Failure::other(told))
+        }
+    }
+}
+
+fn check_files(file: Option<&Path>) -> Result<(), Failure> {
     let examined = Settings::examine(file);
     let mut wrong = Vec::new();
     let mut files = |result: Result<(), StartError>| wrong.extend(result.err());
@@ -40,6 +97,9 @@ pub(super) fn check(file: Option<&Path>) -> Result<(), Failure> {
     }
     if let Some(tls) = examined.sound("server.tls").and_then(|s| s.server.tls.as_ref()) {
         files(tls::check(tls).map_err(Into::into));
+    }
+    if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {
+        files(Accounts::check(settings).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("policy.directory") {
         match LivePolicies::open(&settings.policy.directory) {

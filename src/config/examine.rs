@@ -14,6 +14,9 @@ use crate::spelling::nearest;
 
 /// What the example lacks of tables that may be left out: their required settings.
 const OPTIONAL_TABLES: &str = r#"
+    [accounts.example]
+    id = "444455556666"
+    regions = ["eu-central-1"]
     [server.tls]
     certificate_file = "tls.crt"
     private_key_file = "tls.key"
@@ -56,9 +59,10 @@ pub struct Examined {
 impl Examined {
     pub(super) fn of(layers: &Figment) -> Self {
         let mut mistakes = Vec::new();
-        let settings = read(layers, &mut mistakes);
-        if let Some(settings) = &settings {
+        let mut settings = read(layers, &mut mistakes);
+        if let Some(settings) = &mut settings {
             settings.check(&mut mistakes);
+            settings.layers = layers.clone();
         }
         mistakes.dedup();
         Self { settings, mistakes }

@@ -51,7 +51,9 @@ pub(super) struct KeyFacts {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct VaultFacts {
+    pub(super) account_id: &'static str,
     pub(super) name: &'static str,
     pub(super) uploads: Vec<UploadFacts>,
 }
@@ -77,6 +79,9 @@ impl Facts {
             writeln!(file, "export {team}_ACCESS_KEY_ID='{}'", key.access_key_id)?;
             writeln!(file, "export {team}_SECRET_ACCESS_KEY='{}'", key.secret_access_key)?;
         }
+        let SimulatorFacts { access_key_id, secret_access_key, .. } = &self.simulator;
+        writeln!(file, "export SIMULATOR_ACCESS_KEY_ID='{access_key_id}'")?;
+        writeln!(file, "export SIMULATOR_SECRET_ACCESS_KEY='{secret_access_key}'")?;
         writeln!(file, "export GATEWAY_CONFIG='{}'", self.config)?;
         if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
             writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;
@@ -96,8 +101,14 @@ impl fmt::Display for Facts {
         writeln!(f, "  Probes      {}/readyz", self.management)?;
         writeln!(f, "  Simulator   {} (control: {})", simulator.endpoint, simulator.control)?;
         writeln!(f, "  Policies    {policies}")?;
-        let vaults: Vec<_> = self.vaults.iter().map(|vault| vault.name).collect();
-        writeln!(f, "  Vaults      {}\n", vaults.join(", "))?;
+        let (own, other): (Vec<_>, Vec<_>) =
+            self.vaults.iter().partition(|vault| vault.account_id == simulator.account_id);
+        let names = |vaults: &[&VaultFacts]| -> String {
+            vaults.iter().map(|vault| vault.name).collect::<Vec<_>>().join(", ")
+        };
+        writeln!(f, "  Vaults      {} (in {})", names(&own), simulator.account_id)?;
+        let archive = other.first().map_or("", |vault| vault.account_id);
+        writeln!(f, "              {} (in {archive}, through a role)\n", names(&other))?;
         let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();
         writeln!(
             f,
@@ -115,6 +126,14 @@ impl fmt::Display for Facts {
         writeln!(f, "{} -X DELETE {uploads}/$UPLOAD", bearer("FINANCE"))?;
         writeln!(f, "# What is left")?;
         writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        writeln!(f, "# Which accounts the team may see")?;
+        writeln!(f, "{} {rest}/v1/accounts", bearer("MEDIA"))?;
+        if let Some(VaultFacts { account_id, name, .. }) = other.first() {
+            let uploads =
+                format!("{rest}/v1/accounts/{account_id}/vaults/{name}/multipart-uploads");
+            writeln!(f, "# The uploads of a vault in another account")?;
+            writeln!(f, "{} {uploads}", bearer("MEDIA"))?;
+        }
         writeln!(f, "\n# The same with the AWS CLI and the media team's gateway key")?;
         writeln!(
             f,
@@ -124,10 +143,18 @@ impl fmt::Display for Facts {
              --vault-name {vault}",
             region = simulator.region,
         )?;
+        let program = env::args_os().next().unwrap_or_default();
+        let program = PathBuf::from(program);
+        writeln!(f, "\n# Whether the roles of further accounts can be assumed")?;
+        writeln!(
+            f,
+            "AWS_ACCESS_KEY_ID=$SIMULATOR_ACCESS_KEY_ID \
+             AWS_SECRET_ACCESS_KEY=$SIMULATOR_SECRET_ACCESS_KEY {} check-config --probe",
+            program.display(),
+        )?;
         writeln!(f, "\n# What is on record, and whether anybody changed it")?;
         writeln!(f, "{} {rest}/v1/audit-events", bearer("AUDITORS"))?;
-        let program = env::args_os().next().unwrap_or_default();
-        writeln!(f, "{} audit verify", PathBuf::from(program).display())?;
+        writeln!(f, "{} audit verify", program.display())?;
         writeln!(f, "\nPress Ctrl-C to stop.")
     }
 }

@@ -31,6 +31,10 @@ use crate::{
 };
 
 const ACCOUNT: &str = "111122223333";
+/// A second account, which the gateway reaches through a role.
+const ARCHIVE_ACCOUNT: &str = "444455556666";
+const ARCHIVE_ROLE: &str = "arn:aws:iam::444455556666:role/glacier-gateway";
+const ARCHIVE_EXTERNAL_ID: &str = "glacier-gateway-archive";
 const REGION: &str = "eu-central-1";
 const ACCESS_KEY_ID: &str = "AKIAIOSFODNN7EXAMPLE";
 
@@ -41,9 +45,13 @@ const TEAMS: [(&str, &str); 3] = [
     ("auditors", include_str!("../../examples/policies/teams/auditors.json")),
 ];
 
-/// Vaults, with their uploads' descriptions and ages in hours.
-const VAULTS: [(&str, &[(&str, u32)]); 3] = [
+/// Uploads by their descriptions, with their ages in hours.
+type Uploads = &'static [(&'static str, u32)];
+
+/// Vaults by their accounts and names.
+const VAULTS: [(&str, &str, Uploads); 4] = [
     (
+        ACCOUNT,
         "media-photos",
         &[
             ("photos 2026-10, interrupted", 20 * 24),
@@ -51,8 +59,9 @@ const VAULTS: [(&str, &[(&str, u32)]); 3] = [
             ("photos 2026-11, second try", 2),
         ],
     ),
-    ("media-video", &[("raw footage, camera 2", 9 * 24)]),
-    ("finance-ledgers", &[("ledger 2025", 300 * 24), ("ledger 2026 Q3", 40 * 24)]),
+    (ACCOUNT, "media-video", &[("raw footage, camera 2", 9 * 24)]),
+    (ACCOUNT, "finance-ledgers", &[("ledger 2025", 300 * 24), ("ledger 2026 Q3", 40 * 24)]),
+    (ARCHIVE_ACCOUNT, "media-masters", &[("masters 2024, part 1", 50 * 24)]),
 ];
 
 /// Everything that `dev` runs.
@@ -106,14 +115,17 @@ impl Dev {
                 secret_access_key: secret.clone().into(),
                 session_token: None,
             }],
+            roles: simulator::Role::new(ARCHIVE_ROLE, Some(ARCHIVE_EXTERNAL_ID))
+                .into_iter()
+                .collect(),
             rules: simulator::Rules::default(),
             faults: Vec::new(),
             clock_skew: Duration::ZERO,
         })?;
         let mut vaults = Vec::new();
-        for (name, uploads) in VAULTS {
+        for (account_id, name, uploads) in VAULTS {
             let seed = SeedVault {
-                account_id: account.clone(),
+                account_id: account_id.parse().map_err(|e| example(&e))?,
                 region: region.clone(),
                 vault_name: name.parse().map_err(|e| example(&e))?,
                 uploads: uploads.iter().map(seed_upload).collect(),
@@ -128,7 +140,7 @@ impl Dev {
                     creation_date: created.format(&Rfc3339).unwrap_or_default(),
                 }
             });
-            vaults.push(VaultFacts { name, uploads: uploads.collect() });
+            vaults.push(VaultFacts { account_id, name, uploads: uploads.collect() });
         }
 
         let issuer = DevIssuer::start(bind(4))?;
@@ -156,6 +168,12 @@ impl Dev {
             region = "{REGION}"
             account_id = "{ACCOUNT}"
             endpoint_url = "{endpoint}"
+            sts_endpoint_url = "{endpoint}"
+            [accounts.archive]
+            id = "{ARCHIVE_ACCOUNT}"
+            regions = ["{REGION}"]
+            role_arn = "{ARCHIVE_ROLE}"
+            external_id = "{ARCHIVE_EXTERNAL_ID}"
             [policy]
             directory = {policies:?}
             [keys.master_key_files]

@@ -1,6 +1,7 @@
 //! The words that every room shares: accounts, regions, vaults and uploads as checked
 //! types, the operations, and the caller. Imports nothing of this program.
 
+mod account;
 pub mod action;
 mod gateway_action;
 mod ids;
@@ -10,7 +11,8 @@ mod team;
 
 use time::{format_description::BorrowedFormatItem, macros::format_description};
 
-pub use gateway_action::{AUDIT_ARN, GatewayAction};
+pub use account::{AccountDirectory, AccountFacts};
+pub use gateway_action::{ACCOUNT_ARN, AUDIT_ARN, GatewayAction};
 pub use ids::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName};
 pub use operation::Operation;
 pub use principal::{CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, TEAM_ARN};

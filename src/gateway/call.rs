@@ -1,12 +1,14 @@
 //! An authenticated call on its way through the core. Whatever asks for it, a door or
 //! a job, only a [`Call`] leads to a permit and to Glacier.
 
+mod accounts;
 mod audit;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 
+pub use self::accounts::SeenAccount;
 use super::{
     Gateway,
     record::{Forwarded, Recorder},
@@ -23,7 +25,7 @@ use crate::{
             ListVaults,
         },
     },
-    glacier::{Page, PartPage, Reply, UploadPage, UpstreamError, Vault, VaultPage},
+    glacier::{Page, PartPage, Reply, Route, UploadPage, UpstreamError, Vault, VaultPage},
     policy::{
         Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Reach, Resource,
         Simulation, StatementId,
@@ -52,6 +54,7 @@ impl Call {
     ) -> Self {
         recorder.edit().principal = Some(principal.clone());
         let policies = Arc::clone(&gateway.policies.current());
+        let context = context.accounts(gateway.upstream.accounts().directory().clone());
         Self { gateway, principal, recorder, context, policies }
     }
 
@@ -62,12 +65,13 @@ impl Call {
         upload: &UploadId,
     ) -> Result<(), Refusal> {
         let permit: Permit<AbortMultipartUpload> = self.authorize_upload(vault, upload).await?;
+        let route = self.route(&permit).await?;
         let intent = self.intent().await?;
         // Whatever ends the wait for Glacier's answer, the abort may have happened.
         self.recorder.edit().outcome = Some("unknown");
         let upstream = &self.gateway.upstream;
         let result =
-            self.forward(&permit, upstream.abort_multipart_upload(&permit, &intent, upload)).await;
+            self.forward(&route, upstream.abort_multipart_upload(&route, &intent, upload)).await;
         let mut record = self.recorder.edit();
         let outcome = match &result {
             Ok(()) => "aborted",
@@ -91,7 +95,8 @@ impl Call {
         page: Page,
     ) -> Result<UploadPage, Refusal> {
         let permit: Permit<ListMultipartUploads> = self.authorize(vault)?;
-        self.read(&permit, self.gateway.upstream.list_multipart_uploads(&permit, page)).await
+        let route = self.route(&permit).await?;
+        self.read(&route, self.gateway.upstream.list_multipart_uploads(&route, page)).await
     }
 
     /// Lists an upload's parts.
@@ -102,13 +107,15 @@ impl Call {
         page: Page,
     ) -> Result<PartPage, Refusal> {
         let permit: Permit<ListParts> = self.authorize_upload(vault, upload).await?;
-        self.read(&permit, self.gateway.upstream.list_parts(&permit, upload, page)).await
+        let route = self.route(&permit).await?;
+        self.read(&route, self.gateway.upstream.list_parts(&route, upload, page)).await
     }
 
     /// Describes a vault.
     pub async fn describe_vault(&self, vault: VaultArn) -> Result<Vault, Refusal> {
         let permit: Permit<DescribeVault> = self.authorize(vault)?;
-        self.read(&permit, self.gateway.upstream.describe_vault(&permit)).await
+        let route = self.route(&permit).await?;
+        self.read(&route, self.gateway.upstream.describe_vault(&route)).await
     }
 
     /// Lists an account's vaults, leaving out those that the caller may not describe.
@@ -118,8 +125,9 @@ impl Call {
         page: Page,
     ) -> Result<VaultPage, Refusal> {
         let permit: Permit<ListVaults> = self.authorize(account)?;
+        let route = self.route(&permit).await?;
         let RegionalAccount { region, account } = permit.resource();
-        let mut page = self.read(&permit, self.gateway.upstream.list_vaults(&permit, page)).await?;
+        let mut page = self.read(&route, self.gateway.upstream.list_vaults(&route, page)).await?;
         page.vaults.retain(|listed| {
             listed.vault_name.parse().is_ok_and(|vault| {
                 let arn = VaultArn { region: region.clone(), account: account.clone(), vault };
@@ -148,7 +156,17 @@ impl Call {
     /// # Errors
     /// It may not.
     pub fn may(&self, action: GatewayAction, reach: Reach<'_>) -> Result<(), Refusal> {
-        let decision = self.policies.decide_own(&self.principal, action, reach, &self.context);
+        self.may_in(action, reach, &self.context)
+    }
+
+    /// The same in another context.
+    fn may_in(
+        &self,
+        action: GatewayAction,
+        reach: Reach<'_>,
+        context: &Context,
+    ) -> Result<(), Refusal> {
+        let decision = self.policies.decide_own(&self.principal, action, reach, context);
         self.asks(action.action(), reach.resource(action).into());
         self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
         // A call may ask several times. A denial belongs to all of the caller's teams.
@@ -190,6 +208,7 @@ impl Call {
     {
         let asked = Asked::new(resource);
         self.asks(A::OPERATION.action(), asked.seen().text());
+        self.concerns(asked.seen());
         self.decided(self.policies.authorize(&self.principal, &asked, &self.context))
     }
 
@@ -206,17 +225,15 @@ impl Call {
         let Self { gateway, principal, context, policies, .. } = self;
         let asked = Asked::new(vault);
         self.asks(A::OPERATION.action(), asked.seen().text());
+        self.concerns(asked.seen());
         let lookup = policies.authorize_lookup(principal, A::OPERATION, &asked, context);
         let Some(lookup) = lookup else {
             return self.decided(policies.authorize(principal, &asked, context));
         };
         let facts = match gateway.uploads.remembered(lookup.resource(), upload) {
             Some(facts) => facts,
-            None => {
-                // In a box, since it is large and few requests need it.
-                let asked = gateway.uploads.facts(&gateway.upstream, &lookup, upload);
-                self.look_up(Box::pin(asked)).await?
-            }
+            // In a box, since it is large and few requests need it.
+            None => Box::pin(self.look_up(&lookup, upload)).await?,
         };
         let UploadFacts { created, description } = facts;
         let age = OffsetDateTime::now_utc() - created;
@@ -231,6 +248,13 @@ impl Call {
         record.resource = Some(resource);
     }
 
+    /// Notes where the resource is that is asked for.
+    fn concerns(&self, resource: &Resource) {
+        let mut record = self.recorder.edit();
+        record.account = Some(resource.owner().clone());
+        record.region = Some(resource.region().clone());
+    }
+
     /// Notes the decision about an operation of Glacier's; a denial becomes a refusal.
     fn decided<A>(&self, decision: Result<Permit<A>, Denial>) -> Result<Permit<A>, Refusal>
     where
@@ -238,7 +262,7 @@ impl Call {
     {
         self.note(A::OPERATION.action(), decision.as_ref().map(Permit::statement));
         if let Ok(permit) = &decision {
-            self.recorder.edit().team = self.principal.teams.get(permit.team()).cloned();
+            self.recorder.edit().team = Some(permit.team().to_owned());
         }
         decision.map_err(|denial| self.not_authorized(A::OPERATION.name(), denial))
     }
@@ -283,10 +307,10 @@ impl Call {
     /// until it is on record.
     async fn read<A: Action, T>(
         &self,
-        permit: &Permit<A>,
+        route: &Route<'_, A>,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, Refusal> {
-        let result = self.forward(permit, answer).await;
+        let result = self.forward(route, answer).await;
         self.answered(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok")).await?;
         Ok(result?)
     }
@@ -305,10 +329,29 @@ impl Call {
         }
     }
 
-    /// Waits for Glacier's answer to what `permit` permits, and notes it.
+    /// The way to what `permit` permits, whose session is noted. Without one nothing is asked
+    /// of Glacier.
+    async fn route<'p, A: Action>(
+        &self,
+        permit: &'p Permit<A>,
+    ) -> Result<Route<'p, A>, UpstreamError> {
+        let route = self.gateway.upstream.route(permit).await;
+        let mut record = self.recorder.edit();
+        match &route {
+            Ok(route) => record.session = route.session().cloned(),
+            Err(error) => {
+                record.result = Some(error.outcome());
+                record.error_code = Some(error.kind.code());
+                record.route_error = Some(error.cause.clone());
+            }
+        }
+        route
+    }
+
+    /// Waits for Glacier's answer to what may go on `_route`, and notes it.
     async fn forward<A: Action, T>(
         &self,
-        _permit: &Permit<A>,
+        _route: &Route<'_, A>,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
         let (result, forwarded) = self.ask(A::OPERATION, answer).await;
@@ -318,12 +361,16 @@ impl Call {
         result
     }
 
-    /// The same for a look-up, which is not what the caller asked for.
-    async fn look_up<T>(
+    /// Looks up an upload for the policies, which is not what the caller asked for.
+    async fn look_up(
         &self,
-        answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
-    ) -> Result<T, UpstreamError> {
-        let (result, forwarded) = self.ask(Operation::ListParts, answer).await;
+        permit: &Permit<ListParts>,
+        upload: &UploadId,
+    ) -> Result<UploadFacts, UpstreamError> {
+        let route = self.route(permit).await?;
+        let Gateway { upstream, uploads, .. } = self.gateway.as_ref();
+        let (result, forwarded) =
+            self.ask(Operation::ListParts, uploads.facts(upstream, &route, upload)).await;
         let mut record = self.recorder.edit();
         if let Err(error) = &result {
             (record.result, record.error_code) = (Some("not-attempted"), Some(error.kind.code()));

@@ -66,6 +66,7 @@ impl Foundations {
     fn in_force(&self, InForce { setting, digest }: InForce) {
         let name = match setting.as_str() {
             revocations if revocations.ends_with(".revocation_file") => "RevocationsReplaced",
+            "aws.accounts_directory" => "AccountsReplaced",
             keys if keys.starts_with("issuers.") || keys.starts_with("keys.") => "KeysReplaced",
             _ => "CertificatesReplaced",
         };

@@ -16,7 +16,7 @@ use std::sync::{
 
 use self::uploads::UploadLookup;
 pub use self::{
-    call::Call,
+    call::{Call, SeenAccount},
     in_force::Foundations,
     record::{Forwarded, Record, Recorder},
     refusal::Refusal,
@@ -25,7 +25,6 @@ use crate::{
     audit::Trail,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
-    domain::{AccountId, Region},
     glacier::Upstream,
     metrics::Metrics,
     policy::LivePolicies,
@@ -78,20 +77,6 @@ impl Gateway {
             followed,
             settings,
             draining: AtomicBool::new(false),
-        }
-    }
-
-    /// The account that a path's `accountId` stands for, if this gateway serves it.
-    pub fn account(&self, requested: &str) -> Option<&AccountId> {
-        let own = &self.settings.aws.account_id;
-        (requested == "-" || requested == own.as_str()).then_some(own)
-    }
-
-    /// The region that a request asks for, if this gateway serves it.
-    pub fn region(&self, requested: Option<&Region>) -> Option<&Region> {
-        match requested {
-            None => Some(&self.settings.aws.region),
-            Some(name) => self.upstream.regions().find(|region| *region == name),
         }
     }
 

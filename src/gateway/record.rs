@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     audit::{self, Event, UserIdentity},
-    domain::{Operation, Principal, UploadId},
+    domain::{AccountId, Operation, Principal, Region, UploadId},
+    glacier::Session,
     policy::StatementId,
 };
 
@@ -38,6 +39,10 @@ pub struct Record {
     pub action: Option<&'static str>,
     /// The resource asked for, as policies see it.
     pub resource: Option<Arc<str>>,
+    /// The account of the resource.
+    pub account: Option<AccountId>,
+    /// The region of the resource.
+    pub region: Option<Region>,
     /// The upload asked for.
     pub upload_id: Option<UploadId>,
     /// `allowed`, `explicitDeny` or `implicitDeny`.
@@ -55,6 +60,10 @@ pub struct Record {
     pub result: Option<&'static str>,
     /// The stable code of the error that the caller was told.
     pub error_code: Option<&'static str>,
+    /// The session of the account's role that signs for the call.
+    pub session: Option<Arc<Session>>,
+    /// Why there is no such session, for the log alone.
+    pub route_error: Option<String>,
     /// Whether the trail has the call, or will have it.
     pub on_record: bool,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
@@ -69,17 +78,14 @@ impl Record {
         let action = self.action.unwrap_or_default();
         let (service, name) = action.split_once(':').unwrap_or(("gateway", action));
         let source = if service == "glacier" { "glacier.amazonaws.com" } else { "glacier-gateway" };
-        // arn:PARTITION:glacier:REGION:ACCOUNT:vaults/NAME
-        let mut arn = self.resource.as_deref().unwrap_or_default().split(':').skip(3);
-        let mut of_arn = || arn.next().filter(|text| !text.is_empty());
         Event {
             id: self.event_id,
             time: self.time,
             source,
             name,
             read_only: action != Operation::AbortMultipartUpload.action(),
-            region: of_arn(),
-            account: of_arn(),
+            region: self.region.as_ref().map(Region::as_str),
+            account: self.account.as_ref().map(AccountId::as_str),
             request_id: Some(&self.request_id),
             door: Some(self.door),
             source_ip: self.source_ip,
@@ -91,6 +97,11 @@ impl Record {
                 access_key_id: self.access_key_id.as_deref(),
             }),
             team: self.team.as_deref(),
+            session: self.session.as_deref().map(|session| audit::AwsSession {
+                role_session_name: session.role_session_name(),
+                source_identity: session.source_identity(),
+                access_key_id: session.access_key_id(),
+            }),
             resource: self.resource.as_deref(),
             upload_id: self.upload_id.as_ref().map(UploadId::as_str),
             decision: self.decision.map(|outcome| {

@@ -121,15 +121,20 @@ impl Gateway {
     ) -> impl Future<Output = Result<(), UpstreamErrorKind>> + Send + use<> {
         let vault = intent.resource().and_then(VaultArn::parse);
         let upload = intent.upload_id().and_then(|id| id.parse::<UploadId>().ok());
-        let permit = vault
-            .zip(intent.statement())
-            .map(|(vault, statement)| Permit::<ListParts>::recorded(vault, statement));
+        let permit = vault.zip(intent.statement().zip(intent.principal())).map(
+            |(vault, (statement, principal))| {
+                Permit::<ListParts>::recorded(vault, statement, principal)
+            },
+        );
         let gateway = self.clone();
         async move {
             let Some((permit, upload)) = permit.zip(upload) else { return Err(Internal) };
             let page = Page { marker: None, limit: Some(1) };
-            let found = gateway.upstream.list_parts(&permit, &upload, page).await;
-            found.map(drop).map_err(|error| error.kind)
+            let asked = async {
+                let route = gateway.upstream.route(&permit).await?;
+                gateway.upstream.list_parts(&route, &upload, page).await
+            };
+            asked.await.map(drop).map_err(|error| error.kind)
         }
     }
 }

@@ -7,8 +7,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     domain::{Operation, UploadId, VaultArn, action::ListParts},
-    glacier::{Page, Reply, Upstream, UpstreamError},
-    policy::Permit,
+    glacier::{Page, Reply, Route, Upstream, UpstreamError},
 };
 
 /// How long an upload's facts are remembered. They never change; this only bounds
@@ -49,19 +48,19 @@ impl UploadLookup {
     pub async fn facts(
         &self,
         upstream: &Upstream,
-        permit: &Permit<ListParts>,
+        route: &Route<'_, ListParts>,
         upload: &UploadId,
     ) -> Result<Reply<UploadFacts>, UpstreamError> {
         let page = Page { marker: None, limit: Some(1) };
         let Reply { value, request_id, attempts } =
-            upstream.list_parts(permit, upload, page).await?;
+            upstream.list_parts(route, upload, page).await?;
         let created =
             OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
                 let cause = "the upload's creation date is not a date";
                 UpstreamError::invalid_response(Operation::ListParts, cause)
             })?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
-        self.0.insert((permit.resource().clone(), upload.clone()), facts.clone());
+        self.0.insert((route.permit().resource().clone(), upload.clone()), facts.clone());
         Ok(Reply { value: facts, request_id, attempts })
     }
 }

@@ -13,6 +13,15 @@ use serde::Deserialize;
 
 use crate::domain::Operation;
 
+/// Why a role may be unusable: STS does not say which it is.
+pub const ROLE_CAUSES: &str = "Possible causes: the role does not exist; its trust policy or the \
+                               gateway's own policy does not allow sts:AssumeRole, \
+                               sts:SetSourceIdentity and sts:TagSession; the external ID is \
+                               another; the gateway's own session has another source identity \
+                               already, or a transitive tag of the name team, issuer or subject; \
+                               the gateway's own AWS credentials are missing or have expired; \
+                               STS is throttled or cannot be reached.";
+
 /// A call that Glacier did not answer with success, after the SDK's retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}")]
@@ -55,6 +64,10 @@ pub enum UpstreamErrorKind {
     /// The gateway's own AWS credentials are missing, wrong, expired or lack the
     /// action.
     NotAuthorized,
+    /// The account's role cannot be assumed.
+    AccountRoleUnusable,
+    /// The account, or the region of it, is no longer served.
+    AccountNotServed,
     /// No answer in time: the request may have been carried out.
     Timeout,
     /// No connection.
@@ -75,6 +88,7 @@ impl UpstreamError {
         use UpstreamErrorKind::*;
         match self.kind {
             UploadNotFound => "gone",
+            AccountRoleUnusable | AccountNotServed => "not-attempted",
             _ if self.outcome_is_unknown() => "unknown",
             VaultNotFound
             | InvalidParameter
@@ -91,7 +105,7 @@ impl UpstreamError {
 
 impl UpstreamErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::VaultNotFound,
         Self::UploadNotFound,
         Self::InvalidParameter,
@@ -100,6 +114,8 @@ impl UpstreamErrorKind {
         Self::Unavailable,
         Self::NotAvailableForAccount,
         Self::NotAuthorized,
+        Self::AccountRoleUnusable,
+        Self::AccountNotServed,
         Self::Timeout,
         Self::Unreachable,
         Self::OutOfDescriptors,
@@ -118,6 +134,8 @@ impl UpstreamErrorKind {
             Self::Unavailable => "glacier-unavailable",
             Self::NotAvailableForAccount => "glacier-not-available-for-account",
             Self::NotAuthorized => "gateway-not-authorized-upstream",
+            Self::AccountRoleUnusable => "account-role-unusable",
+            Self::AccountNotServed => "account-not-served",
             Self::Timeout => "glacier-timeout",
             Self::Unreachable => "glacier-unreachable",
             Self::InvalidResponse => "glacier-invalid-response",
@@ -128,10 +146,21 @@ impl UpstreamErrorKind {
 }
 
 impl UpstreamError {
-    /// A permit for a region that has no client: a mistake in the gateway's code.
-    pub(super) fn region_not_served(operation: Operation) -> Self {
-        let cause = "the permit is for a region that the gateway does not serve";
-        Self::without_answer(UpstreamErrorKind::Internal, operation, cause)
+    /// The account was withdrawn since the call began, or the region of it.
+    pub(super) fn not_served(operation: Operation) -> Self {
+        let cause = "the account, or its region, is no longer configured";
+        Self::without_answer(UpstreamErrorKind::AccountNotServed, operation, cause)
+    }
+
+    /// There is no session of the account's role, because of what STS `said`.
+    pub(super) fn without_session(
+        kind: UpstreamErrorKind,
+        operation: Operation,
+        said: &str,
+        cause: &str,
+    ) -> Self {
+        let message = Some(said.to_owned());
+        Self { message, ..Self::without_answer(kind, operation, cause) }
     }
 
     /// An answer that says something else than Glacier would.
@@ -224,7 +253,7 @@ impl UpstreamError {
 
 /// At most 1 KiB of what Glacier, or whoever answers in its place, wrote: it goes to the
 /// log and to the caller.
-fn bounded(mut text: String) -> String {
+pub(super) fn bounded(mut text: String) -> String {
     const MOST: usize = 1024;
     if text.len() > MOST {
         text.truncate(text.floor_char_boundary(MOST));
@@ -271,18 +300,21 @@ fn classify(status: u16, code: Option<&str>, message: Option<&str>) -> UpstreamE
 }
 
 /// Whether the SDK could not even sign.
-fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn lacks_credentials(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
 /// Whether no socket could be had, be it to Glacier or to where credentials come from.
-fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
+pub(super) fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .filter_map(|cause| Errno::from_io_error(cause.downcast_ref()?))
         .any(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno))
 }
 
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+/// An error, and why it came about.
+pub(super) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 

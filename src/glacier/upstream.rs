@@ -1,22 +1,25 @@
 //! The client of the real Glacier: the five operations, each behind a [`Permit`].
 
 use std::{
-    collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use aws_config::{BehaviorVersion, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_config::{retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_glacier::{Client, config};
+use aws_sdk_glacier::config;
 
 use super::{
-    Page, Part, PartPage, Reply, Upload, UploadPage, UpstreamError, Vault, VaultPage,
-    direct::{self, Attempt, DirectAbort, Refusal, SeenCredentials},
-    response::{Attempts, CheckResponse, Sent},
+    Account, Accounts, NotServed, Page, Part, PartPage, Reply, RoleStatus, Route, UnusableAccounts,
+    Upload, UploadPage, UpstreamError, Vault, VaultPage,
+    direct::{Attempt, Refusal},
+    endpoints::{self, Endpoints},
+    response::{Attempts, Sent},
+    sessions::{Identity, Sessions},
 };
 use crate::{
     audit::Intent,
-    config::Aws,
+    config::Settings,
     domain::{
         Operation, Region, RegionalAccount, UploadId,
         action::{
@@ -25,70 +28,102 @@ use crate::{
         },
     },
     policy::Permit,
+    reload::{Followed, Reloaded},
 };
 
-/// Clients of Glacier, one for each region that the gateway serves.
+/// The clients of Glacier, in all accounts and regions that the gateway serves.
 pub struct Upstream {
-    regions: BTreeMap<Region, Regional>,
+    accounts: Reloaded<Accounts, UnusableAccounts>,
+    pub(super) sessions: Arc<Sessions>,
+    /// Whether a folder of accounts is to be followed.
+    follows: bool,
     /// Time limits of a call, and of its attempts.
     timeouts: TimeoutConfig,
     retries: RetryConfig,
 }
 
-/// What asks one region's Glacier.
-struct Regional {
-    client: Client,
-    direct_abort: Option<DirectAbort>,
-}
-
 impl Upstream {
-    /// Builds the clients. Credentials come from AWS's default chain unless given.
-    /// Nothing is sent yet.
-    pub async fn new(settings: &Aws, credentials: Option<SharedCredentialsProvider>) -> Self {
-        let retries = RetryConfig::standard().with_max_attempts(settings.max_attempts);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            .operation_attempt_timeout(settings.attempt_timeout)
-            .operation_timeout(settings.operation_timeout)
-            .build();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(config::Region::new(settings.region.as_str().to_owned()))
-            .timeout_config(timeouts.clone())
-            .retry_config(retries.clone());
-        if let Some(credentials) = credentials {
-            loader = loader.credentials_provider(credentials);
-        }
-        let shared = loader.load().await;
-        let seen = SeenCredentials::default();
-        let chain = shared.credentials_provider().map(|chain| seen.note(chain));
-        let mut shared = shared.into_builder();
-        shared.set_credentials_provider(chain);
-        // Not the loader's `endpoint_url`: that one would also redirect STS.
-        shared.set_endpoint_url(
-            settings.endpoint_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
-        );
-        let shared = shared.build();
-        // With a single attempt there would be none left for the SDK's verdict.
-        let tls = (settings.max_attempts > 1).then(direct::tls);
-        let regional = |region: &Region| {
-            let mut config = config::Builder::from(&shared)
-                .region(config::Region::new(region.as_str().to_owned()))
-                .interceptor(CheckResponse);
-            let direct_abort = tls.clone().map(|tls| {
-                let direct = DirectAbort::new(settings, seen.clone(), tls);
-                config.push_interceptor(direct.learn());
-                direct
-            });
-            (region.clone(), Regional { client: Client::from_conf(config.build()), direct_abort })
-        };
-        let regions = settings.regions.iter().chain([&settings.region]).map(regional).collect();
-        Self { regions, timeouts, retries }
+    /// Builds the clients. Credentials of the gateway's own come from AWS's default chain
+    /// unless given. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Every mistake in the folder of accounts.
+    pub async fn open(
+        settings: &Settings,
+        credentials: Option<SharedCredentialsProvider>,
+    ) -> Result<Self, UnusableAccounts> {
+        let aws = &settings.aws;
+        let endpoints = Endpoints::new(aws, credentials).await;
+        let sessions = Arc::new(Sessions::new(endpoints.sts()));
+        let accounts = Accounts::follow(settings, endpoints)?;
+        let (timeouts, retries) = (endpoints::timeouts(aws), endpoints::retries(aws));
+        let follows = aws.accounts_directory.is_some();
+        Ok(Self { accounts, sessions, follows, timeouts, retries })
     }
 
-    /// The regions that can be asked for.
-    pub fn regions(&self) -> impl Iterator<Item = &Region> {
-        self.regions.keys()
+    /// Follows the folder of accounts, if there is one, until dropped.
+    pub async fn keep_accounts_fresh(&self, followed: &Followed) {
+        if self.follows {
+            self.accounts.keep_fresh(followed).await;
+        }
+    }
+
+    /// The accounts that are served now.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        Arc::clone(&self.accounts.current())
+    }
+
+    /// How it went with the roles that somebody has tried to assume, by the accounts' names.
+    pub fn role_statuses(&self) -> Vec<(String, RoleStatus)> {
+        let accounts = self.accounts();
+        let status = |account: &Account| {
+            let status = self.sessions.status(account.role.as_ref()?)?;
+            Some((accounts.name(account).to_owned(), status))
+        };
+        let mut statuses: Vec<_> = accounts.iter().filter_map(status).collect();
+        statuses.sort_by(|(a, _), (b, _)| a.cmp(b));
+        statuses
+    }
+
+    /// The account and region that a request names: `-` is the default account, and no region
+    /// the default region.
+    ///
+    /// # Errors
+    /// Which of them the gateway does not serve.
+    pub fn locate(
+        &self,
+        account: &str,
+        region: Option<&Region>,
+    ) -> Result<RegionalAccount, NotServed> {
+        self.accounts.current().locate(account, region)
+    }
+
+    /// The way to what is permitted. Where the account has a role, this waits for a session
+    /// unless there is one.
+    ///
+    /// # Errors
+    /// When there is no session, or the account is no longer served.
+    pub async fn route<'p, A: Action>(
+        &self,
+        permit: &'p Permit<A>,
+    ) -> Result<Route<'p, A>, UpstreamError> {
+        let not_served = || UpstreamError::not_served(A::OPERATION);
+        let (regional, role) = {
+            let accounts = self.accounts.current();
+            let account = accounts.get(permit.account()).ok_or_else(not_served)?;
+            let regional = account.regions.get(permit.region()).ok_or_else(not_served)?;
+            let session = accounts.session_for(account, permit.team());
+            (regional.clone(), account.role.clone().map(|role| (role, session)))
+        };
+        let session = match role {
+            None => None,
+            Some((role, session)) => {
+                let identity = Identity::new(session, permit.principal(), permit.team());
+                let session = self.sessions.get(&role, identity).await;
+                Some(session.map_err(|unusable| unusable.error(A::OPERATION))?)
+            }
+        };
+        Ok(Route { permit, regional, session })
     }
 
     /// Glacier's AbortMultipartUpload. Repeating it does no harm: Glacier answers
@@ -98,15 +133,15 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn abort_multipart_upload(
         &self,
-        permit: &Permit<AbortMultipartUpload>,
+        route: &Route<'_, AbortMultipartUpload>,
         _on_record: &Intent,
         upload: &UploadId,
     ) -> Result<Reply<()>, UpstreamError> {
-        let arn = permit.resource();
-        let regional = self.regional(permit, &arn.region)?;
+        let arn = route.permit.resource();
         let started = Instant::now();
-        let attempt = match &regional.direct_abort {
-            Some(direct) => direct.attempt(arn, upload).await,
+        let session = route.session.as_ref().map(|session| session.credentials());
+        let attempt = match &route.regional.direct_abort {
+            Some(direct) => direct.attempt(arn, upload, session).await,
             None => Attempt::NotMade,
         };
         let attempts = Attempts::default();
@@ -123,19 +158,21 @@ impl Upstream {
             }
             Attempt::NotMade => false,
         };
-        let call = regional
-            .client
+        let call = route
+            .client()
             .abort_multipart_upload()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .upload_id(upload.as_str())
             .customize()
             .interceptor(attempts.clone());
-        let call = if again { call.config_override(self.after(started)) } else { call };
+        let call = match again {
+            true => call.config_override(self.after(started, route.config())),
+            false => route.signed(call),
+        };
         // In a box, since it is large and every request's future holds its place.
         let output = Box::pin(call.send()).await;
-        let output =
-            output.map_err(|error| attempts.error(Operation::AbortMultipartUpload, error))?;
+        let output = output.map_err(|error| route.error(&attempts, error))?;
         Ok(attempts.reply(&output, ()))
     }
 
@@ -151,14 +188,14 @@ impl Upstream {
     }
 
     /// What is left of a call's attempts and time after its first attempt.
-    fn after(&self, started: Instant) -> config::Builder {
+    fn after(&self, started: Instant, config: Option<config::Builder>) -> config::Builder {
         let timeouts = self.timeouts.to_builder().operation_timeout(self.left(started)).build();
         let retries = self.retries.clone();
         // The SDK's backoff doubles with each attempt, and it does not know of one.
         let retries = retries
             .with_max_attempts(self.retries.max_attempts() - 1)
             .with_initial_backoff(2 * self.retries.initial_backoff());
-        config::Builder::new().timeout_config(timeouts).retry_config(retries)
+        config.unwrap_or_default().timeout_config(timeouts).retry_config(retries)
     }
 
     fn left(&self, started: Instant) -> Duration {
@@ -172,23 +209,22 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_multipart_uploads(
         &self,
-        permit: &Permit<ListMultipartUploads>,
+        route: &Route<'_, ListMultipartUploads>,
         page: Page,
     ) -> Result<Reply<UploadPage>, UpstreamError> {
-        let arn = permit.resource();
-        let client = &self.regional(permit, &arn.region)?.client;
+        let arn = route.permit.resource();
         let attempts = Attempts::default();
-        let output = client
+        let call = route
+            .client()
             .list_multipart_uploads()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
             .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListMultipartUploads, error))?;
+            .interceptor(attempts.clone());
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListMultipartUploads);
         let uploads = sent.list(&output.uploads_list)?.iter().map(|upload| {
             Ok(Upload {
@@ -210,14 +246,14 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_parts(
         &self,
-        permit: &Permit<ListParts>,
+        route: &Route<'_, ListParts>,
         upload: &UploadId,
         page: Page,
     ) -> Result<Reply<PartPage>, UpstreamError> {
-        let arn = permit.resource();
-        let client = &self.regional(permit, &arn.region)?.client;
+        let arn = route.permit.resource();
         let attempts = Attempts::default();
-        let output = client
+        let call = route
+            .client()
             .list_parts()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
@@ -225,10 +261,9 @@ impl Upstream {
             .set_marker(page.marker)
             .set_limit(page.limit)
             .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListParts, error))?;
+            .interceptor(attempts.clone());
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListParts);
         let parts = sent.list(&output.parts)?.iter().map(|part| {
             Ok(Part {
@@ -256,20 +291,19 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn describe_vault(
         &self,
-        permit: &Permit<DescribeVault>,
+        route: &Route<'_, DescribeVault>,
     ) -> Result<Reply<Vault>, UpstreamError> {
-        let arn = permit.resource();
-        let client = &self.regional(permit, &arn.region)?.client;
+        let arn = route.permit.resource();
         let attempts = Attempts::default();
-        let output = client
+        let call = route
+            .client()
             .describe_vault()
             .account_id(arn.account.as_str())
             .vault_name(arn.vault.as_str())
             .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::DescribeVault, error))?;
+            .interceptor(attempts.clone());
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::DescribeVault);
         let vault = Vault {
             vault_arn: sent.text(output.vault_arn())?,
@@ -289,23 +323,21 @@ impl Upstream {
     /// As Glacier answers; see [`UpstreamError`].
     pub async fn list_vaults(
         &self,
-        permit: &Permit<ListVaults>,
+        route: &Route<'_, ListVaults>,
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
-        let RegionalAccount { region, account } = permit.resource();
+        let RegionalAccount { account, .. } = route.permit.resource();
         let attempts = Attempts::default();
-        let output = self
-            .regional(permit, region)?
-            .client
+        let call = route
+            .client()
             .list_vaults()
             .account_id(account.as_str())
             .set_marker(page.marker)
             .set_limit(page.limit)
             .customize()
-            .interceptor(attempts.clone())
-            .send()
-            .await
-            .map_err(|error| attempts.error(Operation::ListVaults, error))?;
+            .interceptor(attempts.clone());
+        let output =
+            route.signed(call).send().await.map_err(|error| route.error(&attempts, error))?;
         let sent = Sent(Operation::ListVaults);
         let vaults = sent.list(&output.vault_list)?.iter().map(|vault| {
             Ok(Vault {
@@ -320,14 +352,5 @@ impl Upstream {
         let vaults = vaults.collect::<Result<_, _>>()?;
         let page = VaultPage { vaults, marker: output.marker.clone() };
         Ok(attempts.reply(&output, page))
-    }
-
-    fn regional<A: Action>(
-        &self,
-        _permit: &Permit<A>,
-        region: &Region,
-    ) -> Result<&Regional, UpstreamError> {
-        let unknown = || UpstreamError::region_not_served(A::OPERATION);
-        self.regions.get(region).ok_or_else(unknown)
     }
 }

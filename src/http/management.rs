@@ -11,6 +11,9 @@ use actix_web::{
 use super::connections::Connections;
 use crate::{audit::TrailStatus, gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
 
+/// How many accounts with broken roles `/readyz` names.
+const MOST_ACCOUNTS: usize = 10;
+
 /// Adds the probes and `/metrics`.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(livez).service(readyz).service(startupz).service(metrics);
@@ -47,6 +50,15 @@ async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpR
     }
     for (issuer, _) in gateway.authenticator.issuers().filter(|(_, usable)| !usable) {
         troubles += &format!("issuer {issuer}: no usable keys; its tokens are answered with 503\n");
+    }
+    let roles = gateway.upstream.role_statuses();
+    let broken = roles.iter().filter_map(|(name, status)| Some((name, status.trouble.as_ref()?)));
+    for (name, said) in broken.clone().take(MOST_ACCOUNTS) {
+        troubles +=
+            &format!("account {name}: its role cannot be assumed (AWS STS answered: {said})\n");
+    }
+    if let Some(more @ 1..) = broken.count().checked_sub(MOST_ACCOUNTS) {
+        troubles += &format!("accounts: the roles of {more} more cannot be assumed\n");
     }
     if let Some(TrailStatus { store, log, .. }) = gateway.trail.status() {
         if let Some((since, trouble)) = store.trouble {
@@ -101,6 +113,7 @@ async fn metrics(
     gateway.metrics.log(&telemetry::status());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
+    gateway.metrics.accounts(gateway.upstream.role_statuses().into_iter());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))
 }

@@ -28,7 +28,7 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    domain::{Principal, UploadId},
+    domain::{AccountId, Principal, UploadId},
     gateway::{Gateway, Record, Recorder},
     metrics::Route,
 };
@@ -174,6 +174,7 @@ impl Drop for Observed {
         let route = self.route.get().map_or("", String::as_str);
         let caller = record.principal.as_deref();
         let (lookup, upstream) = (record.lookup.as_ref(), record.upstream.as_ref());
+        let session = record.session.as_deref();
         tracing::info!(
             target: "glacier_gateway::request",
             event_id = event_id(&record, &mut uuid::Uuid::encode_buffer()),
@@ -188,6 +189,7 @@ impl Drop for Observed {
             access_key_id = record.access_key_id,
             action = record.action,
             resource = record.resource.as_deref(),
+            account = record.account.as_ref().map(AccountId::as_str),
             upload_id = record.upload_id.as_ref().map(UploadId::as_str),
             decision = record.decision,
             statement = record.statement.as_deref().map(tracing::field::display),
@@ -200,6 +202,10 @@ impl Drop for Observed {
             lookup_ms = lookup.map(|lookup| milliseconds(lookup.time)),
             upstream_request_id = upstream.and_then(|upstream| upstream.request_id.as_deref()),
             upstream_error = upstream.and_then(|upstream| upstream.error.as_deref()),
+            role_session_name = session.map(|session| session.role_session_name()),
+            source_identity = session.map(|session| session.source_identity()),
+            session_access_key_id = session.map(|session| session.access_key_id()),
+            session_error = record.route_error,
             upstream_ms = upstream.map(|upstream| milliseconds(upstream.time)),
             status,
             duration_ms = milliseconds(duration),

@@ -10,11 +10,11 @@ use std::{
 use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use url::form_urlencoded;
 
-use super::problem::{Code, Problem};
+use super::problem::{Code, NOT_SERVED, Problem};
 use crate::{
     domain::{AccountId, InvalidId, Region, RegionalAccount, UploadId, VaultArn, VaultName},
     gateway::Gateway,
-    glacier::Page,
+    glacier::{NotServed, Page},
 };
 
 /// Glacier's most for a page of vaults.
@@ -100,25 +100,20 @@ impl Parameters {
         if requested != "-" {
             self.in_path::<AccountId>("accountId")?;
         }
-        let account = gateway.account(requested).ok_or_else(|| {
-            Problem::new(
-                Code::AccountNotServed,
-                "Write \"-\" for the account that this gateway serves.",
-            )
-        })?;
-        let requested = match (&self.region, self.query.get("region")) {
+        let region = match (&self.region, self.query.get("region")) {
             (Some(signed), _) => Some(signed.clone()),
             (None, Some(text)) => Some(text.parse().map_err(|error| invalid("region", &error))?),
             (None, None) => None,
         };
-        let region = gateway.region(requested.as_ref()).ok_or_else(|| {
-            let served: Vec<_> = gateway.upstream.regions().map(Region::as_str).collect();
-            Problem::new(
-                Code::RegionNotServed,
-                format!("This gateway serves the regions {}.", served.join(", ")),
-            )
-        })?;
-        Ok(RegionalAccount { region: region.clone(), account: account.clone() })
+        gateway.upstream.locate(requested, region.as_ref()).map_err(|not_served| match not_served {
+            NotServed::Account => Problem::new(Code::AccountNotServed, NOT_SERVED),
+            NotServed::Region(served) => {
+                let served: Vec<_> = served.iter().map(Region::as_str).collect();
+                let served = served.join(", ");
+                let detail = format!("This gateway serves the account's regions {served}.");
+                Problem::new(Code::RegionNotServed, detail)
+            }
+        })
     }
 
     /// The upload that the path names.

@@ -12,7 +12,7 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-pub use self::causes::NO_LOG;
+pub use self::causes::{NO_LOG, NOT_SERVED};
 use crate::policy::{Denial, NearMiss, StatementId};
 
 /// Seconds after which a throttled or failed request may be tried again.
@@ -85,9 +85,9 @@ codes! {
     NotAuthorized = "not-authorized", FORBIDDEN, "The request is not authorized";
     /// The path is none of the API's.
     RouteNotFound = "route-not-found", NOT_FOUND, "There is no such resource";
-    /// The gateway has no credentials for the account.
+    /// The account is not configured.
     AccountNotServed = "account-not-served", NOT_FOUND, "This gateway does not serve the account";
-    /// The region is not configured.
+    /// The region is not configured for the account.
     RegionNotServed = "region-not-served", NOT_FOUND, "This gateway does not serve the region";
     /// Glacier knows no such vault.
     VaultNotFound = "vault-not-found", NOT_FOUND, "The vault does not exist";
@@ -111,6 +111,8 @@ codes! {
     StoreRequired = "store-required", NOT_IMPLEMENTED, "The gateway has no store";
     /// The gateway's AWS credentials are not accepted or lack an action.
     GatewayNotAuthorizedUpstream = "gateway-not-authorized-upstream", BAD_GATEWAY, "Glacier refuses the gateway's own credentials";
+    /// The account's role cannot be assumed.
+    AccountRoleUnusable = "account-role-unusable", BAD_GATEWAY, "The account's role cannot be assumed";
     /// AWS does not offer Glacier to the account.
     GlacierNotAvailableForAccount = "glacier-not-available-for-account", BAD_GATEWAY, "AWS does not offer Glacier to the account";
     /// No connection to Glacier.

@@ -16,7 +16,7 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access, audit,
+        access, accounts, audit,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
@@ -33,6 +33,7 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(uploads::parts)
         .service(vaults::describe)
         .service(vaults::list)
+        .service(accounts::list)
         .service(access::show)
         .service(access::simulate)
         .service(audit::list)

@@ -16,6 +16,7 @@ use super::{
     reply::{Reply, spoil},
     signature::{self, Caller},
     state::Simulator,
+    sts,
     tree_hash::{Hash, Hasher, Payload},
     uploads::{Part, Upload},
     vaults::{Vault, Vaults},
@@ -36,9 +37,12 @@ pub(super) async fn serve(
     payload: web::Payload,
     simulator: web::Data<Simulator>,
 ) -> HttpResponse {
+    let headers = lower_case_headers(&request);
+    if sts::is_meant(&request) {
+        return sts::serve(&request, &headers, payload, &simulator).await;
+    }
     let wanted = Wanted::of(request.method().as_str(), request.uri().path());
     let operation = wanted.as_ref().map(|wanted| wanted.operation);
-    let headers = lower_case_headers(&request);
     let strike = {
         let mut state = simulator.state();
         let at = state.clock.now();
@@ -99,7 +103,8 @@ impl Call<'_> {
             headers: &headers,
             payload_sha256: &hex::encode(self.payload.sha256),
         };
-        let caller = signature::verify(&signed, &simulator.config.accounts, state.clock.wall())?;
+        let now = state.clock.wall();
+        let caller = signature::verify(&signed, "glacier", simulator, &state, now)?;
         let wanted = self.wanted.as_ref().ok_or_else(|| {
             let code = "UnknownOperationException";
             GlacierError::new(StatusCode::NOT_FOUND, code, "There is no such operation.")
@@ -143,7 +148,8 @@ impl Call<'_> {
                 vaults.create(arn, now)?;
                 Reply::created(location)
             }
-            Operation::ListVaults | Operation::DescribeVault => {
+            // Told apart from Glacier's before.
+            Operation::ListVaults | Operation::DescribeVault | Operation::AssumeRole => {
                 Reply::json(describe(&arn, vaults.get(&arn)?, now))
             }
             Operation::DeleteVault => {
@@ -278,7 +284,7 @@ impl Call<'_> {
 }
 
 fn vault_arn(wanted: &Wanted, caller: &Caller) -> Result<VaultArn> {
-    let Caller { account, region } = caller;
+    let Caller { account, region, .. } = caller;
     let vault = wanted.vault.parse().map_err(|_| {
         let partition = region.partition();
         GlacierError::invalid(format!(

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::signals::Signals;
 
-use super::{AbortCompleted, Account, Config, Fault, Rules, SeedVault, Simulator};
+use super::{AbortCompleted, Account, Config, Fault, Role, Rules, SeedVault, Simulator};
 
 /// Run the Glacier simulator alone, until interrupted.
 ///
@@ -30,6 +30,9 @@ pub struct SimulatorArgs {
         default_value = "111122223333:AKIAIOSFODNN7EXAMPLE:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
     )]
     accounts: Vec<Account>,
+    /// A role that may be assumed, as ARN or ARN#EXTERNAL_ID. May be repeated.
+    #[arg(long = "role", value_name = "ROLE", value_parser = parse_role)]
+    roles: Vec<Role>,
     /// A JSON file with an array of vaults to begin with, each as the control
     /// endpoint's POST /vaults takes it.
     #[arg(long, value_name = "FILE")]
@@ -65,6 +68,7 @@ impl SimulatorArgs {
             bind: loopback(self.port),
             control_bind: loopback(self.control_port),
             accounts: self.accounts.clone(),
+            roles: self.roles,
             rules: Rules {
                 abort_grace: self.abort_grace.into(),
                 idle_expiry: self.idle_expiry.map(Into::into),
@@ -110,6 +114,14 @@ fn parse_account(text: &str) -> Result<Account, String> {
         secret_access_key: field("secret")?.into(),
         session_token: fields.next().map(Into::into),
     })
+}
+
+fn parse_role(text: &str) -> Result<Role, &'static str> {
+    let (arn, external_id) = match text.split_once('#') {
+        Some((arn, external_id)) => (arn, Some(external_id)),
+        None => (text, None),
+    };
+    Role::new(arn, external_id).ok_or("this is not the ARN of a role")
 }
 
 fn parse_fault(text: &str) -> Result<Fault, serde_json::Error> {

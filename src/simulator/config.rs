@@ -15,6 +15,8 @@ pub struct Config {
     pub control_bind: SocketAddr,
     /// The credentials it accepts; an account may have several.
     pub accounts: Vec<Account>,
+    /// The roles that may be assumed.
+    pub roles: Vec<Role>,
     /// Glacier's behaviour where it has a choice.
     pub rules: Rules,
     /// The faults in force from the start and after a reset.
@@ -35,6 +37,28 @@ pub struct Account {
     pub secret_access_key: SecretString,
     /// For temporary credentials, the session token that requests must carry.
     pub session_token: Option<SecretString>,
+}
+
+/// A role of an account, which all callers may assume.
+#[derive(Clone)]
+pub struct Role {
+    /// The role's ARN.
+    pub arn: String,
+    /// The account that it belongs to.
+    pub account_id: AccountId,
+    /// The external ID that its trust policy asks for.
+    pub external_id: Option<String>,
+}
+
+impl Role {
+    /// The role of an ARN; `None` if it is no role's.
+    pub fn new(arn: &str, external_id: Option<&str>) -> Option<Self> {
+        let [_, _, "iam", "", account, _] = arn.split(':').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let external_id = external_id.map(str::to_owned);
+        Some(Self { arn: arn.to_owned(), account_id: account.parse().ok()?, external_id })
+    }
 }
 
 /// What Glacier's documentation leaves open.

@@ -11,6 +11,9 @@
 //! | `POST /faults` | adds one, see [`Fault`] |
 //! | `DELETE /faults` | removes them all |
 //! | `PATCH /clock` | `{"advanceSeconds": 90000}` lets uploads age; `{"skewSeconds": -600}` sets how far the clock is ahead in `Date` headers and for signatures |
+//! | `GET /sessions` | the sessions of roles that were given out, without their secrets |
+//! | `DELETE /sessions` | ends them all |
+//! | `PATCH /sts` | `{"lifetimeSeconds": 5}` is how long sessions last; `sourceIdentity` and `transitiveTags` are what the configured credentials have already; what is left out is as at first |
 //! | `POST /reset` | forgets everything but the configuration |
 
 use actix_web::{HttpResponse, error, web};
@@ -23,6 +26,7 @@ use super::{
     clock::timestamp,
     faults::{Fault, Faults},
     seed::SeedVault,
+    sessions::Behaviour,
     state::Simulator,
     uploads::{Status, Upload},
 };
@@ -46,6 +50,9 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/faults", web::post().to(post_fault))
         .route("/faults", web::delete().to(delete_faults))
         .route("/clock", web::patch().to(patch_clock))
+        .route("/sessions", web::get().to(get_sessions))
+        .route("/sessions", web::delete().to(delete_sessions))
+        .route("/sts", web::patch().to(patch_sts))
         .route("/reset", web::post().to(post_reset));
 }
 
@@ -125,6 +132,20 @@ async fn patch_clock(simulator: Data, change: web::Json<SetClock>) -> HttpRespon
     if let Some(skew) = change.skew_seconds {
         clock.skew = Duration::seconds(skew.into());
     }
+    HttpResponse::NoContent().finish()
+}
+
+async fn get_sessions(simulator: Data) -> HttpResponse {
+    HttpResponse::Ok().json(simulator.state().sessions.iter().collect::<Vec<_>>())
+}
+
+async fn delete_sessions(simulator: Data) -> HttpResponse {
+    simulator.state().sessions.revoke();
+    HttpResponse::NoContent().finish()
+}
+
+async fn patch_sts(simulator: Data, behaviour: web::Json<Behaviour>) -> HttpResponse {
+    simulator.state().sessions.behaviour = behaviour.into_inner();
     HttpResponse::NoContent().finish()
 }
 

@@ -21,6 +21,10 @@ pub struct Fault {
     /// Only to this operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
+    /// Only to requests about this account: the one in the path or, to assume a role, the
+    /// role's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
     /// Only to requests about the vault of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault_name: Option<String>,
@@ -165,10 +169,12 @@ impl Fault {
     fn is_about(&self, wanted: Option<&Wanted>) -> bool {
         let Some(wanted) = wanted else {
             return self.operation.is_none()
+                && self.account_id.is_none()
                 && self.vault_name.is_none()
                 && self.upload_id.is_none();
         };
         self.operation.is_none_or(|operation| operation == wanted.operation)
+            && self.account_id.as_ref().is_none_or(|account| *account == wanted.account)
             && self.vault_name.as_ref().is_none_or(|vault| *vault == wanted.vault)
             && self.upload_id.as_ref().is_none_or(|upload| *upload == wanted.upload)
     }

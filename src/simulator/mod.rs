@@ -3,8 +3,8 @@
 //! real, keeps all state in memory and no payloads at all, and fails on request.
 //!
 //! One endpoint serves every region and account: the region is the one the
-//! request is signed for, the account the one its access key belongs to. A second
-//! port takes orders, see [`control`].
+//! request is signed for, the account the one its access key belongs to. The same
+//! endpoint assumes roles, as AWS STS does. A second port takes orders, see [`control`].
 //!
 //! What Glacier does comes from the Glacier Developer Guide. Where that leaves a
 //! choice, [`Rules`] names it.
@@ -21,8 +21,10 @@ mod operation;
 mod received;
 mod reply;
 mod seed;
+mod sessions;
 mod signature;
 mod state;
+mod sts;
 mod tree_hash;
 mod uploads;
 mod vaults;
@@ -33,7 +35,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, web};
 
 use self::reply::keep_connection;
 pub use self::{
-    config::{AbortCompleted, Account, Config, Rules},
+    config::{AbortCompleted, Account, Config, Role, Rules},
     error::GlacierError,
     faults::{Effect, Fault},
     operation::Operation,

@@ -26,6 +26,8 @@ pub enum Operation {
     ListParts,
     /// `DELETE /{account}/vaults/{vault}/multipart-uploads/{upload}`
     AbortMultipartUpload,
+    /// `POST /`, of AWS STS
+    AssumeRole,
 }
 
 /// An operation and what it is asked to work on. The names are percent-decoded but not

@@ -25,6 +25,9 @@ pub(super) struct Received {
     target: String,
     operation: Option<Operation>,
     headers: BTreeMap<String, String>,
+    /// The body, of requests to STS alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
 }
 
 impl Received {
@@ -52,7 +55,12 @@ impl Received {
             target: request.uri().to_string(),
             operation,
             headers: headers.collect(),
+            body: None,
         }
+    }
+
+    pub(super) fn with_body(self, body: String) -> Self {
+        Self { body: Some(body), ..self }
     }
 }
 

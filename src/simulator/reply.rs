@@ -79,15 +79,19 @@ impl Reply {
     }
 
     fn head(&self, simulator: &Simulator) -> HttpResponseBuilder {
-        let date = SystemTime::from(simulator.state().clock.wall());
         let mut response = HttpResponse::build(self.status);
-        response.insert_header((DATE, HttpDate::from(date)));
+        response.insert_header((DATE, http_date(simulator)));
         response.insert_header(("x-amzn-RequestId", random_id(35)));
         for (name, value) in &self.headers {
             response.insert_header((*name, value.as_str()));
         }
         response
     }
+}
+
+/// What the simulator takes for the time of day.
+pub(super) fn http_date(simulator: &Simulator) -> HttpDate {
+    HttpDate::from(SystemTime::from(simulator.state().clock.wall()))
 }
 
 /// What the caller gets instead of the `genuine` reply when `effect` strikes.

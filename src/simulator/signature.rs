@@ -5,7 +5,10 @@ use actix_web::http::StatusCode;
 use secrecy::ExposeSecret;
 use time::{Duration, OffsetDateTime};
 
-use super::{config::Account, error::GlacierError};
+use super::{
+    error::GlacierError,
+    state::{Simulator, State},
+};
 use crate::{
     authn::sigv4::{Authorization, SignatureError, SignedRequest},
     domain::{AccountId, Region},
@@ -18,9 +21,11 @@ const TOLERANCE: Duration = Duration::minutes(5);
 pub(super) struct Caller {
     pub(super) account: AccountId,
     pub(super) region: Region,
+    pub(super) access_key_id: String,
 }
 
-/// Checks the signature of a request against `accounts` at `now`. The signature
+/// Checks the signature of a request to `service` at `now`, with the credentials of the
+/// configuration or of a session. The signature
 /// covers the payload's hash as announced; that the payload has this hash is for
 /// the operation to check.
 ///
@@ -30,7 +35,9 @@ pub(super) struct Caller {
 /// AWS answers.
 pub(super) fn verify(
     request: &SignedRequest<'_>,
-    accounts: &[Account],
+    service: &str,
+    simulator: &Simulator,
+    state: &State,
     now: OffsetDateTime,
 ) -> Result<Caller, GlacierError> {
     let authorization = Authorization::of(request)?;
@@ -38,18 +45,21 @@ pub(super) fn verify(
         let message = "The security token included in the request is invalid.";
         GlacierError::new(StatusCode::BAD_REQUEST, "UnrecognizedClientException", message)
     };
-    let account = accounts
-        .iter()
-        .find(|account| account.access_key_id == authorization.access_key_id())
-        .ok_or_else(unknown)?;
+    let key_id = authorization.access_key_id();
+    let mut configured = simulator.config.accounts.iter();
+    let account = match configured.find(|account| account.access_key_id == key_id) {
+        Some(account) => account.clone(),
+        None => state.sessions.credentials(key_id, now)?.ok_or_else(unknown)?,
+    };
     let expected_token = account.session_token.as_ref().map(|token| token.expose_secret());
     if request.header("x-amz-security-token")? != expected_token {
         return Err(unknown());
     }
     let payload_sha256 = request.header("x-amz-content-sha256")?.unwrap_or(request.payload_sha256);
     let announced = SignedRequest { payload_sha256, ..*request };
-    let region = authorization.verify(&announced, &account.secret_access_key, now, TOLERANCE)?;
-    Ok(Caller { account: account.account_id.clone(), region })
+    let secret = &account.secret_access_key;
+    let region = authorization.verify_for(service, &announced, secret, now, TOLERANCE)?;
+    Ok(Caller { account: account.account_id, region, access_key_id: key_id.to_owned() })
 }
 
 impl From<SignatureError> for GlacierError {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     clock::Clock, config::Config, error::GlacierError, faults::Faults, received::Requests,
-    seed::SeedVault, vaults::Vaults,
+    seed::SeedVault, sessions::Sessions, vaults::Vaults,
 };
 use crate::domain::UploadId;
 
@@ -20,6 +20,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     pub(super) received: Requests,
     pub(super) clock: Clock,
+    pub(super) sessions: Sessions,
 }
 
 impl Simulator {
@@ -58,6 +59,7 @@ impl State {
             faults,
             received: Requests::default(),
             clock: Clock::new(config.clock_skew),
+            sessions: Sessions::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 """Fixtures of the chart's tests: real helm, and what it renders."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -21,10 +22,17 @@ SECRETS = {
         "next": "PRIVATE+KEY+glacier-gateway-audit+d66a287d+AWFuIGF1ZGl0IGtleSB0aGF0IG5vYm9keSB1c2VzIDIh\n",
     },
     "ci-issuer": {"jwks.json": '{"keys": []}'},
+    "external-ids": {"video": "glacier-gateway-video\n"},
     "master-key": {"key": "c2l4dHktZm91ciBieXRlcyBvZiBhIG1hc3RlciBrZXkgdGhhdCBub2JvZHkgdXNlcw==\n"},
     "revoked-keys": {"revoked-keys.json": "{}"},
     "store": {"ca.crt": (ROOT / "tests/chart/ca.crt").read_text(), "password": "a password\n"},
 }
+
+# Contents of the ConfigMaps that the value sets refer to, as docs/accounts.md has them.
+[ACCOUNT_FILE] = re.findall(
+    r"```toml\n# accounts/([^\n]+)\n(.*?)```", (ROOT / "docs/accounts.md").read_text(), re.S
+)
+CONFIG_MAPS = {"glacier-gateway-accounts": dict([ACCOUNT_FILE])}
 
 
 def run(*command, check=True, **options):
@@ -71,7 +79,8 @@ def pod_files(rendered, root, secrets=SECRETS):
         volume = volumes[mount["name"]]
         target = root / mount["mountPath"].removeprefix("/")
         if source := volume.get("configMap"):
-            data = rendered["ConfigMap", source["name"]].get("data") or {}
+            name = source["name"]
+            data = CONFIG_MAPS.get(name) or rendered["ConfigMap", name].get("data") or {}
         elif source := volume.get("secret"):
             data = secrets[source["secretName"]]
         else:

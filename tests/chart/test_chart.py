@@ -9,7 +9,7 @@ import tomllib
 import kubernetes_validate
 import pytest
 import yaml
-from conftest import BINARY, CHART, FOLDER, ROOT, TOOLS, helm, objects, of_kind, pod_files, run, template
+from conftest import ACCOUNT_FILE, BINARY, CHART, FOLDER, ROOT, TOOLS, helm, objects, of_kind, pod_files, run, template
 
 CUSTOM = ("HTTPRoute", "ServiceMonitor")
 OLDEST_KUBERNETES = "1.30"
@@ -84,6 +84,7 @@ def test_settings_reach_the_gateway_as_they_were_written(tmp_path):
         "shutdown_timeout": "45s",
     }
     given["audit"]["checkpoint_file"] = "/var/lib/glacier-gateway-checkpoints/checkpoint"
+    given["aws"]["accounts_directory"] = f"{FOLDER}/accounts"
     given["policy"]["directory"] = f"{FOLDER}/policies"
     assert rendered == given
 
@@ -95,6 +96,7 @@ def documented_settings():
         line = line.removeprefix("# ")
         if table := re.fullmatch(r"\[([a-z_.]+)\]", line):
             section = table[1].replace("issuers.corporate", "issuers.*")
+            section = section.replace("accounts.media", "accounts.*")
         elif key := re.match(r"([a-z_]+|[0-9]+) = ({?)", line):
             name = "*" if key[1].isdigit() else key[1]
             keys.add(f"{section}.{name}{'.*' if key[2] else ''}")
@@ -154,6 +156,10 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("httpRoute.enabled=true", "parentRefs"),
         ("topologySpread[0].topologyKey=zone", "topologySpread"),
         ("secrets={Not_A_Name}", "secrets"),
+        ("settings.accounts.media.id=123", "id"),
+        ("settings.accounts.media.role=x", "role"),
+        ("settings.accounts.media/eu.id=x", "media/eu"),
+        ("aws.accountsConfigMap=1", "accountsConfigMap"),
         ("env[0].value=x", "env"),
         ("podDisruptionBudget.maxUnavailable=some", "maxUnavailable"),
         ("serviceMonitor.interval=30", "interval"),
@@ -201,6 +207,23 @@ def volumes_of(rendered):
 
 def claims_of(rendered):
     return {name: o for (kind, name), o in rendered.items() if kind == "PersistentVolumeClaim"}
+
+
+def test_accounts_come_from_a_config_map_and_their_change_restarts_nothing(tmp_path):
+    page = (ROOT / "docs/accounts.md").read_text()
+    [values] = re.findall(r"```yaml\n(.*?)```", page, re.S)
+    file = tmp_path / "accounts.yaml"
+    file.write_text(values)
+    rendered = objects("--values", file)
+    folder = pod_files(rendered, tmp_path / "pod")
+    assert [path.name for path in (folder / "accounts").glob("[!.]*")] == [ACCOUNT_FILE[0]]
+    assert check_config(rendered, tmp_path / "another-pod").returncode == 0
+    # The files are followed, so no checksum of them is in the pod's annotations.
+    pod = of_kind(rendered, "Deployment")["spec"]["template"]["metadata"]
+    assert set(pod["annotations"]) == {"checksum/settings", "checksum/policies"}
+    twice = "settings.aws.accounts_directory=/etc/glacier-gateway/secrets/accounts"
+    done = template("--values", file, "--set", twice, check=False)
+    assert done.returncode != 0 and "leave settings.aws.accounts_directory out" in done.stderr
 
 
 def test_sqlite_is_one_pod_that_gives_up_its_volume_before_the_next_starts():

@@ -14,7 +14,7 @@ use crate::{
 
 /// Operation, the statuses that a team without a policy and one with a policy
 /// get, and the request's body.
-const OPERATIONS: [(&str, u16, u16, &str); 11] = [
+const OPERATIONS: [(&str, u16, u16, &str); 12] = [
     ("abortMultipartUpload", 403, 204, ""),
     ("describeVault", 403, 200, ""),
     // Everyone may ask who they are.
@@ -23,6 +23,7 @@ const OPERATIONS: [(&str, u16, u16, &str); 11] = [
     ("getAuditCheckpoint", 403, 404, ""),
     ("getAuditEvent", 403, 200, ""),
     ("getAuditTile", 403, 404, ""),
+    ("listAccounts", 403, 200, ""),
     ("listAuditEvents", 403, 200, ""),
     ("listMultipartUploads", 403, 200, ""),
     ("listParts", 403, 200, ""),
@@ -43,7 +44,7 @@ const PUBLIC: [&str; 5] =
 async fn every_operation_asks_who_is_calling_and_whether_they_may() {
     let gateway = trail::recording("");
     let read_audit = r#"{"Version": "2012-10-17", "Statement":
-        {"Effect": "Allow", "Action": "gateway:ReadAudit", "Resource": "*"}}"#;
+        {"Effect": "Allow", "Action": ["gateway:ReadAudit", "gateway:ListAccounts"], "Resource": "*"}}"#;
     let folder = gateway.directory.path().join("policies/teams/owner");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("audit.json"), read_audit).unwrap();

@@ -25,8 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("authn", &["config", "domain", "files", "reload"]),
     ("store", &["config", "files"]),
     ("audit", &["config", "domain", "files", "policy", "store"]),
-    ("metrics", &["audit", "policy", "reload", "telemetry"]),
-    ("glacier", &["audit", "config", "domain", "policy"]),
+    ("glacier", &["audit", "config", "domain", "files", "policy", "reload"]),
+    ("metrics", &["audit", "glacier", "policy", "reload", "telemetry"]),
     (
         "gateway",
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
@@ -99,6 +99,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("actix_web", &["app", "cli", "dev", "http", "simulator", "tls"]),
     ("aws_sdk_glacier", &["glacier"]),
+    ("aws_sdk_sts", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
     ("rusqlite", &["store"]),
     ("sqlx", &["audit", "store"]),

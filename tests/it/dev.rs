@@ -75,17 +75,30 @@ fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
         let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
-    let [abort, denied, list, recorded] = starting("curl ")[..] else { panic!("{lines:?}") };
+    let [abort, denied, list, accounts, other, recorded] = starting("curl ")[..] else {
+        panic!("{lines:?}")
+    };
     assert!(run(abort).starts_with("HTTP/1.1 204"));
     let denied = run(denied);
     assert!(denied.starts_with("HTTP/1.1 403") && denied.contains("not-authorized"), "{denied}");
     let list = run(list);
     assert!(list.starts_with("HTTP/1.1 200") && list.contains("archiveDescription"), "{list}");
+    let accounts = run(accounts);
+    for account in ["111122223333", "444455556666"] {
+        assert!(accounts.starts_with("HTTP/1.1 200") && accounts.contains(account), "{accounts}");
+    }
+    let other = run(other);
+    assert!(other.starts_with("HTTP/1.1 200") && other.contains("444455556666"), "{other}");
     let recorded = run(recorded);
     assert!(recorded.starts_with("HTTP/1.1 200") && recorded.contains("aborted"), "{recorded}");
     let [aws] = starting("AWS_ACCESS_KEY_ID=$MEDIA_ACCESS_KEY_ID ")[..] else {
         panic!("{lines:?}")
     };
+    let [probe] = starting("AWS_ACCESS_KEY_ID=$SIMULATOR_ACCESS_KEY_ID ")[..] else {
+        panic!("{lines:?}")
+    };
+    let said = run(probe);
+    assert!(said.contains("archive (444455556666): the role can be assumed"), "{said}");
     assert!(aws.contains("--endpoint-url http://127.0.0.1:"), "{aws}");
 }
 

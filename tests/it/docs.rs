@@ -1,6 +1,6 @@
 //! What the documentation tells people to paste.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use glacier_gateway::config::Settings;
 
@@ -24,6 +24,23 @@ fn the_configuration_in_the_documentation_is_good() {
         }
     }
     assert!(checked >= 2);
+}
+
+#[test]
+fn the_accounts_in_the_documentation_are_good() {
+    let page = include_str!("../../docs/accounts.md");
+    let (mut text, mut files) = (String::new(), Vec::new());
+    for block in page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+        match block.strip_prefix("# accounts/").and_then(|rest| rest.split_once('\n')) {
+            Some((name, file)) => files.push((Path::new(name), file.as_bytes())),
+            None => text += block,
+        }
+    }
+    assert!(!files.is_empty());
+    let issuer = "[issuers.x]\nissuer = \"https://x.example\"\naudiences = [\"x\"]\n";
+    let settings = Settings::from_toml(&format!("{text}{issuer}")).unwrap();
+    let settings = settings.with_account_files(files).unwrap();
+    assert_eq!(settings.accounts.keys().collect::<Vec<_>>(), ["films", "media"]);
 }
 
 #[test]

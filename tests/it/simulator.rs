@@ -31,6 +31,7 @@ fn start(faults: Vec<Fault>) -> Running {
             secret_access_key: SECRET.into(),
             session_token: None,
         }],
+        roles: Vec::new(),
         rules: Rules::default(),
         faults,
         clock_skew: time::Duration::ZERO,

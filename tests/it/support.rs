@@ -362,7 +362,8 @@ impl Gateway {
             [aws]
             region = "{REGION}"
             account_id = "{ACCOUNT}"
-            endpoint_url = "{}"
+            endpoint_url = "{endpoint}"
+            sts_endpoint_url = "{endpoint}"
             connect_timeout = "1s"
             read_timeout = "1s"
             attempt_timeout = "1s"
@@ -375,9 +376,9 @@ impl Gateway {
             jwks_file = {:?}
             {extra}
             "#,
-            simulator.endpoint,
             path("policies"),
             path("jwks.json"),
+            endpoint = simulator.endpoint,
         );
         for number in 1..=2 {
             let key = format!("{number}: not much of a secret, but long enough for a test\n");

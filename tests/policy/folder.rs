@@ -1,9 +1,11 @@
 //! Policy folders: loading them, and deciding by them.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
-use glacier_gateway::domain::{GatewayAction, Operation, Principal, VaultArn};
+use glacier_gateway::domain::{AccountFacts, GatewayAction, Operation, Principal, VaultArn};
 use glacier_gateway::policy::{
     Context, Denial, Diagnostic, Grant, Missed, PolicySet, Reach, Resource, Severity,
 };
@@ -188,13 +190,21 @@ fn list_vaults_needs_a_star() {
 
 #[test]
 fn conditions_see_what_the_gateway_knows() {
+    let tags = BTreeMap::from([("Stage".to_owned(), "prod".to_owned())]);
+    let facts = AccountFacts { name: "photos-prod".to_owned(), tags };
+    let accounts = Arc::new(HashMap::from([("123456789012".parse().unwrap(), facts)]));
     let holds = |operator: &str, key: &str, value: Value| {
         let condition = json!({ operator: { key: value } });
         let statement = with(allow("glacier:DescribeVault", "*"), "Condition", condition);
         let files = folder([("teams/photos.json", policy(&statement))]);
         let set = load(files.path());
-        set.decide(&member(&["photos"]), Operation::DescribeVault, vault("photos"), &context())
-            .is_ok()
+        set.decide(
+            &member(&["photos"]),
+            Operation::DescribeVault,
+            vault("photos"),
+            &context().accounts(accounts.clone()),
+        )
+        .is_ok()
     };
     for (operator, key, value) in [
         ("StringEquals", "aws:PrincipalTag/team", "photos"),
@@ -206,6 +216,9 @@ fn conditions_see_what_the_gateway_knows() {
         ("StringEquals", "aws:username", "ann"),
         ("StringEquals", "aws:RequestedRegion", "us-east-1"),
         ("StringEquals", "aws:ResourceAccount", "123456789012"),
+        ("StringEquals", "gateway:AccountName", "photos-prod"),
+        ("StringEquals", "gateway:AccountTag/stage", "prod"),
+        ("Null", "gateway:AccountTag/other", "true"),
         ("IpAddress", "aws:SourceIp", "203.0.113.0/24"),
         ("Bool", "aws:SecureTransport", "true"),
         ("DateEquals", "aws:CurrentTime", "2026-11-23T10:00:00Z"),

@@ -23,7 +23,7 @@ use crate::{
     config,
     domain::{GATEWAY_KEYS, Principal, Region},
     files::{self, Reader},
-    reload::{Followed, Reloaded, Unreadable},
+    reload::{Followed, Paths, Reloaded, Unreadable},
 };
 
 /// The shortest master key, in bytes.
@@ -249,8 +249,8 @@ fn master_key(file: &[u8]) -> Result<hmac::Key, String> {
 /// The revocations in `file`.
 fn revocations(file: &Path) -> Result<Reloaded<RevokedKeys, UnusableKeys>, UnusableKeys> {
     let path = file.to_owned();
-    Reloaded::read("keys.revocation_file", vec![path.clone()], move |contents| {
-        RevokedKeys::parse(&contents[0])
+    Reloaded::read("keys.revocation_file", Paths::Files(vec![path.clone()]), move |contents| {
+        RevokedKeys::parse(&contents[0].1)
             .map_err(|problem| UnusableKeys { path: path.clone(), problem })
     })
 }

@@ -160,8 +160,24 @@ impl<'a> Authorization<'a> {
         now: OffsetDateTime,
         tolerance: Duration,
     ) -> Result<Region, SignatureError> {
-        if self.service != SERVICE {
-            return does_not_match("Credential should be scoped to correct service: 'glacier'.");
+        self.verify_for(SERVICE, request, secret, now, tolerance)
+    }
+
+    /// As [`Self::verify`], for another service.
+    ///
+    /// # Errors
+    /// See [`SignatureError`].
+    pub fn verify_for(
+        &self,
+        service: &str,
+        request: &SignedRequest<'_>,
+        secret: &SecretString,
+        now: OffsetDateTime,
+        tolerance: Duration,
+    ) -> Result<Region, SignatureError> {
+        if self.service != service {
+            let message = format!("Credential should be scoped to correct service: '{service}'.");
+            return does_not_match(message);
         }
         let Ok(region) = self.region.parse() else {
             return does_not_match("Credential should be scoped to a valid region.");

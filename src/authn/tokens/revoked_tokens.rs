@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::authn::certificate;
 use crate::domain::{CLIENT_CERTIFICATES, Principal};
-use crate::reload::{Followed, Reloaded, Unreadable};
+use crate::reload::{Followed, Paths, Reloaded, Unreadable};
 
 /// The revocations in force, if there is a file of them.
 pub(super) struct RevokedTokens(Option<Reloaded<List, UnusableRevocations>>);
@@ -48,8 +48,9 @@ impl RevokedTokens {
         issuers: BTreeSet<String>,
     ) -> Result<Self, UnusableRevocations> {
         let read = |path: PathBuf| {
-            Reloaded::read("tokens.revocation_file", vec![path.clone()], move |contents| {
-                List::parse(&contents[0], &issuers)
+            let paths = Paths::Files(vec![path.clone()]);
+            Reloaded::read("tokens.revocation_file", paths, move |contents| {
+                List::parse(&contents[0].1, &issuers)
                     .map_err(|why| UnusableRevocations { path: path.clone(), why })
             })
         };

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use aws_credential_types::Credentials;
 use aws_sdk_glacier::{
     config::{SharedInterceptor, retry::RetryConfig},
     error::BoxError,
@@ -32,7 +33,7 @@ use tokio_rustls::TlsConnector;
 pub(super) use self::{connection::tls, credentials::SeenCredentials};
 use self::{
     connection::{Answer, Endpoint, NO_CONTENT, Pool},
-    signer::Signer,
+    signer::Signers,
     template::{Learn, Template},
 };
 use super::{Reply, UpstreamError, UpstreamErrorKind};
@@ -55,7 +56,7 @@ pub(super) struct DirectAbort {
 #[derive(Default)]
 struct Thread {
     idle: RefCell<Pool>,
-    signer: RefCell<Option<Signer>>,
+    signers: RefCell<Signers>,
 }
 
 /// What became of an attempt.
@@ -113,10 +114,16 @@ impl DirectAbort {
         SharedInterceptor::new(Learn(Arc::clone(&self.template)))
     }
 
-    /// Asks Glacier once to abort an upload.
-    pub(super) async fn attempt(&self, vault: &VaultArn, upload: &UploadId) -> Attempt {
+    /// Asks Glacier once to abort an upload, with the credentials of `session` or else the
+    /// gateway's own.
+    pub(super) async fn attempt(
+        &self,
+        vault: &VaultArn,
+        upload: &UploadId,
+        session: Option<&Arc<Credentials>>,
+    ) -> Attempt {
         let thread = self.threads.get_or_default();
-        let Some((endpoint, request)) = self.request(thread, vault, upload) else {
+        let Some((endpoint, request)) = self.request(thread, vault, upload, session) else {
             return Attempt::NotMade;
         };
         let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
@@ -143,6 +150,7 @@ impl DirectAbort {
         thread: &Thread,
         VaultArn { account, vault, .. }: &VaultArn,
         upload: &UploadId,
+        session: Option<&Arc<Credentials>>,
     ) -> Option<(&Endpoint, String)> {
         let template = self.template.get()?.as_ref()?;
         let Template { scheme, authority, path, .. } = template;
@@ -150,11 +158,12 @@ impl DirectAbort {
         let endpoint = self.endpoint.get_or_init(|| Endpoint::new(scheme, authority, tls));
         let endpoint = endpoint.as_ref()?;
         let now = OffsetDateTime::now_utc();
-        let credentials = self.credentials.at(now)?;
-        let mut signer = thread.signer.borrow_mut();
-        if !signer.as_ref().is_some_and(|signer| signer.signs(&credentials, now)) {
-            *signer = Some(Signer::new(template, credentials, now)?);
-        }
+        let credentials = match session {
+            Some(session) => session.clone(),
+            None => self.credentials.at(now)?,
+        };
+        let mut signers = thread.signers.borrow_mut();
+        let signer = signers.of(template, credentials, now)?;
         let path = [
             path,
             "/",
@@ -165,7 +174,7 @@ impl DirectAbort {
             upload.as_str(),
         ]
         .concat();
-        Some((endpoint, signer.as_ref()?.sign(&path)))
+        Some((endpoint, signer.sign(&path)))
     }
 
     async fn answer(

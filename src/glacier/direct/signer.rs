@@ -2,7 +2,11 @@
 //! User Guide, "Create a signed AWS API request"). What is the same in all requests of
 //! one second is made once.
 
-use std::{fmt::Write, sync::Arc};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt::Write,
+    sync::Arc,
+};
 
 use aws_credential_types::Credentials;
 use aws_lc_rs::{
@@ -21,11 +25,39 @@ use super::template::{DATE, TOKEN, Template};
 /// The SHA-256 of no payload.
 const NO_PAYLOAD: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Signs one second's aborts with the same credentials.
-pub(super) struct Signer {
-    credentials: Arc<Credentials>,
+/// Sign one second's aborts, each with its credentials.
+#[derive(Default)]
+pub(super) struct Signers {
     /// The second, since 1970.
     second: i64,
+    /// By the place of their credentials, which they keep.
+    signers: HashMap<usize, Signer>,
+}
+
+impl Signers {
+    /// What signs requests like `template` with `credentials` in the second of `now`. `None`
+    /// if the credentials do not fit into a header.
+    pub(super) fn of(
+        &mut self,
+        template: &Template,
+        credentials: Arc<Credentials>,
+        now: OffsetDateTime,
+    ) -> Option<&Signer> {
+        if self.second != now.unix_timestamp() {
+            self.second = now.unix_timestamp();
+            self.signers.clear();
+        }
+        Some(match self.signers.entry(Arc::as_ptr(&credentials).addr()) {
+            Entry::Occupied(signer) => signer.into_mut(),
+            Entry::Vacant(place) => place.insert(Signer::new(template, credentials, now)?),
+        })
+    }
+}
+
+/// Signs one second's aborts with the same credentials.
+pub(super) struct Signer {
+    /// Kept so that no others take their place.
+    _credentials: Arc<Credentials>,
     key: hmac::Key,
     /// The string to sign before the canonical request's hash.
     to_sign: String,
@@ -38,7 +70,7 @@ pub(super) struct Signer {
 impl Signer {
     /// Prepares to sign requests like `template` in the second of `now`. `None` if the
     /// credentials do not fit into a header.
-    pub(super) fn new(
+    fn new(
         template: &Template,
         credentials: Arc<Credentials>,
         now: OffsetDateTime,
@@ -78,13 +110,7 @@ impl Signer {
         );
         HeaderValue::try_from(&authorization).ok()?;
         write!(head, "authorization: {authorization}").ok()?;
-        let second = now.unix_timestamp();
-        Some(Self { credentials, second, key, to_sign, canonical, head })
-    }
-
-    /// Whether this signs with `credentials` in the second of `now`.
-    pub(super) fn signs(&self, credentials: &Arc<Credentials>, now: OffsetDateTime) -> bool {
-        Arc::ptr_eq(&self.credentials, credentials) && self.second == now.unix_timestamp()
+        Some(Self { _credentials: credentials, key, to_sign, canonical, head })
     }
 
     /// An abort, signed, as it goes over the wire. `path` must need no escaping, as
@@ -118,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signer_lasts_for_a_second_or_until_the_credentials_are_replaced() {
+    fn signers_last_for_a_second_and_sign_with_their_own_credentials() {
         let template = Template {
             scheme: Scheme::HTTPS,
             authority: "glacier.eu-central-1.amazonaws.com".parse().unwrap(),
@@ -128,17 +154,23 @@ mod tests {
             headers: HeaderMap::new(),
             signed: vec![DATE],
         };
-        let credentials = || Arc::new(Credentials::for_tests());
-        let (used, replaced) = (credentials(), credentials());
+        let credentials =
+            |id: &str| Arc::new(Credentials::new(id, "secret", None, None, "a signer's test"));
+        let (one, other) = (credentials("AKIAone"), credentials("AKIAother"));
+        let mut signers = Signers::default();
+        let mut sign = |credentials: &Arc<Credentials>, now| {
+            let signer = signers.of(&template, credentials.clone(), now).unwrap();
+            signer.sign("/-/vaults/v/multipart-uploads/u")
+        };
         let evening = datetime!(2026-11-23 23:59:59 UTC);
-        let signer = Signer::new(&template, used.clone(), evening).unwrap();
-        assert!(signer.signs(&used, datetime!(2026-11-23 23:59:59.999 UTC)));
-        assert!(!signer.signs(&used, datetime!(2026-11-24 0:00 UTC)));
-        assert!(!signer.signs(&replaced, evening));
-
-        let request = signer.sign("/-/vaults/v/multipart-uploads/u");
+        let request = sign(&one, evening);
         assert!(request.starts_with("DELETE /-/vaults/v/multipart-uploads/u HTTP/1.1\r\n"));
         assert!(request.contains("\r\nx-amz-date: 20261123T235959Z\r\n"));
-        assert!(request.contains("/20261123/eu-central-1/glacier/aws4_request, "));
+        assert!(request.contains("=AKIAone/20261123/eu-central-1/glacier/aws4_request, "));
+        let others = sign(&other, evening);
+        assert!(others.contains("=AKIAother/20261123/"));
+        assert_eq!(sign(&one, datetime!(2026-11-23 23:59:59.999 UTC)), request);
+        assert!(sign(&one, datetime!(2026-11-24 0:00 UTC)).contains("=AKIAone/20261124/"));
+        assert_eq!(signers.signers.len(), 1, "those of the second before are gone");
     }
 }

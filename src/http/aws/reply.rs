@@ -116,6 +116,7 @@ impl From<Problem> for Exception {
             Code::InternalError
             | Code::StoreRequired
             | Code::GatewayNotAuthorizedUpstream
+            | Code::AccountRoleUnusable
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable

@@ -6,12 +6,16 @@ use crate::{
     authn::{CertificateError, TokenError},
     domain::Operation,
     gateway::Refusal,
-    glacier::{UpstreamError, UpstreamErrorKind},
+    glacier::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind},
 };
 
 /// What to do about `log-not-found`.
 pub const NO_LOG: &str = "Ask for a month such as 2026-11, and for tiles up to the size in its \
                           checkpoint. Without a key (audit.key_files) there is no checkpoint.";
+
+/// What to do about `account-not-served`.
+pub const NOT_SERVED: &str = "This gateway does not serve this account: write \"-\" for its \
+                              default account, or ask its operators to configure this one.";
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
@@ -129,6 +133,15 @@ impl From<&UpstreamError> for Problem {
                 Code::GatewayNotAuthorizedUpstream,
                 "The gateway's AWS role lacks the action, or its credentials are missing or expired; tell its operators.".to_owned(),
             ),
+            UpstreamErrorKind::AccountRoleUnusable => (
+                Code::AccountRoleUnusable,
+                format!(
+                    "The request was not forwarded; tell the gateway's operators. {ROLE_CAUSES} \
+                     AWS STS answered: {}.",
+                    error.message.as_deref().unwrap_or("nothing")
+                ),
+            ),
+            UpstreamErrorKind::AccountNotServed => (Code::AccountNotServed, NOT_SERVED.to_owned()),
             UpstreamErrorKind::Timeout => (
                 Code::GlacierTimeout,
                 again(if read {

@@ -1,6 +1,7 @@
 //! The REST door, `/v1`: a file for each kind of resource, and the OpenAPI document.
 
 pub(super) mod access;
+pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod openapi;
 pub(super) mod uploads;

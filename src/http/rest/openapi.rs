@@ -39,6 +39,7 @@ const SIGN_IN: &str = "signIn";
         (name = "uploads", description = "Multipart uploads in progress"),
         (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
+        (name = "accounts", description = "The AWS accounts of the vaults"),
         (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),
@@ -111,7 +112,7 @@ pub async fn yaml(document: Data<Rendered>) -> HttpResponse {
 #[into_params(parameter_in = Path)]
 #[allow(dead_code)]
 pub struct AccountPath {
-    /// 12 digits, or `-` for the account that the gateway serves.
+    /// 12 digits, or `-` for the gateway's default account.
     #[param(rename = "accountId", pattern = "^(-|[0-9]{12})$", example = "-")]
     account_id: String,
 }
@@ -153,7 +154,7 @@ pub struct UploadPath {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)]
 pub struct Region {
-    /// An AWS region that the gateway serves; the configured one by default.
+    /// A region of the account that the gateway serves; the configured one by default.
     #[param(pattern = "^[a-z]+(-[a-z]+)+-[0-9]{1,2}$", max_length = 32)]
     region: Option<String>,
 }
@@ -230,6 +231,7 @@ const REPLIES: [(&str, &[Code]); 16] = [
         "BadGateway",
         &[
             Code::GatewayNotAuthorizedUpstream,
+            Code::AccountRoleUnusable,
             Code::GlacierNotAvailableForAccount,
             Code::GlacierUnreachable,
             Code::GlacierInvalidResponse,

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::resource::Resource;
-use crate::domain::Principal;
+use crate::domain::{AccountDirectory, AccountFacts, AccountId, Principal};
 use crate::policy::language::keys::{self, Known};
 
 /// The longest text, in bytes, that callers may give as the value of a key by
@@ -94,6 +95,9 @@ pub struct Context {
     /// What few policies ask for, printed when one does.
     printed: Printed,
     upload: Option<Upload>,
+    accounts: Option<Arc<AccountDirectory>>,
+    /// The account that is asked about, if no resource says so.
+    account: Option<AccountId>,
     given: Option<GivenKeys>,
 }
 
@@ -121,6 +125,8 @@ impl Context {
             now,
             printed: Printed::default(),
             upload: None,
+            accounts: None,
+            account: None,
             given: None,
         }
     }
@@ -135,6 +141,19 @@ impl Context {
     /// Sets `aws:UserAgent`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(user_agent.to_owned());
+        self
+    }
+
+    /// Sets what `gateway:AccountName` and `gateway:AccountTag/KEY` are found in, by the
+    /// account of the resource.
+    pub fn accounts(mut self, accounts: Arc<AccountDirectory>) -> Self {
+        self.accounts = Some(accounts);
+        self
+    }
+
+    /// The same for one of the gateway's own actions that is about an account.
+    pub fn about(mut self, account: AccountId) -> Self {
+        self.account = Some(account);
         self
     }
 
@@ -195,6 +214,16 @@ impl<'a> Request<'a> {
     ) -> Self {
         Self { principal, team, resource, context, arn: OnceCell::new() }
     }
+
+    /// The account that the resource is in, or that is asked about.
+    fn account_id(&self) -> Option<&AccountId> {
+        self.resource.map(Resource::owner).or(self.context.account.as_ref())
+    }
+
+    /// What is known of that account.
+    fn account(&self) -> Option<&AccountFacts> {
+        self.context.accounts.as_ref()?.get(self.account_id()?)
+    }
 }
 
 impl Facts for Request<'_> {
@@ -215,6 +244,11 @@ impl Facts for Request<'_> {
             let named = |(name, _): &(&String, &String)| lowers_to(name, tag);
             return principal.tags.iter().find(named).and_then(|(_, value)| Values::one(value));
         }
+        if let Some(tag) = key.strip_prefix("gateway:accounttag/") {
+            let named = |(name, _): &(&String, &String)| lowers_to(name, tag);
+            let tags = &self.account()?.tags;
+            return tags.iter().find(named).and_then(|(_, value)| Values::one(value));
+        }
         if let Some(claim) = key.strip_prefix("jwt:") {
             let named = |(name, _): &(&String, &Value)| lowers_to(name, claim);
             return principal.claims.iter().find(named).and_then(|(_, value)| Values::json(value));
@@ -228,7 +262,7 @@ impl Facts for Request<'_> {
             }
             "aws:username" => Values::one(&principal.subject),
             "aws:requestedregion" => Values::one(resource.as_ref()?.region().as_str()),
-            "aws:resourceaccount" => Values::one(resource.as_ref()?.owner().as_str()),
+            "aws:resourceaccount" => Values::one(self.account_id()?.as_str()),
             "aws:sourceip" => {
                 let address = context.source_ip?;
                 Values::one(printed.source_ip.get_or_init(|| address.to_string()))
@@ -244,6 +278,7 @@ impl Facts for Request<'_> {
                 printed.epoch_time.get_or_init(|| context.now.unix_timestamp().to_string()),
             ),
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
+            "gateway:accountname" => Values::one(&self.account()?.name),
             "gateway:actor" => principal.actor().and_then(Values::one),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {

@@ -1,4 +1,5 @@
-//! Decisions about the gateway's own actions, which are about teams and not about vaults.
+//! Decisions about the gateway's own actions, which are about teams or accounts and not
+//! about vaults.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::policy::language::document::Effect;
 /// Whom one of the gateway's own actions is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach<'a> {
-    /// One team.
+    /// One team, or for `gateway:ListAccounts` one account.
     Team(&'a str),
     /// All teams at once: an Allow must be about all of them, and a Deny about one of
     /// them denies.

@@ -7,7 +7,7 @@ use super::decision::{Denial, Grant, StatementId};
 use super::resource::Resource;
 use super::set::PolicySet;
 use crate::domain::action::{Action, ListParts};
-use crate::domain::{Operation, Principal, RegionalAccount, VaultArn};
+use crate::domain::{AccountId, Operation, Principal, Region, RegionalAccount, VaultArn};
 
 /// Leave to perform one operation on one resource.
 ///
@@ -16,20 +16,24 @@ use crate::domain::{Operation, Principal, RegionalAccount, VaultArn};
 /// about something else, does not compile. This does:
 ///
 /// ```
-/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::AbortMultipartUpload}, glacier::Upstream, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::AbortMultipartUpload}, glacier::{Upstream, UpstreamError}, policy::Permit};
 ///
-/// async fn forward(upstream: &Upstream, permit: &Permit<AbortMultipartUpload>, intent: &Intent, upload: &UploadId) {
-///     let _ = upstream.abort_multipart_upload(permit, intent, upload).await;
+/// async fn forward(upstream: &Upstream, permit: &Permit<AbortMultipartUpload>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
+///     let route = upstream.route(permit).await?;
+///     let _ = upstream.abort_multipart_upload(&route, intent, upload).await;
+///     Ok(())
 /// }
 /// ```
 ///
 /// The permit of another operation does not abort:
 ///
 /// ```compile_fail,E0308
-/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::ListParts}, glacier::Upstream, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::ListParts}, glacier::{Upstream, UpstreamError}, policy::Permit};
 ///
-/// async fn forward(upstream: &Upstream, permit: &Permit<ListParts>, intent: &Intent, upload: &UploadId) {
-///     let _ = upstream.abort_multipart_upload(permit, intent, upload).await;
+/// async fn forward(upstream: &Upstream, permit: &Permit<ListParts>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
+///     let route = upstream.route(permit).await?;
+///     let _ = upstream.abort_multipart_upload(&route, intent, upload).await;
+///     Ok(())
 /// }
 /// ```
 ///
@@ -46,16 +50,18 @@ use crate::domain::{Operation, Principal, RegionalAccount, VaultArn};
 /// And nobody else makes a permit:
 ///
 /// ```compile_fail,E0451
-/// use glacier_gateway::{domain::{VaultArn, action::AbortMultipartUpload}, policy::{Grant, Permit}};
+/// use std::sync::Arc;
+/// use glacier_gateway::{domain::{Principal, VaultArn, action::AbortMultipartUpload}, policy::{Grant, Permit}};
 ///
-/// fn forge(resource: VaultArn, grant: Grant) -> Permit<AbortMultipartUpload> {
-///     Permit { resource, grant }
+/// fn forge(resource: VaultArn, grant: Grant, principal: Arc<Principal>) -> Permit<AbortMultipartUpload> {
+///     Permit { resource, grant, principal }
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Permit<A: Action> {
     resource: A::ResourceType,
     grant: Grant,
+    principal: Arc<Principal>,
 }
 
 impl<A: Action> Permit<A> {
@@ -64,9 +70,24 @@ impl<A: Action> Permit<A> {
         &self.resource
     }
 
-    /// The team that may: its index in the principal's teams.
-    pub fn team(&self) -> usize {
-        self.grant.team()
+    /// The region of the resource.
+    pub fn region(&self) -> &Region {
+        self.grant.resource().region()
+    }
+
+    /// The account of the resource.
+    pub fn account(&self) -> &AccountId {
+        self.grant.resource().owner()
+    }
+
+    /// Who may.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The team as whose member the principal may.
+    pub fn team(&self) -> &str {
+        self.principal.teams.get(self.grant.team()).map_or("", String::as_str)
     }
 
     /// A statement that allowed it.
@@ -77,12 +98,12 @@ impl<A: Action> Permit<A> {
 
 impl Permit<ListParts> {
     /// For whoever settles a change that is on record, but not what became of it:
-    /// `statement` allowed the change, and whether its upload is still there may be asked.
-    /// `tests/it/architecture.rs` names who may call this.
-    pub fn recorded(resource: VaultArn, statement: StatementId) -> Self {
+    /// `statement` allowed `principal` the change, and whether its upload is still there may
+    /// be asked. `tests/it/architecture.rs` names who may call this.
+    pub fn recorded(resource: VaultArn, statement: StatementId, principal: Principal) -> Self {
         let seen = resource.clone().into();
         let grant = Grant::new(Operation::ListParts, seen, 0, Arc::new(statement));
-        Self { resource, grant }
+        Self { resource, grant, principal: Arc::new(principal) }
     }
 }
 
@@ -112,7 +133,7 @@ impl PolicySet {
     /// A [`Denial`], which says why.
     pub fn authorize<A>(
         &self,
-        principal: &Principal,
+        principal: &Arc<Principal>,
         asked: &Asked<A::ResourceType>,
         context: &Context,
     ) -> Result<Permit<A>, Denial>
@@ -120,20 +141,20 @@ impl PolicySet {
         A: Action,
     {
         let grant = self.decide(principal, A::OPERATION, asked.seen.clone(), context)?;
-        Ok(Permit { resource: asked.resource.clone(), grant })
+        Ok(Permit { resource: asked.resource.clone(), grant, principal: principal.clone() })
     }
 
     /// A permit to look up the upload's facts, if a policy that could apply to
     /// `operation` reads them; see [`Self::upload_lookup`].
     pub fn authorize_lookup(
         &self,
-        principal: &Principal,
+        principal: &Arc<Principal>,
         operation: Operation,
         asked: &Asked<VaultArn>,
         context: &Context,
     ) -> Option<Permit<ListParts>> {
         let grant = self.upload_lookup(principal, operation, &asked.seen, context)?;
-        Some(Permit { resource: asked.resource.clone(), grant })
+        Some(Permit { resource: asked.resource.clone(), grant, principal: principal.clone() })
     }
 }
 

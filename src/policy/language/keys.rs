@@ -110,6 +110,8 @@ const KEYS: &[Key] = &[
     filled("aws:EpochTime", KeyType::Date),
     filled("aws:UserAgent", KeyType::String),
     Key { name: "jwt:", kind: KeyType::Claim, multivalued: None, filled: true },
+    filled("gateway:AccountName", KeyType::String),
+    filled("gateway:AccountTag/", KeyType::String),
     filled("gateway:Actor", KeyType::String),
     filled("gateway:UploadAgeInDays", KeyType::Numeric),
     filled("gateway:UploadDescription", KeyType::String),

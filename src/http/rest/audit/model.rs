@@ -143,6 +143,9 @@ struct AuditEvent {
     /// The team whose permission decided.
     #[schema(nullable = false)]
     team: Option<String>,
+    /// The session of the account's role that signs for it.
+    #[schema(nullable = false)]
+    aws_session: Option<AuditAwsSession>,
     /// The resource, as policies see it.
     #[schema(nullable = false)]
     resource: Option<String>,
@@ -192,6 +195,19 @@ struct AuditIdentity {
     /// The gateway key that signed.
     #[schema(nullable = false)]
     access_key_id: Option<String>,
+}
+
+/// The session of a role, by which AWS's own logs know who acted.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[allow(dead_code)]
+struct AuditAwsSession {
+    /// The session's name, as in the ARN of the assumed role.
+    role_session_name: String,
+    /// The source identity.
+    source_identity: String,
+    /// The ID of the session's access key; CloudTrail's events of Glacier have it.
+    access_key_id: String,
 }
 
 /// What the policies decided.

@@ -1,0 +1,243 @@
+//! Asks STS for a session.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_credential_types::Credentials;
+use aws_sdk_sts::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::BeforeDeserializationInterceptorContextRef,
+    },
+    error::{BoxError, ProvideErrorMetadata, SdkError},
+    operation::assume_role::{AssumeRoleError, builders::AssumeRoleFluentBuilder},
+    primitives::{DateTime, DateTimeFormat},
+};
+
+use crate::{
+    config::{ExternalId, RoleArn},
+    domain::Operation,
+    files::{self, Reader},
+    glacier::{
+        UpstreamError, UpstreamErrorKind,
+        error::{bounded, causes, lacks_credentials, lacks_descriptors},
+    },
+};
+
+/// A session is not used for the last of its time, for a request may need a while.
+const MARGIN: Duration = Duration::from_secs(60);
+/// Of its time a session has to have lived a part to be replaced because Glacier refuses it:
+/// of an hour a minute.
+const DOUBTED: u32 = 60;
+/// A shorter session is none.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A role that the gateway assumes.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::glacier) struct Role {
+    pub(in crate::glacier) arn: RoleArn,
+    pub(in crate::glacier) external_id: Option<ExternalIdFrom>,
+}
+
+/// Where a role's external ID stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::glacier) enum ExternalIdFrom {
+    Settings(ExternalId),
+    File(PathBuf),
+}
+
+/// A session of a role, for one identity.
+#[derive(Debug)]
+pub struct Session {
+    credentials: Arc<Credentials>,
+    name: String,
+    usable_until: Instant,
+    pub(super) refresh_from: Instant,
+    /// From when on a refusal of Glacier's tells that the session is no longer good: a new
+    /// one would not be refused alike.
+    doubted_from: Instant,
+    refused: AtomicBool,
+}
+
+impl Session {
+    /// Whether it may be used.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        let doubted = now >= self.doubted_from && self.refused.load(Ordering::Relaxed);
+        now < self.usable_until && !doubted
+    }
+
+    /// Notes that Glacier refuses it. It may have been revoked (IAM User Guide, "Revoke IAM
+    /// role temporary security credentials"), or the role lacks an action.
+    pub(in crate::glacier) fn refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// What signs for it.
+    pub(in crate::glacier) fn credentials(&self) -> &Arc<Credentials> {
+        &self.credentials
+    }
+
+    /// The name of the role session, as it stands in the ARN of whoever acts by it.
+    pub fn role_session_name(&self) -> &str {
+        &self.name
+    }
+
+    /// The source identity.
+    pub fn source_identity(&self) -> &str {
+        &self.name
+    }
+
+    /// The ID of the access key, by which AWS's logs know the session. Not a secret.
+    pub fn access_key_id(&self) -> &str {
+        self.credentials.access_key_id()
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug)]
+pub(in crate::glacier) struct Unusable {
+    kind: UpstreamErrorKind,
+    /// STS's own code, or what became of the request.
+    said: String,
+    /// The whole story, for the log alone.
+    pub(super) cause: String,
+}
+
+impl Unusable {
+    /// STS's own code, or what became of the request.
+    pub(super) fn said(&self) -> &str {
+        &self.said
+    }
+
+    /// The whole story.
+    pub(in crate::glacier) fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What it means to a call.
+    pub(in crate::glacier) fn error(&self, operation: Operation) -> UpstreamError {
+        UpstreamError::without_session(self.kind, operation, &self.said, &self.cause)
+    }
+}
+
+/// Asks STS for the session of `role` that `request` is about.
+pub(super) async fn assume(
+    request: AssumeRoleFluentBuilder,
+    role: &Role,
+    name: String,
+) -> Result<Session, Unusable> {
+    let request = request.set_external_id(role.external_id().await?);
+    let date = ServerDate::default();
+    // In a box, since it is large.
+    let answer = Box::pin(request.customize().interceptor(date.clone()).send()).await;
+    let now = Instant::now();
+    let answer = answer.map_err(Unusable::of)?;
+    let Some(credentials) = answer.credentials else {
+        return Err(Unusable::new("nothing", "the answer has no credentials"));
+    };
+    let lifetime = date.until(&credentials.expiration);
+    if lifetime < SHORTEST {
+        return Err(Unusable::new("ExpiredToken", "the session has no time left"));
+    }
+    let session = Credentials::new(
+        credentials.access_key_id,
+        credentials.secret_access_key,
+        Some(credentials.session_token),
+        // When it expires is known here, whatever our clock says.
+        None,
+        "AssumeRole",
+    );
+    // Sessions that began together are not refreshed together.
+    let refresh = lifetime.mul_f64(0.7 + 0.2 * rand::random::<f64>());
+    Ok(Session {
+        credentials: Arc::new(session),
+        name,
+        usable_until: now + (lifetime - MARGIN.min(lifetime / 10)),
+        refresh_from: now + refresh,
+        doubted_from: now + lifetime / DOUBTED,
+        refused: AtomicBool::new(false),
+    })
+}
+
+impl Role {
+    async fn external_id(&self) -> Result<Option<String>, Unusable> {
+        let path = match &self.external_id {
+            None => return Ok(None),
+            Some(ExternalIdFrom::Settings(id)) => return Ok(Some(id.as_str().to_owned())),
+            Some(ExternalIdFrom::File(path)) => path.clone(),
+        };
+        let shown = path.display().to_string();
+        let read = Reader::default().read(move |_| files::read(&path, 4096)).await.flatten();
+        let unusable = |error: &dyn std::fmt::Display| {
+            Unusable::new("nothing", &format!("the external ID in {shown}: {error}"))
+        };
+        let text = String::from_utf8(read.map_err(|error| unusable(&error))?)
+            .map_err(|error| unusable(&error))?;
+        let id = ExternalId::try_from(text.trim().to_owned()).map_err(|error| unusable(&error))?;
+        Ok(Some(id.as_str().to_owned()))
+    }
+}
+
+impl Unusable {
+    pub(super) fn new(said: &str, cause: &str) -> Self {
+        let kind = UpstreamErrorKind::AccountRoleUnusable;
+        Self { kind, said: said.to_owned(), cause: cause.to_owned() }
+    }
+
+    fn of(error: SdkError<AssumeRoleError>) -> Self {
+        let kind = match &error {
+            error if lacks_descriptors(error) => UpstreamErrorKind::OutOfDescriptors,
+            error if lacks_credentials(error) => UpstreamErrorKind::NotAuthorized,
+            _ => UpstreamErrorKind::AccountRoleUnusable,
+        };
+        let said = match &error {
+            SdkError::TimeoutError(_) => "nothing in time",
+            SdkError::DispatchFailure(_) => "nothing: there is no connection",
+            error => error.code().unwrap_or("something that cannot be understood"),
+        };
+        let cause = match error.message() {
+            Some(message) => format!("{said}: {message}"),
+            None => causes(&error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+        };
+        Self { kind, said: bounded(said.to_owned()), cause: bounded(cause) }
+    }
+}
+
+/// What STS took for the time when it answered. How long a session lasts is measured from
+/// then: our clock may be wrong.
+#[derive(Clone, Debug, Default)]
+struct ServerDate(Arc<Mutex<Option<SystemTime>>>);
+
+impl ServerDate {
+    /// How long it was from then until `moment`.
+    fn until(&self, moment: &DateTime) -> Duration {
+        let date = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let moment = SystemTime::try_from(*moment).unwrap_or(SystemTime::UNIX_EPOCH);
+        moment.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+    }
+}
+
+impl Intercept for ServerDate {
+    fn name(&self) -> &'static str {
+        "ServerDate"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+        let date = date.and_then(|date| SystemTime::try_from(date).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
+        Ok(())
+    }
+}
