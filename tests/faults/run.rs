@@ -285,6 +285,12 @@ impl Run {
         if !died || self.recovers {
             self.outcomes().await;
         }
+        if died {
+            // The one that was killed may have the sealer's lease for a moment yet.
+            let checkpoints = self.outside.path().join("checkpoints");
+            let is_kept = || std::fs::read(&checkpoints).is_ok_and(|kept| !kept.is_empty());
+            until("a checkpoint", async || is_kept()).await;
+        }
         self.end().await;
         let simulator = &self.gateway.simulator;
         let state: Value =
