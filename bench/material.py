@@ -37,6 +37,9 @@ AWS = {
     "AWS_DEFAULT_REGION": REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+#: The accounts of the gateway with many, each with a role, and the teams that work on them.
+ACCOUNTS = [f"{444455550000 + n}" for n in range(100)]
+TEAMS = [f"team-{n:02}" for n in range(20)]
 COLD = 30_000
 LIFETIME = 24 * 3600
 
@@ -88,13 +91,22 @@ POLICIES = {
 }
 
 
-def write_policies():
-    """As the gateway's folder of documents, and without conditions as the peers' table."""
-    for team, statements in POLICIES.items():
+def write_folder(name, policies):
+    for team, statements in policies.items():
         document = {"Version": "2012-10-17", "Statement": statements}
-        path = WORK / f"policies/teams/{team}.json"
+        path = WORK / f"{name}/teams/{team}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2))
+
+
+def write_policies():
+    """As the gateway's folder of documents, and without conditions as the peers' table; and
+    for the gateway with many accounts, with a team's ten statements for each of its teams."""
+    write_folder("policies", POLICIES)
+    everywhere = [statement | {"Resource": [arn.replace(ACCOUNT, "*") for arn in arns]}
+                  if isinstance(arns := statement["Resource"], list) else statement
+                  for statement in POLICIES["media"]]
+    write_folder("accounts-policies", POLICIES | dict.fromkeys(TEAMS, everywhere))
     table = {
         team: [
             {
@@ -173,8 +185,8 @@ def upload_id(number):
     return f"{number:0>92}"
 
 
-def uploads(vault=VAULT):
-    return f"/v1/accounts/-/vaults/{vault}/multipart-uploads"
+def uploads(vault=VAULT, account="-"):
+    return f"/v1/accounts/{account}/vaults/{vault}/multipart-uploads"
 
 
 def write_requests():
@@ -206,6 +218,11 @@ def write_requests():
     write("other-audience", [token("ES256", aud="elsewhere")])
     write("other-team", [token("ES256", team="finance")])
     write("other-vault", [first] * 1000, lambda n: f"{uploads(OTHER_VAULT)}/{upload_id(n)}")
+    # Each team in each account.
+    each = [(account, team) for account in ACCOUNTS for team in TEAMS]
+    of = {team: token("ES256", team=team, sub=team) for team in TEAMS}
+    write("es256-accounts", [of[team] for _, team in each],
+          lambda n: f"{uploads(account=each[n][0])}/{upload_id(n)}")
     pages = [f"{uploads()}?limit=50" + (f"&marker={start}" if start else "")
              for start in range(0, 1000, 50)]
     write("list", [first] * len(pages), pages.__getitem__, "GET")

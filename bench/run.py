@@ -67,6 +67,7 @@ def scenarios():
                 name = f"{algorithm}/{tokens}/{connections}"
                 yield Scenario(name, f"{algorithm}-{tokens}", connections, usual.get(name, ""),
                                all_servers)
+    yield Scenario("es256/accounts/64", "es256-accounts", 64, "gateway-accounts")
     yield Scenario("list/1", "list", 1, "upstream gateway fastapi fastify", status=200)
     yield Scenario("list/64", "list", 64, "upstream gateway fastapi fastify", status=200)
     yield Scenario("other-vault/64", "other-vault", 64, "gateway envoy haproxy fastapi fastify",
@@ -88,7 +89,7 @@ def measure(scenario, server, pid, seconds):
     port, tool = PORT, TOOLS / "load"
     # Every one of many tokens is shown once before; tokens that must be new are not.
     warm = "es256-one" if scenario.once else scenario.requests
-    every = scenario.requests.endswith("-many")
+    every = scenario.requests.endswith(("-many", "-accounts"))
     load(tool, port, warm, scenario.connections, 5 if every else 0.3, once=every, core=core)
     before = cpu_seconds(pid)
     seen = load(tool, port, scenario.requests, scenario.connections, seconds, scenario.once, core)

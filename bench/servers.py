@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import postgres
-from material import ACCOUNT, AUDIENCE, AWS, ISSUER, REGION, ROOT, WORK
+import sts
+from material import ACCOUNT, ACCOUNTS, AUDIENCE, AWS, ISSUER, REGION, ROOT, WORK
 
 PORT, MANAGEMENT, UPSTREAM = 18080, 18081, 18079
 TOOLS = ROOT / "bench/tools/target/release"
@@ -60,8 +61,8 @@ def upstream(_, port=PORT, delay_ms=0, uploads=1000):
     return [TOOLS / "upstream", f"--port={port}", f"--delay-ms={delay_ms}", f"--uploads={uploads}"]
 
 
-def gateway(cores, store="none", binary=GATEWAY):
-    """`store` is the URL of where the trail goes."""
+def gateway(cores, store="none", binary=GATEWAY, accounts=()):
+    """`store` is the URL of where the trail goes; `accounts` have a role each."""
     shutil.rmtree(STORE, ignore_errors=True)
     STORE.mkdir()
     key = STORE / "key"
@@ -74,6 +75,14 @@ url = "{store}"
 [audit.key_files]
 1 = "{key}"
 """ if store != "none" else ""
+    # An older build knows no such setting.
+    roles = "\n".join([f'sts_endpoint_url = "http://127.0.0.1:{sts.PORT}"', *(f"""
+[accounts.number-{account}]
+id = "{account}"
+regions = ["{REGION}"]
+role_arn = "arn:aws:iam::{account}:role/glacier-gateway"
+endpoint_url = "http://127.0.0.1:{UPSTREAM}"
+""" for account in accounts)]) if accounts else ""
     return [binary, "serve", "--config", write("gateway.toml", f"""
 [server]
 listen = "127.0.0.1:{PORT}"
@@ -83,8 +92,9 @@ workers = {cores}
 region = "{REGION}"
 account_id = "{ACCOUNT}"
 endpoint_url = "http://127.0.0.1:{UPSTREAM}"
+{roles}
 [policy]
-directory = "{WORK}/policies"
+directory = "{WORK}/{'accounts-policies' if accounts else 'policies'}"
 [issuers.bench]
 issuer = "{ISSUER}"
 audiences = ["{AUDIENCE}"]
@@ -364,6 +374,10 @@ def servers():
         Server("gateway", gateway, None if GATEWAY.exists() else f"{GATEWAY} is not built",
                f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),
         *before,
+        Server("gateway-accounts", lambda cores: gateway(cores, accounts=ACCOUNTS),
+               None if GATEWAY.exists() else f"{GATEWAY} is not built",
+               f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version"),
+               beside=sts.running),
         Server("gateway-sqlite", lambda cores: gateway(cores, f"sqlite:{STORE}/store.db"),
                None if GATEWAY.exists() else f"{GATEWAY} is not built",
                f"http://127.0.0.1:{MANAGEMENT}/readyz", version=said(GATEWAY, "--version")),
