@@ -48,6 +48,12 @@ impl Recovery {
         matches!(self.store.pool(), Pool::Sqlite(_))
     }
 
+    /// Whether what is settled now is written soon. If not, the same changes would be found open
+    /// again and again, and settled each time.
+    pub fn can_settle(&self) -> bool {
+        self.store.status().trouble.is_none()
+    }
+
     /// Lets the others know that this process lives.
     ///
     /// # Errors

@@ -71,6 +71,10 @@ impl Gateway {
     ) -> Result<bool, StoreError> {
         let mut from = None;
         loop {
+            // What is settled stays open until it is written.
+            if !recovery.can_settle() {
+                return Ok(true);
+            }
             let abandoned = recovery.abandoned(from).await?;
             let Some(last) = abandoned.last() else { break };
             from = Some(last.position());

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     direct::{self, DirectAbort, SeenCredentials},
-    response::CheckResponse,
+    response::{CheckResponse, ShortAnswer},
 };
 use crate::{config::Aws, domain::Region};
 
@@ -78,7 +78,7 @@ impl Endpoints {
     /// The client of STS, at the endpoint of the gateway's own region: a session that it
     /// gives is good in all regions.
     pub(super) fn sts(&self) -> aws_sdk_sts::Client {
-        let mut config = aws_sdk_sts::config::Builder::from(&self.shared);
+        let mut config = aws_sdk_sts::config::Builder::from(&self.shared).interceptor(ShortAnswer);
         if let Some(url) = &self.settings.sts_endpoint_url {
             config.set_endpoint_url(Some(text(url)));
         }

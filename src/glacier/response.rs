@@ -29,6 +29,8 @@ use crate::domain::Operation;
 
 /// A longer body is not read to its end. Glacier's longest page is far shorter.
 const MAX_BODY: usize = 8 * 1024 * 1024;
+/// The same for a session of STS's, of which the token is the longest part.
+const MAX_SESSION: usize = 256 * 1024;
 
 /// Refuses what Glacier would not answer. The SDK takes any 2xx for success, and a
 /// body of any length.
@@ -57,6 +59,28 @@ impl Intercept for CheckResponse {
             return Err(format!("Glacier's success is {success}, not {status}").into());
         }
         let body = Limited::new(response.take_body(), MAX_BODY);
+        *response.body_mut() = SdkBody::from_body_1_x(body);
+        Ok(())
+    }
+}
+
+/// Refuses an answer of STS's that is longer than any of a role's session.
+#[derive(Debug)]
+pub(super) struct ShortAnswer;
+
+impl Intercept for ShortAnswer {
+    fn name(&self) -> &'static str {
+        "ShortAnswer"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response_mut();
+        let body = Limited::new(response.take_body(), MAX_SESSION);
         *response.body_mut() = SdkBody::from_body_1_x(body);
         Ok(())
     }

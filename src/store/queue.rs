@@ -1,6 +1,7 @@
 //! What waits to be written, between those who append and the one thread that writes.
 
 use std::{
+    mem,
     sync::{
         Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -19,6 +20,9 @@ pub(super) const MOST_WAITING: usize = 20_000;
 /// How many entries may wait in all before none is taken that somebody waits for.
 const MOST_QUEUED: usize = 2 * MOST_WAITING;
 
+/// How many bytes of entries may wait before none but outcomes is taken.
+pub(super) const MOST_BYTES: usize = 16 << 20;
+
 /// An entry in the queue, with whoever waits for it.
 pub(super) struct Queued {
     pub append: Append,
@@ -28,8 +32,28 @@ pub(super) struct Queued {
 #[derive(Default)]
 pub(super) struct Queue {
     pub entries: Vec<Queued>,
+    /// How long these are together.
+    bytes: usize,
     /// Whether nothing is taken any more.
     pub closed: bool,
+}
+
+impl Queue {
+    pub fn push(&mut self, queued: Queued) {
+        self.bytes += queued.append.entry.len();
+        self.entries.push(queued);
+    }
+
+    /// Takes the first entries, `most` at most.
+    pub fn take(&mut self, most: usize) -> Vec<Queued> {
+        if self.entries.len() <= most {
+            self.bytes = 0;
+            return mem::take(&mut self.entries);
+        }
+        let taken: Vec<_> = self.entries.drain(..most).collect();
+        self.bytes -= taken.iter().map(|queued| queued.append.entry.len()).sum::<usize>();
+        taken
+    }
 }
 
 /// What the writer shares with whoever appends.
@@ -51,23 +75,24 @@ impl Shared {
     /// Takes an entry that somebody waits for, if there is room.
     pub fn append(&self, append: Append, told: Told) -> bool {
         let mut queue = self.queue();
-        if queue.closed || queue.entries.len() >= MOST_QUEUED {
+        let is_full = queue.entries.len() >= MOST_QUEUED || queue.bytes >= MOST_BYTES;
+        if queue.closed || is_full {
             self.health.refused.fetch_add(1, Relaxed);
             return false;
         }
-        queue.entries.push(Queued { append, told: Some(told) });
+        queue.push(Queued { append, told: Some(told) });
         true
     }
 
     /// Takes an entry that nobody waits for, if there is room.
     pub fn append_later(&self, append: Append) -> bool {
         let mut queue = self.queue();
-        let is_full = queue.entries.len() >= MOST_WAITING && append.kind != Kind::Outcome;
-        if is_full || queue.closed {
+        let is_full = queue.entries.len() >= MOST_WAITING || queue.bytes >= MOST_BYTES;
+        if (is_full && append.kind != Kind::Outcome) || queue.closed {
             self.health.refused.fetch_add(1, Relaxed);
             return false;
         }
-        queue.entries.push(Queued { append, told: None });
+        queue.push(Queued { append, told: None });
         true
     }
 }

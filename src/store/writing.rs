@@ -2,7 +2,6 @@
 //! timer: each commit takes whatever arrived during the last one.
 
 use std::{
-    mem,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -12,13 +11,15 @@ use super::{
     append::{Append, Durable, Kind, Position, Rewrite, Told},
     backend::{Appender, Backend},
     error::{StoreError, Unavailable},
-    queue::{MOST_WAITING, Queued, Shared},
+    queue::{MOST_BYTES, MOST_WAITING, Queued, Shared},
 };
 
 /// How long an entry that nobody waits for may lie before it is written.
 const RIDE: Duration = Duration::from_millis(2);
 /// How many entries one commit takes, so that one cannot take long.
 const MOST_IN_A_COMMIT: usize = 4_096;
+/// How many bytes are written at once of what had to wait.
+const MOST_IN_A_PIECE: usize = 1 << 20;
 /// How long the writer waits before it tries again to open the store: at first, and at most.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 /// How often the writer looks whether the store is still there, and how full it is.
@@ -116,12 +117,7 @@ impl Writing {
         if ride {
             thread::park_timeout(RIDE);
         }
-        let mut queue = self.shared.queue();
-        if queue.entries.len() <= MOST_IN_A_COMMIT {
-            mem::take(&mut queue.entries)
-        } else {
-            queue.entries.drain(..MOST_IN_A_COMMIT).collect()
-        }
+        self.shared.queue().take(MOST_IN_A_COMMIT)
     }
 
     /// Waits until there is something.
@@ -152,6 +148,7 @@ impl Writing {
             Ok(_) => self.shared.health.has_free(self.backend.free_space()),
             Err(error) => self.fail(&error),
         }
+        self.tidy();
         self.shared.health.idles();
     }
 
@@ -220,7 +217,7 @@ impl Writing {
     fn tell(&self, append: Append, told: Option<Told>, position: Option<Position>) {
         let Some(position) = position else {
             let late = Queued { append: (self.rewrite.late)(append), told };
-            self.shared.queue().entries.push(late);
+            self.shared.queue().push(late);
             return;
         };
         let untaken = (append.kind == Kind::Intent).then(|| self.untaken(append));
@@ -271,36 +268,49 @@ impl Writing {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let mut appender = self.backend.appender(&self.replica)?;
-        let present = appender.present(&self.again, self.written)?;
-        let missing = self.again.iter().zip(present).filter_map(|(append, present)| {
-            match (append.kind, present) {
-                (_, false) => Some(append.clone()),
-                (Kind::Intent, true) => Some((self.rewrite.not_attempted)(append)),
-                (_, true) => None,
+        // What is in doubt lies at this position or later, whatever is written now.
+        let since = self.written;
+        let mut newest = Vec::new();
+        loop {
+            let length = piece(&self.again);
+            let piece = &self.again[..length];
+            let present = appender.present(piece, since)?;
+            let missing = piece.iter().zip(present).filter_map(|(append, present)| {
+                match (append.kind, present) {
+                    (_, false) => Some(append.clone()),
+                    (Kind::Intent, true) => Some((self.rewrite.not_attempted)(append)),
+                    (_, true) => None,
+                }
+            });
+            let mut missing: Vec<Append> = missing.collect();
+            // An earlier attempt at this may have succeeded without our knowing.
+            let mut present = appender.present(&missing, since)?.into_iter();
+            missing.retain(|_| !present.next().unwrap_or(false));
+            // Also if there is nothing, since it tells whether the store can be written.
+            let positions = appender.commit(&missing)?;
+            self.again.drain(..length);
+            self.note_held();
+            for (append, position) in missing.into_iter().zip(&positions) {
+                self.tell(append, None, *position);
             }
-        });
-        let mut missing: Vec<Append> = missing.collect();
-        // An earlier attempt at this may have succeeded without our knowing.
-        let mut present = appender.present(&missing, self.written)?.into_iter();
-        missing.retain(|_| !present.next().unwrap_or(false));
-        // All at once, so that a failure leaves things as they were; also if there is
-        // nothing, since it tells whether the store can be written.
-        let positions = appender.commit(&missing)?;
-        self.again.clear();
-        self.note_held();
-        self.note(&positions);
-        self.shared.health.has_free(self.backend.free_space());
-        for (append, position) in missing.into_iter().zip(positions) {
-            self.tell(append, None, position);
+            newest.extend(positions.into_iter().flatten().last());
+            if self.again.is_empty() {
+                break;
+            }
         }
+        self.note(&newest.into_iter().map(Some).collect::<Vec<_>>());
+        self.shared.health.has_free(self.backend.free_space());
         self.appender = Some(appender);
         Ok(())
     }
 
     /// Tells those who wait that the store cannot be written, and keeps what there is room for.
     fn refuse(&mut self, batch: Vec<Queued>) {
+        let mut held: usize = self.again.iter().map(|append| append.entry.len()).sum();
         for Queued { append, told } in batch {
-            if append.kind == Kind::Outcome || self.again.len() < MOST_WAITING {
+            let has_room = self.again.len() < MOST_WAITING && held < MOST_BYTES;
+            if append.kind == Kind::Outcome || has_room {
+                held += append.entry.len();
                 self.again.push(append);
             } else {
                 self.shared.health.refused.fetch_add(1, Relaxed);
@@ -309,6 +319,18 @@ impl Writing {
         }
         self.note_held();
     }
+}
+
+/// How many of the first entries are written at once: as many as a slow network takes in
+/// time.
+fn piece(entries: &[Append]) -> usize {
+    let mut bytes = 0;
+    let fits = |append: &&Append| {
+        bytes += append.entry.len();
+        bytes <= MOST_IN_A_PIECE
+    };
+    let fitting = entries.iter().take(MOST_IN_A_COMMIT).take_while(fits).count();
+    fitting.max(entries.len().min(1))
 }
 
 /// Tells whoever waits that the store cannot be written.

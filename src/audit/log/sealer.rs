@@ -166,6 +166,10 @@ impl Sealer {
     async fn turn(&mut self) -> Result<Option<String>, SealError> {
         let mut trouble = self.read_outside().await;
         let Some((head, rows)) = self.look().await? else { return Ok(trouble) };
+        // After the disk has failed, nothing is to be written to it.
+        if self.store.status().trouble.is_some() {
+            return Ok(trouble);
+        }
         let Some(lease) = self.store.lease(LEASE, LEASE_LENGTH).await? else {
             self.sealing = None;
             return Ok(trouble);

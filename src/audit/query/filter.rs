@@ -88,10 +88,11 @@ fn is_action(record: &Record, wanted: &str) -> bool {
 }
 
 impl Outcomes {
-    /// Notes an entry of this kind, if it is one that tells an outcome.
+    /// Notes an entry of this kind, if it is one that tells an outcome. The first counts: the
+    /// log's order says which that is.
     pub(super) fn note(&mut self, kind: i64, record: Option<Record>) {
         match kind {
-            _ if kind == Kind::Outcome as i64 => self.outcome = record,
+            _ if kind == Kind::Outcome as i64 => self.outcome = self.outcome.take().or(record),
             _ if kind == Kind::LateOutcome as i64 => self.late = record,
             _ => {}
         }

@@ -58,7 +58,7 @@ pub struct Session {
     credentials: Arc<Credentials>,
     name: String,
     usable_until: Instant,
-    pub(super) refresh_from: Instant,
+    refresh_from: Instant,
     /// From when on a refusal of Glacier's tells that the session is no longer good: a new
     /// one would not be refused alike.
     doubted_from: Instant,
@@ -68,8 +68,14 @@ pub struct Session {
 impl Session {
     /// Whether it may be used.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        let doubted = now >= self.doubted_from && self.refused.load(Ordering::Relaxed);
-        now < self.usable_until && !doubted
+        now < self.usable_until
+    }
+
+    /// Whether it is time to fetch the next one. Until that is there this one is used, for
+    /// Glacier may have refused it a single vault.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_doubted = now >= self.doubted_from && self.refused.load(Ordering::Relaxed);
+        now >= self.refresh_from || is_doubted
     }
 
     /// Notes that Glacier refuses it. It may have been revoked (IAM User Guide, "Revoke IAM
@@ -141,7 +147,13 @@ pub(super) async fn assume(
     let Some(credentials) = answer.credentials else {
         return Err(Unusable::new("nothing", "the answer has no credentials"));
     };
-    let lifetime = date.until(&credentials.expiration);
+    let fields =
+        [&credentials.access_key_id, &credentials.secret_access_key, &credentials.session_token];
+    // They become headers.
+    if fields.iter().any(|field| field.is_empty() || !field.bytes().all(|b| b.is_ascii_graphic())) {
+        return Err(Unusable::new("nothing", "the answer has no credentials that could sign"));
+    }
+    let lifetime = date.until(&credentials.expiration).min(super::DURATION);
     if lifetime < SHORTEST {
         return Err(Unusable::new("ExpiredToken", "the session has no time left"));
     }
@@ -198,6 +210,7 @@ impl Unusable {
         };
         let said = match &error {
             SdkError::TimeoutError(_) => "nothing in time",
+            SdkError::DispatchFailure(failure) if failure.is_timeout() => "nothing in time",
             SdkError::DispatchFailure(_) => "nothing: there is no connection",
             error => error.code().unwrap_or("something that cannot be understood"),
         };

@@ -69,7 +69,7 @@ impl State {
         let failure = self.failure.as_ref().filter(|(at, _)| now < *at + PAUSE);
         match (&self.session, failure) {
             (Some(session), failure) if session.is_usable(now) => {
-                if now < session.refresh_from || self.under_way || failure.is_some() {
+                if !session.is_due(now) || self.under_way || failure.is_some() {
                     Look::Usable(session.clone())
                 } else {
                     Look::Due(session.clone())

@@ -9,8 +9,9 @@ use super::{
         append::{Append, Kind, Position},
         error::StoreError,
     },
-    Sqlite, checkpoint, connect,
+    Sqlite, connect,
     copier::Copier,
+    copy,
 };
 
 /// Moves the head on, over events of these times; of outcomes alone they are null.
@@ -49,13 +50,16 @@ impl Appender {
     }
 
     /// Has what the write-ahead log holds copied into the file once that is much. What was
-    /// committed meanwhile is little, and is copied here, so that the log begins anew. Whoever
-    /// reads keeps some of it there until later.
+    /// committed meanwhile is little, and is copied here, so that the log begins anew. If
+    /// somebody reads, more may be left, which waits for the next time.
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
-        if self.copier.has_copied()? {
-            checkpoint(&self.connection, "PASSIVE")?;
-        } else if LOGGED.get() >= MUCH && !self.copier.is_busy() {
-            self.copier.copy();
+        match self.copier.left()? {
+            Some(left) if left < i64::from(MUCH) => {
+                copy(&self.connection)?;
+            }
+            None if self.copier.is_busy() => {}
+            _ if LOGGED.get() >= MUCH => self.copier.copy(),
+            _ => {}
         }
         Ok(())
     }

@@ -11,13 +11,13 @@ use std::{
 
 use rusqlite::OpenFlags;
 
-use super::{Sqlite, checkpoint, connect};
+use super::{Sqlite, connect, copy};
 use crate::store::{error::StoreError, writer::be_polite};
 
 /// The handle to a thread that copies when it is asked to. Dropped, it ends the thread.
 pub(super) struct Copier {
     ask: SyncSender<()>,
-    copied: Receiver<Result<bool, StoreError>>,
+    copied: Receiver<Result<i64, StoreError>>,
     is_busy: bool,
 }
 
@@ -26,15 +26,15 @@ impl Copier {
         let connection = connect(&file.path, OpenFlags::empty())?;
         let (ask, asked) = mpsc::sync_channel(1);
         let (tell, copied) = mpsc::sync_channel(1);
-        let copy = move || {
+        let copy_when_asked = move || {
             be_polite();
             while asked.recv().is_ok() {
-                if tell.send(checkpoint(&connection, "PASSIVE")).is_err() {
+                if tell.send(copy(&connection)).is_err() {
                     break;
                 }
             }
         };
-        let thread = thread::Builder::new().name("store-copier".to_owned()).spawn(copy);
+        let thread = thread::Builder::new().name("store-copier".to_owned()).spawn(copy_when_asked);
         thread.map_err(|error| StoreError::unusable(error.to_string()))?;
         Ok(Self { ask, copied, is_busy: false })
     }
@@ -48,17 +48,17 @@ impl Copier {
         self.is_busy
     }
 
-    /// Whether it has copied since this was last asked.
+    /// How many pages it left, if it has copied since this was last asked.
     ///
     /// # Errors
     /// When it could not.
-    pub fn has_copied(&mut self) -> Result<bool, StoreError> {
+    pub fn left(&mut self) -> Result<Option<i64>, StoreError> {
         match self.copied.try_recv() {
             Ok(copied) => {
                 self.is_busy = false;
-                copied.map(|_| true)
+                copied.map(Some)
             }
-            Err(TryRecvError::Empty) => Ok(false),
+            Err(TryRecvError::Empty) => Ok(None),
             Err(TryRecvError::Disconnected) => {
                 Err(StoreError::unusable("the thread that copies SQLite's log has ended"))
             }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, OpenFlags, Row, config::DbConfig};
 use sqlx::{
     Connection as _, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -144,6 +144,12 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, StoreError> {
     Ok(busy == 0)
 }
 
+/// Copies as much as can be without waiting for anybody. Gives how many pages are left.
+fn copy(connection: &Connection) -> Result<i64, StoreError> {
+    let left = |row: &Row<'_>| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?);
+    Ok(connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], left)?)
+}
+
 /// Connections to a file that another process may have locked. SQLite's own locks keep
 /// the two from getting into each other's way.
 pub(super) async fn beside(path: &Path) -> Result<SqlitePool, StoreError> {
@@ -185,7 +191,8 @@ fn connect(path: &Path, create: OpenFlags) -> Result<Connection, StoreError> {
     // fails in a checkpoint that SQLite makes by itself is told to nobody.
     connection.execute_batch(
         "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-         PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 0;",
+         PRAGMA cache_size = -2048; PRAGMA wal_autocheckpoint = 0; \
+         PRAGMA journal_size_limit = 67108864;",
     )?;
     Ok(connection)
 }
