@@ -30,6 +30,10 @@ use crate::{
     },
 };
 
+/// The longest that a session of a role may last if the gateway's own credentials are a
+/// role's as well (IAM User Guide, "Role chaining"). It is also the shortest that a role can
+/// be made to allow at most.
+pub(super) const DURATION: Duration = Duration::from_secs(3600);
 /// A session is not used for the last of its time, for a request may need a while.
 const MARGIN: Duration = Duration::from_secs(60);
 /// Of its time a session has to have lived a part to be replaced because Glacier refuses it:
@@ -153,7 +157,7 @@ pub(super) async fn assume(
     if fields.iter().any(|field| field.is_empty() || !field.bytes().all(|b| b.is_ascii_graphic())) {
         return Err(Unusable::new("nothing", "the answer has no credentials that could sign"));
     }
-    let lifetime = date.until(&credentials.expiration).min(super::DURATION);
+    let lifetime = date.until(&credentials.expiration).min(DURATION);
     if lifetime < SHORTEST {
         return Err(Unusable::new("ExpiredToken", "the session has no time left"));
     }

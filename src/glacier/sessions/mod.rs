@@ -18,19 +18,15 @@ use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::watch;
 
 pub use self::{assume::Session, tried::RoleStatus};
+use self::{
+    assume::{DURATION, Unusable, assume},
+    tried::{Outcome, Tried},
+};
 pub(super) use self::{
     assume::{ExternalIdFrom, Role},
     identity::Identity,
 };
-use self::{
-    assume::{Unusable, assume},
-    tried::{Outcome, Tried},
-};
 
-/// The longest that a session of a role may last if the gateway's own credentials are a
-/// role's as well (IAM User Guide, "Role chaining"). It is also the shortest that a role can
-/// be made to allow at most.
-const DURATION: Duration = Duration::from_secs(3600);
 /// How long nobody asks again for a session that was not to be had.
 const PAUSE: Duration = Duration::from_secs(3);
 /// How many sessions are kept: those of 500 accounts and 40 teams.
