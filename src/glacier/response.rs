@@ -58,8 +58,7 @@ impl Intercept for CheckResponse {
         if status.is_success() && status.as_u16() != success {
             return Err(format!("Glacier's success is {success}, not {status}").into());
         }
-        let body = Limited::new(response.take_body(), MAX_BODY);
-        *response.body_mut() = SdkBody::from_body_1_x(body);
+        limit(response, MAX_BODY);
         Ok(())
     }
 }
@@ -79,11 +78,15 @@ impl Intercept for ShortAnswer {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let response = context.response_mut();
-        let body = Limited::new(response.take_body(), MAX_SESSION);
-        *response.body_mut() = SdkBody::from_body_1_x(body);
+        limit(context.response_mut(), MAX_SESSION);
         Ok(())
     }
+}
+
+/// Lets no more than `most` bytes of the body be read.
+fn limit(response: &mut HttpResponse, most: usize) {
+    let body = Limited::new(response.take_body(), most);
+    *response.body_mut() = SdkBody::from_body_1_x(body);
 }
 
 /// Counts a call's attempts, and notes whether one ended without Glacier's refusal, so that

@@ -270,7 +270,7 @@ impl Writing {
         let mut appender = self.backend.appender(&self.replica)?;
         // What is in doubt lies at this position or later, whatever is written now.
         let since = self.written;
-        let mut newest = Vec::new();
+        let mut newest = None;
         loop {
             let length = piece(&self.again);
             let piece = &self.again[..length];
@@ -293,12 +293,12 @@ impl Writing {
             for (append, position) in missing.into_iter().zip(&positions) {
                 self.tell(append, None, *position);
             }
-            newest.extend(positions.into_iter().flatten().last());
+            newest = positions.into_iter().flatten().last().or(newest);
             if self.again.is_empty() {
                 break;
             }
         }
-        self.note(&newest.into_iter().map(Some).collect::<Vec<_>>());
+        self.note(&[newest]);
         self.shared.health.has_free(self.backend.free_space());
         self.appender = Some(appender);
         Ok(())
