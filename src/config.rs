@@ -34,7 +34,7 @@ pub use self::{
     swagger_ui::SwaggerUi,
     tls::Tls,
 };
-use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, check_team};
+use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, SERVICES, check_team};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
@@ -266,13 +266,16 @@ impl Settings {
                 "nobody can call: add a table [issuers.NAME] with issuer and audiences, or [keys.master_key_files], or [server.tls] with client_teams",
             );
         }
-        if self.issuers.contains_key(GATEWAY_KEYS) {
-            let key = format!("issuers.{}", GATEWAY_KEYS);
-            wrong(key, "is the name that policies know gateway keys by; choose another");
-        }
-        if self.issuers.contains_key(CLIENT_CERTIFICATES) {
-            let key = format!("issuers.{}", CLIENT_CERTIFICATES);
-            wrong(key, "is the name that policies know certificates by; choose another");
+        let reserved = [
+            (GATEWAY_KEYS, "gateway keys"),
+            (CLIENT_CERTIFICATES, "certificates"),
+            (SERVICES, "the gateway's own services"),
+        ];
+        for (name, known) in reserved {
+            if self.issuers.contains_key(name) {
+                let why = format!("is the name that policies know {known} by; choose another");
+                wrong(format!("issuers.{name}"), &why);
+            }
         }
         let mut teams = self.aws.subject_sessions.iter();
         if let Some(team) = teams.find(|team| check_team(team).is_err()) {

@@ -92,6 +92,7 @@ pub struct Context {
     secure_transport: bool,
     user_agent: Option<String>,
     now: OffsetDateTime,
+    via_job: bool,
     /// What few policies ask for, printed when one does.
     printed: Printed,
     upload: Option<Upload>,
@@ -123,6 +124,7 @@ impl Context {
             secure_transport,
             user_agent: None,
             now,
+            via_job: false,
             printed: Printed::default(),
             upload: None,
             accounts: None,
@@ -141,6 +143,12 @@ impl Context {
     /// Sets `aws:UserAgent`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(user_agent.to_owned());
+        self
+    }
+
+    /// Sets `gateway:ViaJob`: a job asks, and not its creator.
+    pub fn via_job(mut self) -> Self {
+        self.via_job = true;
         self
     }
 
@@ -280,6 +288,7 @@ impl Facts for Request<'_> {
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
             "gateway:accountname" => Values::one(&self.account()?.name),
             "gateway:actor" => principal.actor().and_then(Values::one),
+            "gateway:viajob" => Values::one(flag(context.via_job)),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {
                 context.upload.as_ref()?.description.as_deref().and_then(Values::one)
