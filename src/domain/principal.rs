@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, iter::successors};
 
+use serde::{Deserialize, Serialize};
+
 /// How the ARNs of the gateway's teams and their members begin. The service prefix is
 /// the gateway's own, so that no AWS principal can be mistaken for one.
 pub const TEAM_ARN: &str = "arn:aws:glacier-gateway:::team/";
@@ -23,7 +25,7 @@ pub const SERVICES: &str = "gateway-services";
 
 /// Who is calling, as the credentials prove it. The same whatever the door and
 /// the kind of credential.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Principal {
     /// The configured name of the issuer that vouches for the caller.
     pub issuer: String,

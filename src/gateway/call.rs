@@ -27,8 +27,8 @@ use crate::{
     },
     glacier::{Page, PartPage, Reply, Route, UploadPage, UpstreamError, Vault, VaultPage},
     policy::{
-        Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Reach, Resource,
-        Simulation, StatementId,
+        Access, Asked, Context, Denial, InvalidContext, KeptContext, Permit, PolicySet, Reach,
+        Resource, Simulation, StatementId,
     },
 };
 
@@ -141,6 +141,11 @@ impl Call {
     /// Who is calling.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Who is calling, and in which context, for what goes on when the request has ended.
+    pub fn kept(&self) -> (Arc<Principal>, KeptContext) {
+        (self.principal.clone(), self.context.kept())
     }
 
     /// The statements that concern the caller.

@@ -19,7 +19,7 @@ mod language;
 mod review;
 
 pub use engine::batch::simulate_line;
-pub use engine::context::{Context, InvalidContext, MAX_GIVEN_VALUE};
+pub use engine::context::{Context, InvalidContext, KeptContext, MAX_GIVEN_VALUE};
 pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
 pub use engine::own::{OwnGrant, Reach};
 pub use engine::permit::{Asked, Permit};

@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "gateway",
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
     ),
+    ("inventory", &["audit", "config", "domain", "gateway", "glacier", "policy", "store"]),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
     ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "policy"]),
@@ -102,7 +103,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_sts", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
     ("rusqlite", &["store"]),
-    ("sqlx", &["audit", "store"]),
+    ("sqlx", &["audit", "inventory", "store"]),
 ];
 
 #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -102,6 +103,27 @@ pub struct Context {
     given: Option<GivenKeys>,
 }
 
+/// What a store keeps of a request's context, for what goes on when the request has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptContext {
+    /// The caller's address.
+    pub source_ip: Option<IpAddr>,
+    /// Whether the request came over TLS.
+    pub secure_transport: bool,
+    /// What called.
+    pub user_agent: Option<String>,
+}
+
+impl KeptContext {
+    /// The context at another time.
+    pub fn at(&self, now: OffsetDateTime) -> Context {
+        let user_agent = self.user_agent.clone();
+        let context = Context::new(now, self.secure_transport);
+        Context { source_ip: self.source_ip, user_agent, ..context }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Printed {
     source_ip: OnceCell<String>,
@@ -144,6 +166,16 @@ impl Context {
     pub fn user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(user_agent.to_owned());
         self
+    }
+
+    /// What is to be kept of it.
+    pub fn kept(&self) -> KeptContext {
+        let Self { source_ip, secure_transport, user_agent, .. } = self;
+        KeptContext {
+            source_ip: *source_ip,
+            secure_transport: *secure_transport,
+            user_agent: user_agent.clone(),
+        }
     }
 
     /// Sets `gateway:ViaJob`: a job asks, and not its creator.

@@ -10,7 +10,10 @@ use super::super::{
 };
 
 /// The schema, a migration a file.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_audit.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/sqlite/0001_audit.sql"),
+    include_str!("../migrations/sqlite/0002_inventory.sql"),
+];
 
 /// Applies the migrations that the file lacks, each or none.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
