@@ -7,6 +7,7 @@ mod account_files;
 mod accounts;
 mod examine;
 mod issuers;
+mod jobs;
 mod store;
 mod swagger_ui;
 mod tls;
@@ -30,6 +31,7 @@ pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    jobs::Jobs,
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
@@ -62,6 +64,8 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// Aborts in bulk.
+    pub jobs: Jobs,
     /// How a person signs in from Swagger UI.
     pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
@@ -284,6 +288,7 @@ impl Settings {
         accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.jobs.check(&mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);
         }

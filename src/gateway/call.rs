@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod jobs;
 
 use std::{future::Future, sync::Arc, time::Instant};
 
