@@ -7,6 +7,7 @@ mod gateway_action;
 mod ids;
 mod operation;
 mod principal;
+mod schedule;
 mod team;
 
 use time::{format_description::BorrowedFormatItem, macros::format_description};
@@ -18,6 +19,7 @@ pub use operation::Operation;
 pub use principal::{
     CLIENT_CERTIFICATES, GATEWAY_KEYS, Principal, SERVICE_ARN, SERVICES, TEAM_ARN,
 };
+pub use schedule::{CronPattern, Schedule, Zone};
 pub use team::{InvalidTeam, check_team};
 
 /// How SigV4 writes a date, in `X-Amz-Date`: ISO 8601's basic format, in UTC (IAM User
