@@ -4,6 +4,7 @@
 //! and in the log.
 
 mod accounts;
+mod inventory;
 mod trail;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -14,7 +15,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{accounts::AccountMetrics, trail::TrailMetrics};
+pub use self::inventory::InventoryLevel;
+use self::{accounts::AccountMetrics, inventory::InventoryMetrics, trail::TrailMetrics};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -35,6 +37,7 @@ pub struct Metrics {
     registry: Registry,
     trail: TrailMetrics,
     accounts: AccountMetrics,
+    inventory: InventoryMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -187,10 +190,12 @@ impl Default for Metrics {
         registry.register("build", "What is running", Info::new(build));
         let trail = TrailMetrics::new(&mut registry);
         let accounts = AccountMetrics::new(&mut registry);
+        let inventory = InventoryMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
+            inventory,
             requests,
             request_duration,
             decisions,
@@ -255,6 +260,11 @@ impl Metrics {
     /// Says of each account, by its configured name, how it went with its role.
     pub fn accounts(&self, accounts: impl Iterator<Item = (String, RoleStatus)>) {
         self.accounts.set(accounts);
+    }
+
+    /// Says what was seen in the vaults, of each account and region.
+    pub fn inventory(&self, levels: impl Iterator<Item = InventoryLevel>) {
+        self.inventory.set(levels);
     }
 
     /// Says how many REST connections there are and may be.
