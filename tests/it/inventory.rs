@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
-    support::{ACCOUNT, Gateway, REGION, client, problem, uploads},
+    support::{ACCOUNT, BINARY, Gateway, REGION, client, problem, uploads},
     trail,
 };
 
@@ -633,4 +633,48 @@ async fn what_cannot_be_meant_is_refused_with_what_to_write() {
         let (status, body) = problem(gateway.call("owner", Method::GET, &path).await).await;
         assert_eq!((status, &body["code"]), (404, &json!("inventory-run-not-found")));
     }
+}
+
+/// What `glacier-gateway inventory` does with a gateway, by a token in a file.
+fn command(gateway: &Gateway, arguments: &[&str]) -> (bool, String) {
+    let token = gateway.directory.path().join("token");
+    fs::write(&token, gateway.key.token("owner") + "\n").unwrap();
+    let mut command = std::process::Command::new(BINARY);
+    command.arg("inventory").args(arguments).args(["--gateway", &gateway.rest, "--token-file"]);
+    let output = command.arg(token).output().unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.success(), said)
+}
+
+#[actix_web::test]
+async fn the_command_line_looks_through_vaults_and_shows_what_is_there() {
+    let gateway = gateway(&format!("[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n{INVENTORY}"));
+    seed(&gateway, ACCOUNT, "own-a", &["one", "two"]).await;
+    let (good, said) = command(&gateway, &["run", "--sizes"]);
+    assert!(good && said.contains("completed: 1 of 1 accounts and regions, 1 vaults"), "{said}");
+    let (good, said) = command(&gateway, &["show"]);
+    let row = said.lines().nth(1).unwrap();
+    assert!(
+        good && row.ends_with("default eu-central-1 own-a") && row.contains("4194304"),
+        "{said}"
+    );
+    let (_, said) = command(&gateway, &["show", "--by", "account", "--json"]);
+    let row: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&row["uploads"], &row["region"]), (&json!(2), &Value::Null));
+    let (_, said) = command(&gateway, &["uploads", "--older-than", "1day", "--description", "t*"]);
+    assert!(said.lines().count() == 1 && said.trim_end().ends_with("two"), "{said}");
+    let (_, said) = command(&gateway, &["uploads", "--older-than", "7days"]);
+    assert_eq!(said, "");
+
+    // What is denied is no success, and neither is a gateway that refuses.
+    seed(&gateway, ACCOUNT, "others", &[]).await;
+    let (good, said) = command(&gateway, &["run", "--json"]);
+    assert!(!good && said.contains("\"denied\":1"), "{said}");
+    let (good, said) = command(&gateway, &["show", "--account", "nobody"]);
+    assert!(good && said.lines().count() == 1, "{said}");
+    let (good, said) = command(&gateway, &["run", "--region", "us-east-1"]);
+    assert!(!good && said.contains("region-not-served"), "{said}");
+    let output = std::process::Command::new(BINARY).args(["inventory", "show"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("GLACIER_GATEWAY_TOKEN"));
 }
