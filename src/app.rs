@@ -20,7 +20,7 @@ use crate::{
     gateway::{Foundations, Gateway},
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
-    jobs::Jobs,
+    jobs::{Jobs, Runner},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -115,6 +115,7 @@ pub struct Running {
     pub management: SocketAddr,
     gateway: Data<Gateway>,
     recovery: JoinHandle<()>,
+    runner: Runner,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -166,6 +167,7 @@ pub async fn start(
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
+    let runner = Runner::start(jobs.clone().into_inner())?;
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_files(gateway.clone()));
 
@@ -229,6 +231,7 @@ pub async fn start(
         management: management_address,
         gateway,
         recovery,
+        runner,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -260,8 +263,8 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, rest_server, management_server, .. } = self;
-        let stopped = stop(&gateway, recovery, &rest_server, &management_server);
+        let Self { gateway, recovery, runner, rest_server, management_server, .. } = self;
+        let stopped = stop(&gateway, recovery, runner, &rest_server, &management_server);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -278,11 +281,14 @@ impl Running {
 async fn stop(
     gateway: &Gateway,
     recovery: JoinHandle<()>,
+    runner: Runner,
     rest: &ServerHandle,
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
+    let jobs = rt::task::spawn_blocking(move || runner.stop());
     rest.stop(true).await;
+    let _ = jobs.await;
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;
