@@ -24,7 +24,7 @@ use crate::{
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
     inventory,
-    jobs::Jobs,
+    jobs::{Jobs, Runner},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -121,6 +121,7 @@ pub struct Running {
     recovery: JoinHandle<()>,
     /// What ends the work on inventory runs, and that work.
     inventory: (oneshot::Sender<()>, JoinHandle<()>),
+    runner: Runner,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -176,6 +177,7 @@ pub async fn start(
     let runs = tokio::spawn(inventory::serve(gateway.clone().into_inner(), ending));
     let inventory = (end, runs);
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
+    let runner = Runner::start(jobs.clone().into_inner())?;
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_files(gateway.clone()));
 
@@ -240,6 +242,7 @@ pub async fn start(
         gateway,
         recovery,
         inventory,
+        runner,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -271,8 +274,9 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, inventory, rest_server, management_server, .. } = self;
-        let stopped = stop(&gateway, recovery, inventory, &rest_server, &management_server);
+        let Self { gateway, recovery, inventory, runner, rest_server, management_server, .. } =
+            self;
+        let stopped = stop(&gateway, recovery, inventory, runner, &rest_server, &management_server);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -290,13 +294,16 @@ async fn stop(
     gateway: &Gateway,
     recovery: JoinHandle<()>,
     (end_inventory, inventory): (oneshot::Sender<()>, JoinHandle<()>),
+    runner: Runner,
     rest: &ServerHandle,
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
     // Another replica may go on with it meanwhile.
     drop(end_inventory);
+    let jobs = rt::task::spawn_blocking(move || runner.stop());
     rest.stop(true).await;
+    let _ = jobs.await;
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod inventory;
+mod jobs;
 mod trail;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -16,7 +17,9 @@ use prometheus_client::{
 };
 
 pub use self::inventory::InventoryLevel;
-use self::{accounts::AccountMetrics, inventory::InventoryMetrics, trail::TrailMetrics};
+use self::{
+    accounts::AccountMetrics, inventory::InventoryMetrics, jobs::JobMetrics, trail::TrailMetrics,
+};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -38,6 +41,7 @@ pub struct Metrics {
     trail: TrailMetrics,
     accounts: AccountMetrics,
     inventory: InventoryMetrics,
+    jobs: JobMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -191,11 +195,13 @@ impl Default for Metrics {
         let trail = TrailMetrics::new(&mut registry);
         let accounts = AccountMetrics::new(&mut registry);
         let inventory = InventoryMetrics::new(&mut registry);
+        let jobs = JobMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
             inventory,
+            jobs,
             requests,
             request_duration,
             decisions,
@@ -272,6 +278,11 @@ impl Metrics {
         let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
         self.rest_connections.set(gauge(open));
         self.rest_connections_limit.set(gauge(limit));
+    }
+
+    /// Counts an attempt of a job's item, by the state that the item is in afterwards.
+    pub fn job_item(&self, state: &'static str) {
+        self.jobs.item(state);
     }
 
     /// Says how the audit trail is, if there is one.

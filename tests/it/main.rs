@@ -20,6 +20,8 @@ mod files;
 mod flood;
 mod inventory;
 mod jobs;
+mod jobs_crash;
+mod jobs_run;
 mod keys;
 mod log;
 mod management;
