@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sqlx::AssertSqlSafe;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -74,12 +75,17 @@ impl Jobs {
             let message = "maxUploads: it is less than the uploads that are named";
             return Err(JobError::Invalid(message.to_owned()));
         }
+        let settings = &self.gateway.settings.jobs;
+        let latest = OffsetDateTime::now_utc() + settings.max_age;
+        if new.not_before.is_some_and(|not_before| not_before >= latest) {
+            let message = "notBefore: the job would expire before (jobs.max_age)";
+            return Err(JobError::Invalid(message.to_owned()));
+        }
         let id = Uuid::now_v7().to_string();
         let json = |failed: serde_json::Error| JobError::Invalid(failed.to_string());
         let request = serde_json::to_string(&new).map_err(json)?;
         let creator = serde_json::to_string(actor).map_err(json)?;
         let confirmer = (new.confirm == Confirm::Auto).then_some(&creator);
-        let settings = &self.gateway.settings.jobs;
         let max_age = i64::try_from(settings.max_age.as_micros()).unwrap_or(i64::MAX);
         let not_before = new.not_before.map_or(0, micros);
         let (now, begin) = (store.now(), store.begin());

@@ -17,6 +17,7 @@ mod items;
 mod lane;
 mod looks;
 pub mod model;
+mod named;
 mod pace;
 mod party;
 mod prepare;

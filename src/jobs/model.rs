@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::duration::IsoDuration;
-use crate::domain::UploadId;
+use super::{
+    duration::IsoDuration,
+    named::{self, UploadName},
+};
 
-/// The most uploads that a request may name.
-pub const MAX_UPLOAD_IDS: usize = 100_000;
 /// How many uploads a job has at most, unless its request says so.
 const MAX_UPLOADS: u32 = 100_000;
 /// At which share of failures a job stops, unless its request says so.
@@ -130,44 +130,9 @@ pub struct Select {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all: bool,
     /// These, active or not unless `quietFor` is given, as with the abort of one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "named::at_most", skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_items = 1, max_items = 100_000)]
     pub upload_ids: Option<Vec<UploadName>>,
-}
-
-/// An upload by its ID, in the one vault that the target names, or by its place as well.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = AbortJobUpload)]
-pub enum UploadName {
-    /// By its ID.
-    #[schema(value_type = String)]
-    Id(UploadId),
-    /// By its place.
-    Placed(Placed),
-}
-
-/// An upload and its place.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schema(as = AbortJobPlacedUpload)]
-pub struct Placed {
-    /// The account: 12 digits, a name, or `-`.
-    #[serde(default = "dash")]
-    pub account_id: String,
-    /// The region; the default one unless given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub region: Option<String>,
-    /// The vault.
-    pub vault_name: String,
-    /// The upload.
-    #[schema(value_type = String)]
-    pub upload_id: UploadId,
-}
-
-fn dash() -> String {
-    "-".to_owned()
 }
 
 /// How far a job is.
@@ -352,6 +317,9 @@ pub struct Preview {
     pub vaults: u64,
     /// Vaults that match and whose uploads the creator may not list. They are left out.
     pub vaults_denied: u64,
+    /// Vaults that the target names and that Glacier does not have.
+    #[serde(default)]
+    pub vaults_not_found: u64,
     /// Uploads that were found there, selected or not.
     pub uploads: u64,
     /// Of the selected: that the policies would let the job abort now.

@@ -1,5 +1,7 @@
 //! Finding what a job would abort: uploads are listed here, and looked at in their lanes.
 
+use std::collections::{BTreeSet, HashSet};
+
 use sqlx::AssertSqlSafe;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
@@ -14,9 +16,9 @@ use super::{
     rows::{self, Row, micros, values},
 };
 use crate::{
-    domain::{GatewayAction, RegionalAccount, VaultArn, VaultName},
+    domain::{GatewayAction, Operation, RegionalAccount, VaultArn, VaultName},
     gateway::{Actor, Call, Refusal},
-    glacier::{Page, Upload, UpstreamErrorKind},
+    glacier::{Page, Upload, UpstreamError, UpstreamErrorKind},
     policy::matches_wildcards,
     store::{Lease, both},
 };
@@ -24,6 +26,10 @@ use crate::{
 /// Glacier's most for a page of uploads, and for one of vaults.
 const UPLOADS_PAGE: i32 = 50;
 const VAULTS_PAGE: i32 = 10;
+/// How many pages of them are read at most: a million uploads of a vault, and ten times the
+/// vaults that an account has in a region (AWS, "Quotas for Amazon Glacier").
+const MOST_UPLOADS_PAGES: usize = 20_000;
+const MOST_VAULTS_PAGES: usize = 1_000;
 
 /// An upload that is selected.
 struct Selected {
@@ -49,7 +55,7 @@ impl Jobs {
     pub(super) async fn list_uploads(&self, id: &str, lease: &Lease) -> Result<(), JobError> {
         let store = self.store()?;
         let row = self.row(id).await?;
-        if row.state() != State::Preparing || row.preview.is_some() || row.error_code.is_some() {
+        if !is_to_be_listed(&row) {
             return Ok(());
         }
         let request = row.request()?;
@@ -80,6 +86,17 @@ impl Jobs {
             }
         };
         self.listed(id, lease, &preview).await
+    }
+
+    /// Whether a job's uploads are still to be listed. If its creator may no longer ask for
+    /// them, it is stopped.
+    pub(super) async fn is_to_be_listed(&self, id: &str) -> Result<bool, JobError> {
+        let row = self.row(id).await?;
+        if let Err(Stop { code, detail }) = Party::of(&self.gateway, &row)? {
+            claims::stop(self.store()?, id, code, &detail).await?;
+            return Ok(false);
+        }
+        Ok(is_to_be_listed(&row))
     }
 
     /// Forgets what an earlier listing has found.
@@ -217,6 +234,30 @@ impl Jobs {
     }
 }
 
+fn is_to_be_listed(row: &Row) -> bool {
+    row.state() == State::Preparing && row.preview.is_none() && row.error_code.is_none()
+}
+
+/// Where a list goes on.
+///
+/// # Errors
+/// A list that goes on where it did before has no end.
+fn next_page(
+    operation: Operation,
+    before: Option<&String>,
+    next: Option<String>,
+) -> Result<Option<String>, JobError> {
+    match next.is_some() && next.as_ref() == before {
+        true => Err(endless(operation)),
+        false => Ok(next),
+    }
+}
+
+fn endless(operation: Operation) -> JobError {
+    let error = UpstreamError::invalid_response(operation, "the list does not end");
+    Refusal::from(error).into()
+}
+
 type Listed = Result<Result<(), Stop>, JobError>;
 
 impl Listing<'_> {
@@ -246,14 +287,14 @@ impl Listing<'_> {
     async fn vaults(
         &self,
         place: &RegionalAccount,
-    ) -> Result<Result<Vec<VaultName>, Stop>, JobError> {
+    ) -> Result<Result<BTreeSet<VaultName>, Stop>, JobError> {
         let patterns = &self.request.target.vaults;
         if !patterns.iter().any(|pattern| pattern.contains(['*', '?'])) {
             return Ok(Ok(patterns.iter().filter_map(|name| name.parse().ok()).collect()));
         }
-        let (mut found, mut marker) = (Vec::new(), None);
-        loop {
-            let page = Page { marker, limit: Some(VAULTS_PAGE) };
+        let (mut found, mut marker) = (BTreeSet::new(), None);
+        for _ in 0..MOST_VAULTS_PAGES {
+            let page = Page { marker: marker.clone(), limit: Some(VAULTS_PAGE) };
             let page = match self.call().list_vaults(place.clone(), page).await {
                 Ok(page) => page,
                 Err(Refusal::NotAuthorized { .. }) => {
@@ -268,18 +309,21 @@ impl Listing<'_> {
             let fits = |name: &str| patterns.iter().any(|pattern| matches_wildcards(pattern, name));
             let names = page.vaults.iter().map(|vault| vault.vault_name.as_str());
             found.extend(names.filter(|name| fits(name)).filter_map(|name| name.parse().ok()));
-            marker = page.marker;
+            marker = next_page(Operation::ListVaults, marker.as_ref(), page.marker)?;
             if marker.is_none() {
                 return Ok(Ok(found));
             }
         }
+        Err(endless(Operation::ListVaults))
     }
 
     /// Lists the uploads of one vault.
     async fn vault(&mut self, vault: VaultArn) -> Listed {
         let mut marker = None;
-        loop {
-            let page = Page { marker, limit: Some(UPLOADS_PAGE) };
+        // A list that changes while it is read may name an upload twice.
+        let mut seen = HashSet::new();
+        for _ in 0..MOST_UPLOADS_PAGES {
+            let page = Page { marker: marker.clone(), limit: Some(UPLOADS_PAGE) };
             let page = match self.call().list_multipart_uploads(vault.clone(), page).await {
                 Ok(page) => page,
                 Err(Refusal::NotAuthorized { .. }) => {
@@ -287,6 +331,7 @@ impl Listing<'_> {
                     return Ok(Ok(()));
                 }
                 Err(Refusal::Upstream(error)) if error.kind == UpstreamErrorKind::VaultNotFound => {
+                    self.preview.vaults_not_found += 1;
                     return Ok(Ok(()));
                 }
                 Err(refusal) => return Err(refusal.into()),
@@ -296,7 +341,9 @@ impl Listing<'_> {
                 let Ok(created) = OffsetDateTime::parse(&upload.creation_date, &Rfc3339) else {
                     continue;
                 };
-                if self.selects(created, upload.archive_description.as_deref()) {
+                if self.selects(created, upload.archive_description.as_deref())
+                    && seen.insert(upload.upload_id.clone())
+                {
                     self.selected.push(Selected { vault: vault.clone(), upload, created });
                 }
             }
@@ -305,12 +352,13 @@ impl Listing<'_> {
             {
                 return Ok(Err(stop));
             }
-            marker = page.marker;
+            marker = next_page(Operation::ListMultipartUploads, marker.as_ref(), page.marker)?;
             if marker.is_none() {
                 self.preview.vaults += 1;
                 return Ok(Ok(()));
             }
         }
+        Err(endless(Operation::ListMultipartUploads))
     }
 
     fn selects(&self, created: OffsetDateTime, description: Option<&str>) -> bool {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{
     duration::IsoDuration,
     error::JobError,
-    model::{MAX_UPLOAD_IDS, NewAbortJob, Placed, Select, UploadName},
+    model::{NewAbortJob, Select},
+    named::{MAX_UPLOAD_IDS, Placed, UploadName},
 };
 use crate::{
     domain::{Principal, Region, RegionalAccount, UploadId, VaultArn, VaultName},
@@ -160,7 +161,13 @@ fn place(
     new: &NewAbortJob,
     names: Vec<UploadName>,
 ) -> Result<Named, JobError> {
-    let one = match (&places(accounts, gateway, new)[..], &new.target.vaults[..]) {
+    let places = places(accounts, gateway, new);
+    let is_within = |arn: &VaultArn| {
+        let VaultArn { region, account, vault } = arn;
+        places.iter().any(|place| place.region == *region && place.account == *account)
+            && new.target.vaults.iter().any(|name| matches_wildcards(name, vault.as_str()))
+    };
+    let one = match (&places[..], &new.target.vaults[..]) {
         ([place], [vault]) => vault.parse::<VaultName>().ok().map(|vault| VaultArn {
             region: place.region.clone(),
             account: place.account.clone(),
@@ -175,7 +182,11 @@ fn place(
             UploadName::Id(upload) => (one.clone(), upload),
             UploadName::Placed(placed) => {
                 let upload = placed.upload_id.clone();
-                (Some(of_place(accounts, gateway, placed)?), upload)
+                let vault = of_place(accounts, gateway, placed)?;
+                if !is_within(&vault) {
+                    return invalid(format!("uploadIds: {upload}: {vault} is not in the target"));
+                }
+                (Some(vault), upload)
             }
         };
         let Some(vault) = vault else {

@@ -130,8 +130,8 @@ impl Work {
         let sql = format!(
             "SELECT id, state, error_code, CAST(CASE WHEN preview IS NULL THEN 0 ELSE 1 END AS BIGINT) AS is_listed, \
              claimed, CAST(CASE WHEN expires <= {now} THEN 1 ELSE 0 END AS BIGINT) AS is_expired, \
-             CAST(CASE WHEN (state = 'queued' AND not_before <= {now}) \
-                 OR (state = 'paused' AND paused_until <= {now}) THEN 1 ELSE 0 END AS BIGINT) \
+             CAST(CASE WHEN not_before <= {now} AND (state = 'queued' \
+                 OR (state = 'paused' AND paused_until <= {now})) THEN 1 ELSE 0 END AS BIGINT) \
                  AS is_due, \
              CAST(CASE WHEN selected = aborted + gone + failed + skipped + unknown \
                  THEN 1 ELSE 0 END AS BIGINT) AS is_done \
@@ -195,6 +195,11 @@ impl Work {
                     if !matches!(&lease, Ok(Some(lease)) if lease.epoch == first.epoch) {
                         return;
                     }
+                    // A job that is cancelled, or whose creator may no longer ask, is not
+                    // listed to its end.
+                    if matches!(jobs.is_to_be_listed(&job).await, Ok(false)) {
+                        return;
+                    }
                 }
             };
             let result = tokio::select! {
@@ -234,8 +239,7 @@ fn resume(store: &Store) -> String {
     let now = store.now();
     format!(
         "UPDATE job SET state = 'running', paused_until = NULL, revision = revision + 1, \
-         changed = {now} WHERE id = $1 AND finished IS NULL \
-         AND ((state = 'queued' AND not_before <= {now}) \
-             OR (state = 'paused' AND paused_until <= {now}))"
+         changed = {now} WHERE id = $1 AND finished IS NULL AND not_before <= {now} \
+         AND (state = 'queued' OR (state = 'paused' AND paused_until <= {now}))"
     )
 }

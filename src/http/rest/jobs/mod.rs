@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::{HeaderName, HeaderValue, LOCATION},
+    http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION},
     post,
-    web::{Data, Json, Payload},
+    web::{Data, Json, Payload, block},
+};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
 };
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -50,6 +54,9 @@ const AWAITING: Duration = Duration::from_millis(50);
 
 /// The longest body that asks for a job, in bytes: 100,000 uploads with their places.
 const LONGEST: usize = 64 << 20;
+/// Up to how many bytes a body counts as short, and how many that are longer are read at once.
+const SHORT: usize = 256 << 10;
+const MOST_LONG: usize = 2;
 /// What makes a request that is sent twice one request.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -117,13 +124,20 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    // Before a long body is read: whoever may not ask for any job gets no further.
+    call.may(GatewayAction::CreateAbortJob, Reach::Any)?;
     let given = given_key(&request)?;
+    let _turn = turn(&request).await?;
     let body = body::read(payload, LONGEST).await?;
     let new: NewAbortJob = match manifest::is_csv(&request) {
         true => manifest::read(&parameters, &body)?,
         false => {
             parameters.only(&[])?;
-            serde_json::from_slice(&body).map_err(|error| {
+            let text = body.clone();
+            // A long list takes longer than other requests of this thread may wait.
+            let read = block(move || serde_json::from_slice(&text)).await;
+            let read = read.map_err(|_| Problem::new(Code::InternalError, "Try again."))?;
+            read.map_err(|error| {
                 let detail = format!("Send a body as JSON that the operation knows: {error}.");
                 Problem::new(Code::MalformedRequest, detail)
             })?
@@ -156,6 +170,22 @@ pub async fn create(
     match wait {
         Some(wait) => Ok(ended(&jobs, job, wait).await?),
         None => Ok(accepted(&job)),
+    }
+}
+
+/// Waits for a turn to send a long list, since each takes much memory.
+async fn turn(request: &HttpRequest) -> Result<Option<SemaphorePermit<'static>>, Problem> {
+    static LONG: Semaphore = Semaphore::const_new(MOST_LONG);
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if length.and_then(|text| text.parse().ok()).is_some_and(|length: usize| length <= SHORT) {
+        return Ok(None);
+    }
+    match timeout(body::BODY_TIMEOUT, LONG.acquire()).await {
+        Ok(Ok(turn)) => Ok(Some(turn)),
+        _ => Err(Problem::new(
+            Code::RequestTimeout,
+            "Others send long lists of uploads just now: send yours again.",
+        )),
     }
 }
 
