@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod inventory;
 mod jobs;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Instant};
