@@ -219,7 +219,7 @@ pub(super) async fn end(
          maxFailureRate allows. Look at the items, and let retry-failed go on once the cause is \
          gone.', revision = revision + 1, changed = {now} WHERE id = $1 AND state = 'running' \
          AND error_code IS NULL AND aborted + gone + failed + skipped + unknown >= 20 \
-         AND failed > $2 * (aborted + gone + failed + skipped + unknown)"
+         AND failed + unknown > $2 * (aborted + gone + failed + skipped + unknown)"
     );
     let advance = advance(store);
     both!(store, pool => {
@@ -240,7 +240,7 @@ pub(super) async fn end(
             i64::try_from(counted.count()).unwrap_or(0)
         };
         let ended = |state: ItemState| count(&|one| one.state == state);
-        let late = done.iter().filter(|one| !written.contains(&one.n)).count();
+        let late = done.iter().filter(|one| was_sent(one) && !written.contains(&one.n)).count();
         sqlx::query(AssertSqlSafe(counts))
             .bind(job)
             .bind(count(&|_| true))
@@ -258,6 +258,12 @@ pub(super) async fn end(
         transaction.commit().await?;
     });
     Ok(())
+}
+
+/// Whether Glacier was asked to abort the item, or may have been.
+fn was_sent(done: &Done) -> bool {
+    use ItemState::{Aborted, Failed, Gone, Unknown};
+    matches!(done.state, Aborted | Failed | Gone | Unknown)
 }
 
 /// Moves a job on that has nothing in hand: it has paused, ended, or failed.

@@ -31,6 +31,9 @@ pub enum Control {
     RetryFailed,
 }
 
+/// Items that the policies did not allow when their turn came, in SQL.
+const DENIED: &str = "state = 'skipped' AND code = 'not-authorized'";
+
 impl Jobs {
     /// Does it, and gives the job as it is then. Done twice, it has no further effect.
     ///
@@ -115,12 +118,15 @@ impl Jobs {
         let (now, begin) = (self.store()?.now(), self.store()?.begin());
         let job = format!(
             "UPDATE job SET state = 'queued', finished = NULL, error_code = NULL, error = NULL, \
-             repeats = repeats + unknown, failed = 0, unknown = 0, revision = revision + 1, \
-             changed = {now} WHERE id = $1 AND state IN ('completed', 'failed') \
+             repeats = repeats + unknown, failed = 0, unknown = 0, \
+             skipped = skipped - (SELECT count(*) FROM job_item WHERE job = $1 AND {DENIED}), \
+             revision = revision + 1, changed = {now} WHERE id = $1 AND state IN ('completed', 'failed') \
              AND confirmer IS NOT NULL AND token IS NOT NULL AND expires > {now}"
         );
-        let items = "UPDATE job_item SET state = 'waiting', code = NULL, not_before = 0, \
-                     ended = NULL WHERE job = $1 AND state IN ('failed', 'unknown')";
+        let items = format!(
+            "UPDATE job_item SET state = 'waiting', code = NULL, not_before = 0, ended = NULL \
+             WHERE job = $1 AND (state IN ('failed', 'unknown') OR ({DENIED}))"
+        );
         let changed = both!(self.store()?, pool => {
             let mut transaction = pool.begin_with(begin).await?;
             let changed = sqlx::query(AssertSqlSafe(job))
@@ -129,7 +135,7 @@ impl Jobs {
                 .await?
                 .rows_affected();
             if changed == 1 {
-                sqlx::query(items).bind(id).execute(&mut *transaction).await?;
+                sqlx::query(AssertSqlSafe(items)).bind(id).execute(&mut *transaction).await?;
             }
             transaction.commit().await?;
             changed

@@ -111,6 +111,8 @@ pub(super) struct Worker {
     clock: (i64, Instant),
     /// Jobs without further items just now.
     drained: Vec<String>,
+    /// Whether the outcomes that are written next may be written already.
+    is_unsure: bool,
 }
 
 impl Worker {
@@ -132,6 +134,7 @@ impl Worker {
             looked: HashMap::new(),
             clock: (0, now),
             drained: Vec::new(),
+            is_unsure: false,
         }
     }
 
@@ -170,6 +173,8 @@ impl Worker {
             if self.lease.borrow().holds() {
                 if let Err(error) = self.fill().await {
                     trouble(&error.into());
+                    // Some may be claimed all the same. Whoever has the lane next finds them.
+                    break;
                 }
                 self.launch();
             }
@@ -192,9 +197,9 @@ impl Worker {
             }
             tokio::select! {
                 Some(ended) = self.under_way.join_next() => {
-                    if let Ok((task, begun, came)) = ended {
-                        self.ended(task, begun, came);
-                    }
+                    // The item of a task that has failed is left to whoever is next.
+                    let Ok((task, begun, came)) = ended else { break };
+                    self.ended(task, begun, came);
                     // Whatever else has ended needs no turn of its own.
                     while let Some(Ok((task, begun, came))) = self.under_way.try_join_next() {
                         self.ended(task, begun, came);
@@ -348,14 +353,17 @@ impl Worker {
         for (team, mut jobs) in teams {
             jobs.sort_by(|one, other| one.row.id.cmp(&other.row.id));
             let mut left = each.saturating_sub(self.queues.get(&team).map_or(0, VecDeque::len));
+            let mut others = jobs.len();
             for known in jobs {
-                if left == 0 {
+                // The jobs of a team share what it may take.
+                let share = left.div_ceil(others).min(500);
+                others -= 1;
+                if share == 0 {
                     break;
                 }
                 let id = &known.row.id;
                 let tasks: Vec<Task> = if known.is_running() {
-                    let claimed =
-                        claims::claim(&self.store, id, &self.lane, &lease, left.min(500)).await?;
+                    let claimed = claims::claim(&self.store, id, &self.lane, &lease, share).await?;
                     let task =
                         |(todo, event)| Task { known: known.clone(), todo, event: Some(event) };
                     claimed.into_iter().map(task).collect()
@@ -363,8 +371,7 @@ impl Worker {
                     let looks =
                         self.looks.entry(id.clone()).or_insert(Looks { after: -1, in_hand: 0 });
                     let found =
-                        claims::found(&self.store, id, &self.lane, looks.after, left.min(500))
-                            .await?;
+                        claims::found(&self.store, id, &self.lane, looks.after, share).await?;
                     looks.in_hand += found.len();
                     looks.after = found.last().map_or(looks.after, |last| last.n);
                     let task = |todo| Task { known: known.clone(), todo, event: None };
@@ -469,9 +476,13 @@ impl Worker {
         let jobs: Vec<String> = self.done.keys().cloned().collect();
         for job in jobs {
             let failures = self.failures(&job);
-            let Some(all) = self.done.get(&job) else { continue };
-            for done in all.chunks(500) {
-                claims::end(&self.store, &job, done, failures, true).await?;
+            let Some(all) = self.done.get_mut(&job) else { continue };
+            while !all.is_empty() {
+                let some = all.len().min(500);
+                let own = !std::mem::replace(&mut self.is_unsure, true);
+                claims::end(&self.store, &job, &all[..some], failures, own).await?;
+                self.is_unsure = false;
+                all.drain(..some);
             }
             self.done.remove(&job);
             self.drained.retain(|drained| *drained != job);

@@ -27,8 +27,9 @@ mod rows;
 mod runner;
 mod trouble;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use moka::sync::Cache;
 use tokio::sync::Notify;
 
 pub use self::{
@@ -45,17 +46,23 @@ use crate::{
     store::Store,
 };
 
+/// For how long a count of items that wait is good.
+const COUNTED: Duration = Duration::from_secs(1);
+
 /// The jobs of all teams; one for the process.
 pub struct Jobs {
     gateway: Arc<Gateway>,
     /// Tells the runner that there is something to do.
     work: Notify,
+    /// How many items of a job wait, which takes long to count and may be asked for often.
+    waiting: Cache<String, i64>,
 }
 
 impl Jobs {
     /// Those in the gateway's store.
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        Self { gateway, work: Notify::new() }
+        let waiting = Cache::builder().max_capacity(1000).time_to_live(COUNTED).build();
+        Self { gateway, work: Notify::new(), waiting }
     }
 
     /// Reads a job.
@@ -72,7 +79,15 @@ impl Jobs {
     }
 
     async fn show(&self, row: &Row) -> Result<AbortJob, JobError> {
-        Ok(row.show(rows::waiting(self.store()?, row).await?)?)
+        let waiting = match self.waiting.get(&row.id).filter(|_| row.selected > row.ended()) {
+            Some(waiting) => waiting,
+            None => {
+                let waiting = rows::waiting(self.store()?, row).await?;
+                self.waiting.insert(row.id.clone(), waiting);
+                waiting
+            }
+        };
+        Ok(row.show(waiting)?)
     }
 
     fn store(&self) -> Result<&Store, JobError> {

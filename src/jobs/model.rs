@@ -35,8 +35,8 @@ pub struct NewAbortJob {
     #[serde(default = "max_uploads")]
     #[schema(minimum = 1, default = 100_000)]
     pub max_uploads: u32,
-    /// The share of failed items, from 0 to 1, above which the job stops. It counts once 20
-    /// items have ended.
+    /// The share of items that failed or whose outcome is unknown, from 0 to 1, above which
+    /// the job stops. It counts once 20 items have ended.
     #[serde(default = "max_failure_rate")]
     #[schema(minimum = 0, maximum = 1, default = 0.5)]
     pub max_failure_rate: f64,

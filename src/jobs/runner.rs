@@ -140,6 +140,7 @@ impl Work {
         let all: Vec<Due> = both!(store, pool => {
             sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?
         }, JobError);
+        jobs.gateway.metrics.jobs(all.iter().map(|job| job.state.as_str()), self.lanes.len());
         for job in all {
             if job.error_code.is_none() && job.is_expired == 1 {
                 let detail = "The job took longer than jobs.max_age allows. Ask for a new one.";
@@ -165,7 +166,7 @@ impl Work {
             if self.lanes.contains_key(&lane) {
                 continue;
             }
-            if let Some(lease) = store.serving_lease(&lane.lease(), LEASE).await? {
+            if let Some(lease) = store.serving_lease_anew(&lane.lease(), LEASE).await? {
                 let worker = Worker::new(jobs.clone(), store.clone(), lane.clone(), lease);
                 let stop = stop.clone();
                 let task = self.tasks.spawn_local(async move {

@@ -72,6 +72,26 @@ impl Store {
         Ok(lease)
     }
 
+    /// The same for whoever begins a chore anew: what this process has written under the
+    /// lease so far is not its own any more, since the answer to it may have been lost.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn serving_lease_anew(
+        &self,
+        name: &str,
+        length: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
+        both!(self, pool => {
+            sqlx::query("UPDATE lease SET epoch = epoch + 1 WHERE name = $1 AND owner = $2")
+                .bind(name)
+                .bind(self.replica())
+                .execute(pool)
+                .await?;
+        });
+        self.serving_lease(name, length).await
+    }
+
     /// Gives the lease `name` up, so that another need not wait for its end.
     ///
     /// # Errors
