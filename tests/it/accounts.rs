@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    path::PathBuf,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
@@ -782,8 +783,8 @@ async fn sessions_last_as_long_as_sts_says_whatever_our_clock_says() {
     assert_eq!(sessions(&gateway).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() {
+/// A gateway that follows an empty folder of accounts.
+fn following() -> (Gateway, PathBuf) {
     let store = "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n";
     let mut base = Gateway::with(store, &["--role", &format!("{}#{EXTERNAL_ID}", role(MEDIA))]);
     base.process.child.kill().unwrap();
@@ -795,6 +796,94 @@ async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() 
     fs::write(base.directory.path().join("policies/teams/films.json"), policy.to_string()).unwrap();
     let gateway =
         base.with_environment(&[("GATEWAY__AWS__ACCOUNTS_DIRECTORY", folder.to_str().unwrap())]);
+    (gateway, folder)
+}
+
+#[tokio::test]
+async fn an_account_file_that_is_being_written_is_not_taken_without_its_last_lines() {
+    let (gateway, folder) = following();
+    seed(&gateway, MEDIA, "reels", 0).await;
+    let call = async || gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await.status();
+    let account = table("media", MEDIA, "").replace("[accounts.media]\n", "");
+    // For as long as three looks take, the file is valid and gets a line now and then.
+    for line in 0..70 {
+        let lines = "# And so on.\n".repeat(line);
+        fs::write(folder.join("media.toml"), format!("{account}{lines}")).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(call().await, 404, "{lines}");
+    }
+    let begun = Instant::now();
+    while call().await != 200 {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn check_config_warns_of_accounts_that_policies_speak_of_and_nobody_has() {
+    let tags = "tags = { environment = \"production\" }";
+    let gateway = of_accounts(&[], &[MEDIA], &table("media", MEDIA, tags));
+    let statement = |sid: &str, condition: Value| {
+        json!({"Sid": sid, "Effect": "Deny", "Action": "glacier:*", "Resource": "*",
+               "Condition": condition})
+    };
+    let policy = json!({"Version": "2012-10-17", "Statement": [
+        statement("Right", json!({
+            "StringEquals": {"gateway:AccountTag/Environment": "production",
+                             "gateway:AccountName": ["media", "default", "${aws:username}"]},
+            "StringEqualsIgnoreCase": {"GATEWAY:accountname": "Media"},
+            "StringNotLike": {"gateway:AccountName": "med*"}})),
+        statement("Wrong", json!({
+            "StringEquals": {"gateway:AccountTag/enviroment": "production"},
+            "StringLike": {"gateway:AccountName": ["media*", "archive-*"]},
+            "StringNotEquals": {"gateway:AccountName": "Media"}})),
+    ]});
+    let guardrails = gateway.directory.path().join("policies/guardrails");
+    fs::create_dir(&guardrails).unwrap();
+    fs::write(guardrails.join("all.json"), policy.to_string()).unwrap();
+    let output = gateway.command(&["check-config"], true);
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    let unknown: Vec<&str> = said.lines().filter(|line| line.contains("configured")).collect();
+    let expected = [
+        "has the gateway:AccountName Media",
+        "has the gateway:AccountName archive-*",
+        "has the tag of gateway:AccountTag/enviroment",
+    ];
+    let expected = expected
+        .map(|told| format!("guardrails/all.json:1:1: statement 1: no configured account {told}"));
+    assert_eq!(unknown, expected);
+}
+
+#[tokio::test]
+async fn a_file_without_an_external_id_is_a_mistake_in_the_configuration() {
+    let gateway = Gateway::start();
+    let config = gateway.directory.path().join("gateway.toml");
+    let id = gateway.directory.path().join("external-id");
+    let file = format!("external_id_file = {id:?}");
+    let account = table("media", MEDIA, &file).replace("external_id = \"an-external-id\"\n", "");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &account).unwrap();
+    for (content, told) in
+        [(None, "No such file"), (Some("\n"), "an external ID has 2 to 1224 characters")]
+    {
+        if let Some(content) = content {
+            fs::write(&id, content).unwrap();
+        }
+        for command in ["check-config", "serve"] {
+            let output = gateway.command(&[command], true);
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{said}");
+            assert!(said.contains("accounts.media.external_id_file: "), "{said}");
+            assert!(said.contains(told), "{said}");
+        }
+    }
+    fs::write(&id, "ab\n").unwrap();
+    assert!(gateway.command(&["check-config"], true).status.success());
+}
+
+#[tokio::test]
+async fn a_folder_of_accounts_is_followed_and_a_mistake_in_it_changes_nothing() {
+    let (gateway, folder) = following();
     seed(&gateway, MEDIA, "reels", 0).await;
     let call = async || gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await.status();
     let becomes = async |status: u16| {

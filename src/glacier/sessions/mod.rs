@@ -23,7 +23,7 @@ use self::{
     tried::{Outcome, Tried},
 };
 pub(super) use self::{
-    assume::{ExternalIdFrom, Role},
+    assume::{ExternalIdFrom, Role, read_external_id},
     identity::Identity,
 };
 
@@ -205,7 +205,7 @@ fn key(role: &Role, identity: &Identity<'_>) -> String {
     let external_id = match &role.external_id {
         None => String::new(),
         Some(ExternalIdFrom::Settings(id)) => id.as_str().to_owned(),
-        Some(ExternalIdFrom::File(path)) => format!("\n{}", path.display()),
+        Some(ExternalIdFrom::File(path, _)) => format!("\n{}", path.display()),
     };
     // Only a path, which is last, may have a line's end.
     [role.arn.as_str(), "\n", &identity.text(), "\n", &external_id].concat()
