@@ -168,7 +168,7 @@ impl Flight {
     async fn fly(mut self, request: AssumeRoleFluentBuilder, name: String) {
         let now = Instant::now();
         let ahead = self.slot.borrow().session.as_ref().is_some_and(|last| last.is_usable(now));
-        let result = assume(request, &self.role, name).await;
+        let result = assume(request, &self.role, name.clone()).await;
         let role_arn = self.role.arn.as_str();
         if let Err(failure) = &result {
             tracing::warn!(role_arn, cause = failure.cause(), "a role cannot be assumed");
@@ -178,7 +178,7 @@ impl Flight {
             Ok(_) => Outcome::New,
             Err(failure) => Outcome::Failed(failure.said().to_owned()),
         };
-        self.tried.note(&self.role.arn, outcome);
+        self.tried.note(&self.role.arn, &name, outcome);
         self.arrived = Some(result);
     }
 }
