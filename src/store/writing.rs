@@ -84,15 +84,25 @@ impl Writing {
             }
             if !batch.is_empty() {
                 self.write(batch);
-            } else if self.shared.closing.get().is_some() {
+            } else if let Some(until) = self.shared.closing.get().copied() {
                 let mut queue = self.shared.queue();
                 if queue.entries.is_empty() {
                     queue.closed = true;
-                    return;
+                    drop(queue);
+                    return self.end(until);
                 }
             } else {
                 self.wait();
             }
+        }
+    }
+
+    /// After the last commit. If the disk has failed beside it, nobody may copy any more.
+    fn end(&mut self, until: Instant) {
+        let Some(appender) = &mut self.appender else { return };
+        match appender.finish(until.saturating_duration_since(Instant::now())) {
+            Err(error) if error.is_failed_disk() => self.fail(&error),
+            _ => {}
         }
     }
 
