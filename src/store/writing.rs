@@ -278,7 +278,9 @@ impl Writing {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let mut appender = self.backend.appender(&self.replica)?;
-        // What is in doubt lies at this position or later, whatever is written now.
+        // What is in doubt lies at this position or later, whatever is written now. If a failover
+        // has lost what was written, that is where the log goes on.
+        self.written = self.written.min(appender.head()?);
         let since = self.written;
         let mut newest = None;
         loop {
@@ -319,7 +321,7 @@ impl Writing {
         let mut held: usize = self.again.iter().map(|append| append.entry.len()).sum();
         for Queued { append, told } in batch {
             let has_room = self.again.len() < MOST_WAITING && held < MOST_BYTES;
-            if append.kind == Kind::Outcome || has_room {
+            if append.kind.is_outcome() || has_room {
                 held += append.entry.len();
                 self.again.push(append);
             } else {
