@@ -725,6 +725,75 @@ async fn a_session_that_glacier_no_longer_takes_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_vault_that_refuses_leaves_the_session_in_use_until_the_next_one_is_there() {
+    let gateway = gateway(&["films"], "");
+    for name in ["reels", "locked"] {
+        seed(&gateway, MEDIA, name, 0).await;
+    }
+    behave(&gateway, json!({"lifetimeSeconds": 60})).await;
+    let call = async |name: &str| gateway.call("films", Method::GET, &vault(MEDIA, name)).await;
+    assert_eq!(call("reels").await.status(), 200);
+    let denied = json!({"error": {"status": 403, "code": "AccessDeniedException", "message": ""}});
+    gateway.simulator.fault(json!({"vaultName": "locked", "effect": denied})).await;
+    gateway.simulator.fault(json!({"operation": "AssumeRole", "effect": denied})).await;
+    // Until the session is old enough for a refusal to count, and a flight has failed.
+    let begun = Instant::now();
+    while asked_sts(&gateway, MEDIA).await < 2 {
+        let (status, body) = problem(call("locked").await).await;
+        assert_eq!((status, &body["code"]), (502, &json!("gateway-not-authorized-upstream")));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    assert_eq!(call("reels").await.status(), 200);
+    let (_, body) = problem(call("locked").await).await;
+    assert_eq!(body["code"], "gateway-not-authorized-upstream");
+}
+
+#[tokio::test]
+async fn an_answer_of_sts_that_has_no_end_or_cannot_sign_is_refused() {
+    let gateway = gateway(&["films"], "");
+    seed(&gateway, MEDIA, "reels", 0).await;
+    let refused = async || {
+        let reply = gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await;
+        let (status, body) = problem(reply).await;
+        assert_eq!((status, &body["code"]), (502, &json!("account-role-unusable")));
+        body["detail"].as_str().unwrap().to_owned()
+    };
+    behave(&gateway, json!({"sessionToken": "a token"})).await;
+    refused().await;
+    let cannot_sign = |event: &Value| {
+        let error = event["session_error"].as_str();
+        error.is_some_and(|error| error.contains("no credentials that could sign"))
+    };
+    gateway.process.event(cannot_sign);
+    let endless = json!({"operation": "AssumeRole", "effect": {"endless": {"status": 200}}});
+    gateway.simulator.fault(endless).await;
+    let begun = Instant::now();
+    // The pause after a failure ends before it is asked again.
+    while asked_sts(&gateway, MEDIA).await < 2 {
+        refused().await;
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    }
+    let detail = refused().await;
+    assert!(!detail.contains("nothing in time"), "it was read on and on: {detail}");
+    assert!(detail.contains("something that cannot be understood"), "{detail}");
+}
+
+#[tokio::test]
+async fn sts_that_does_not_answer_in_time_is_not_said_to_be_out_of_reach() {
+    let mut gateway = gateway(&["films"], "");
+    seed(&gateway, MEDIA, "reels", 0).await;
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    // The client of HTTP notices it before the SDK does.
+    gateway.restart(&[("GATEWAY__AWS__READ_TIMEOUT", "100ms")]);
+    gateway.simulator.fault(json!({"operation": "AssumeRole", "effect": "hang"})).await;
+    let reply = gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await;
+    let (status, body) = problem(reply).await;
+    assert_eq!((status, &body["code"]), (502, &json!("account-role-unusable")));
+    assert!(body["detail"].as_str().unwrap().contains("nothing in time"), "{body}");
+}
+
+#[tokio::test]
 async fn what_the_gateways_own_session_has_already_is_passed_on_or_said() {
     let gateway = gateway(&["films", "songs", "texts"], "");
     seed(&gateway, MEDIA, "reels", 0).await;

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    files::told,
     support::{Gateway, MADE_UP, uploads},
     trail::{entries, recording},
 };
@@ -143,6 +144,21 @@ async fn an_intent_that_the_store_forgets_and_an_outcome_that_it_wants_twice_are
     }
     let (holds, said) = verified(&gateway);
     assert!(!holds && said.contains("it is a second outcome of the event"), "{said}");
+}
+
+#[actix_web::test]
+async fn nothing_is_settled_while_the_store_cannot_be_written_and_then_once() {
+    let (mut gateway, _) = killed(json!({"carriedOut": true})).await;
+    gateway.restart(&[]);
+    let file = gateway.directory.path().join("store.db");
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    told(&gateway, "readyz", "audit: unavailable", true).await;
+    // The recovery still reads the file, and would find the same change several times.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    std::fs::rename(file.with_extension("away"), &file).unwrap();
+    assert_eq!(outcome(&gateway).await["outcome"], "gone");
+    told(&gateway, "readyz", "audit: unavailable", false).await;
+    assert_eq!(entries(&gateway).len(), 2, "{:#?}", entries(&gateway));
 }
 
 fn store(gateway: &Gateway) -> rusqlite::Connection {

@@ -158,7 +158,7 @@ pub(super) async fn assume(
     if fields.iter().any(|field| field.is_empty() || !field.bytes().all(|b| b.is_ascii_graphic())) {
         return Err(Unusable::new("nothing", "the answer has no credentials that could sign"));
     }
-    let lifetime = date.until(&credentials.expiration).min(DURATION);
+    let lifetime = date.lifetime(&credentials.expiration);
     if lifetime < SHORTEST {
         return Err(Unusable::new("ExpiredToken", "the session has no time left"));
     }
@@ -240,11 +240,12 @@ impl Unusable {
 struct ServerDate(Arc<Mutex<Option<SystemTime>>>);
 
 impl ServerDate {
-    /// How long it was from then until `moment`.
-    fn until(&self, moment: &DateTime) -> Duration {
+    /// How long a session lasts that ends at `expiration`: no longer than was asked for.
+    fn lifetime(&self, expiration: &DateTime) -> Duration {
         let date = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moment = SystemTime::try_from(*moment).unwrap_or(SystemTime::UNIX_EPOCH);
-        moment.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        let end = SystemTime::try_from(*expiration).unwrap_or(SystemTime::UNIX_EPOCH);
+        let lifetime = end.duration_since(date.unwrap_or_else(SystemTime::now));
+        lifetime.unwrap_or_default().min(DURATION)
     }
 }
 
@@ -264,5 +265,24 @@ impl Intercept for ServerDate {
         let date = date.and_then(|date| SystemTime::try_from(date).ok());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_lasts_no_longer_than_was_asked_for_whatever_its_end_is() {
+        let date = ServerDate::default();
+        let now = SystemTime::now();
+        *date.0.lock().unwrap() = Some(now);
+        let lifetime = |end: SystemTime| date.lifetime(&DateTime::from(end));
+        assert_eq!(lifetime(now + Duration::from_secs(900)), Duration::from_secs(900));
+        assert_eq!(lifetime(now - Duration::from_secs(900)), Duration::ZERO);
+        let year_9999 = DateTime::from_secs(253_402_300_799);
+        assert_eq!(date.lifetime(&year_9999), DURATION);
+        assert_eq!(date.lifetime(&DateTime::from_secs(i64::MAX)), DURATION);
     }
 }
