@@ -7,6 +7,7 @@ mod account_files;
 mod accounts;
 mod examine;
 mod issuers;
+mod jobs;
 mod store;
 mod swagger_ui;
 mod tls;
@@ -30,11 +31,12 @@ pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    jobs::Jobs,
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
 };
-use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, check_team};
+use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, SERVICES, check_team};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
@@ -62,6 +64,8 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// Aborts in bulk.
+    pub jobs: Jobs,
     /// How a person signs in from Swagger UI.
     pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
@@ -266,13 +270,16 @@ impl Settings {
                 "nobody can call: add a table [issuers.NAME] with issuer and audiences, or [keys.master_key_files], or [server.tls] with client_teams",
             );
         }
-        if self.issuers.contains_key(GATEWAY_KEYS) {
-            let key = format!("issuers.{}", GATEWAY_KEYS);
-            wrong(key, "is the name that policies know gateway keys by; choose another");
-        }
-        if self.issuers.contains_key(CLIENT_CERTIFICATES) {
-            let key = format!("issuers.{}", CLIENT_CERTIFICATES);
-            wrong(key, "is the name that policies know certificates by; choose another");
+        let reserved = [
+            (GATEWAY_KEYS, "gateway keys"),
+            (CLIENT_CERTIFICATES, "certificates"),
+            (SERVICES, "the gateway's own services"),
+        ];
+        for (name, known) in reserved {
+            if self.issuers.contains_key(name) {
+                let why = format!("is the name that policies know {known} by; choose another");
+                wrong(format!("issuers.{name}"), &why);
+            }
         }
         let mut teams = self.aws.subject_sessions.iter();
         if let Some(team) = teams.find(|team| check_team(team).is_err()) {
@@ -286,6 +293,7 @@ impl Settings {
         accounts::check(&default, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.jobs.check(&mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);
         }

@@ -2,9 +2,14 @@
 
 use std::{collections::BTreeMap, iter::successors};
 
+use serde::{Deserialize, Serialize};
+
 /// How the ARNs of the gateway's teams and their members begin. The service prefix is
 /// the gateway's own, so that no AWS principal can be mistaken for one.
 pub const TEAM_ARN: &str = "arn:aws:glacier-gateway:::team/";
+
+/// How the ARNs of the gateway's own services begin, which act without a caller.
+pub const SERVICE_ARN: &str = "arn:aws:glacier-gateway:::service/";
 
 /// The issuer of callers that sign with a gateway key. No configured issuer may have
 /// this name.
@@ -14,9 +19,13 @@ pub const GATEWAY_KEYS: &str = "gateway-keys";
 /// this name.
 pub const CLIENT_CERTIFICATES: &str = "client-certificates";
 
+/// The issuer of the gateway's own services. No configured issuer may have this name, so no
+/// credential proves to be one.
+pub const SERVICES: &str = "gateway-services";
+
 /// Who is calling, as the credentials prove it. The same whatever the door and
 /// the kind of credential.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Principal {
     /// The configured name of the issuer that vouches for the caller.
     pub issuer: String,
@@ -32,10 +41,26 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// One of the gateway's own services, which acts for `team`.
+    pub fn service(name: &str, team: &str) -> Self {
+        Self {
+            issuer: SERVICES.to_owned(),
+            subject: name.to_owned(),
+            teams: vec![team.to_owned()],
+            tags: BTreeMap::new(),
+            claims: serde_json::Map::new(),
+        }
+    }
+
     /// The ARN under which policies see the caller as a member of `team`:
-    /// `arn:aws:glacier-gateway:::team/{team}/{subject}`.
+    /// `arn:aws:glacier-gateway:::team/{team}/{subject}`, or
+    /// `arn:aws:glacier-gateway:::service/{subject}` for a service of the gateway's own.
     pub fn arn(&self, team: &str) -> String {
-        format!("{TEAM_ARN}{team}/{}", self.subject)
+        if self.issuer == SERVICES {
+            format!("{SERVICE_ARN}{}", self.subject)
+        } else {
+            format!("{TEAM_ARN}{team}/{}", self.subject)
+        }
     }
 
     /// Who acts in the subject's stead, if another does (RFC 8693, section 4.1).
@@ -83,5 +108,7 @@ mod tests {
             claims: Default::default(),
         };
         assert_eq!(principal.arn("video"), "arn:aws:glacier-gateway:::team/video/encoder");
+        let service = Principal::service("lifecycle", "media");
+        assert_eq!(service.arn("media"), "arn:aws:glacier-gateway:::service/lifecycle");
     }
 }

@@ -3,8 +3,9 @@
 
 mod accounts;
 mod audit;
+mod jobs;
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{future::Future, pin::pin, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 
@@ -29,8 +30,8 @@ use crate::{
         Accounts, Page, PartPage, Reply, Route, UploadPage, UpstreamError, Vault, VaultPage,
     },
     policy::{
-        Access, Asked, Context, Denial, InvalidContext, Permit, PolicySet, Reach, Resource,
-        Simulation, StatementId,
+        Access, Asked, Context, Denial, InvalidContext, KeptContext, Permit, PolicySet, Reach,
+        Resource, Simulation, StatementId,
     },
 };
 
@@ -75,8 +76,11 @@ impl Call {
         // Whatever ends the wait for Glacier's answer, the abort may have happened.
         self.recorder.edit().outcome = Some("unknown");
         let upstream = &self.gateway.upstream;
-        let result =
-            self.forward(&route, upstream.abort_multipart_upload(&route, &intent, upload)).await;
+        let result = {
+            // Pinned, since it is large, and each future that it is handed to would copy it.
+            let answer = pin!(upstream.abort_multipart_upload(&route, &intent, upload));
+            self.forward(&route, answer).await
+        };
         let mut record = self.recorder.edit();
         let outcome = match &result {
             Ok(()) => "aborted",
@@ -146,6 +150,11 @@ impl Call {
     /// Who is calling.
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Who is calling, and in which context, for what goes on when the request has ended.
+    pub fn kept(&self) -> (Arc<Principal>, KeptContext) {
+        (self.principal.clone(), self.context.kept())
     }
 
     /// The statements that concern the caller.
@@ -303,6 +312,9 @@ impl Call {
         let durable = {
             let mut record = self.recorder.edit();
             record.on_record = true;
+            if let Some(intent) = self.gateway.trail.unrecorded() {
+                return Ok(intent);
+            }
             self.gateway.trail.intent(&record.event())
         };
         Ok(durable.await?)
@@ -315,6 +327,7 @@ impl Call {
         route: &Route<'_, A>,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, Refusal> {
+        let answer = pin!(answer);
         let result = self.forward(route, answer).await;
         self.answered(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok")).await?;
         Ok(result?)

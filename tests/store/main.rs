@@ -6,6 +6,7 @@ mod append;
 mod cluster;
 mod commands;
 mod files;
+mod inventory;
 mod log;
 mod outages;
 mod pgbouncer;

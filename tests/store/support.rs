@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+pub use glacier_gateway::config::StoreUrl;
 use glacier_gateway::{
-    config::{self, StoreUrl},
+    config,
     store::{Append, Kind, Position, Rewrite, Store, StoreError, Unavailable},
 };
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -58,19 +59,21 @@ pub struct Row {
 macro_rules! query {
     ($place:expr, $sql:expr) => {
         match &$place.settings.url {
-            StoreUrl::Sqlite(path) => {
+            $crate::support::StoreUrl::Sqlite(path) => {
                 let url = format!("sqlite:{}", path.display());
-                let mut connection = SqliteConnection::connect(&url).await.unwrap();
+                let mut connection =
+                    <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
                 sqlx::query_as($sql).fetch_all(&mut connection).await.unwrap()
             }
-            StoreUrl::Postgres(_) => {
+            $crate::support::StoreUrl::Postgres(_) => {
                 let mut connection = $place.connection().await;
                 sqlx::query_as($sql).fetch_all(&mut connection).await.unwrap()
             }
-            StoreUrl::None => unreachable!(),
+            $crate::support::StoreUrl::None => unreachable!(),
         }
     };
 }
+pub(crate) use query;
 
 impl Place {
     pub fn sqlite() -> Self {

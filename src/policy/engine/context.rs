@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -92,6 +93,7 @@ pub struct Context {
     secure_transport: bool,
     user_agent: Option<String>,
     now: OffsetDateTime,
+    via_job: bool,
     /// What few policies ask for, printed when one does.
     printed: Printed,
     upload: Option<Upload>,
@@ -99,6 +101,27 @@ pub struct Context {
     /// The account that is asked about, if no resource says so.
     account: Option<AccountId>,
     given: Option<GivenKeys>,
+}
+
+/// What a store keeps of a request's context, for what goes on when the request has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptContext {
+    /// The caller's address.
+    pub source_ip: Option<IpAddr>,
+    /// Whether the request came over TLS.
+    pub secure_transport: bool,
+    /// What called.
+    pub user_agent: Option<String>,
+}
+
+impl KeptContext {
+    /// The context at another time.
+    pub fn at(&self, now: OffsetDateTime) -> Context {
+        let user_agent = self.user_agent.clone();
+        let context = Context::new(now, self.secure_transport);
+        Context { source_ip: self.source_ip, user_agent, ..context }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -123,6 +146,7 @@ impl Context {
             secure_transport,
             user_agent: None,
             now,
+            via_job: false,
             printed: Printed::default(),
             upload: None,
             accounts: None,
@@ -141,6 +165,22 @@ impl Context {
     /// Sets `aws:UserAgent`.
     pub fn user_agent(mut self, user_agent: &str) -> Self {
         self.user_agent = Some(user_agent.to_owned());
+        self
+    }
+
+    /// What is to be kept of it.
+    pub fn kept(&self) -> KeptContext {
+        let Self { source_ip, secure_transport, user_agent, .. } = self;
+        KeptContext {
+            source_ip: *source_ip,
+            secure_transport: *secure_transport,
+            user_agent: user_agent.clone(),
+        }
+    }
+
+    /// Sets `gateway:ViaJob`: a job asks, and not its creator.
+    pub fn via_job(mut self) -> Self {
+        self.via_job = true;
         self
     }
 
@@ -280,6 +320,7 @@ impl Facts for Request<'_> {
             "aws:useragent" => context.user_agent.as_deref().and_then(Values::one),
             "gateway:accountname" => Values::one(&self.account()?.name),
             "gateway:actor" => principal.actor().and_then(Values::one),
+            "gateway:viajob" => Values::one(flag(context.via_job)),
             "gateway:uploadageindays" => Values::one(&context.upload.as_ref()?.age_in_days),
             "gateway:uploaddescription" => {
                 context.upload.as_ref()?.description.as_deref().and_then(Values::one)

@@ -15,7 +15,7 @@ use crate::policy::language::document::Effect;
 /// Whom one of the gateway's own actions is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach<'a> {
-    /// One team, or for `gateway:ListAccounts` one account.
+    /// One team, account, job (`TEAM/ID`) or lifecycle rule, whatever the action is about.
     Team(&'a str),
     /// All teams at once: an Allow must be about all of them, and a Deny about one of
     /// them denies.

@@ -115,6 +115,7 @@ const KEYS: &[Key] = &[
     filled("gateway:Actor", KeyType::String),
     filled("gateway:UploadAgeInDays", KeyType::Numeric),
     filled("gateway:UploadDescription", KeyType::String),
+    filled("gateway:ViaJob", KeyType::Bool),
     // It was once always `false`: policies that ask for it are still accepted.
     absent("gateway:DryRun", KeyType::Bool),
     absent("glacier:ArchiveAgeInDays", KeyType::Numeric),

@@ -185,6 +185,15 @@ pub(super) fn may_name_any_own(text: &str) -> bool {
     GatewayAction::ALL.into_iter().any(|action| may_name_own(text, action))
 }
 
+/// How the ARNs of the gateway's own resources look, each kind once.
+pub(super) fn own_kinds() -> Vec<String> {
+    let mut kinds = GatewayAction::ALL.map(|action| format!("\"{}...\"", action.resources()));
+    kinds.sort();
+    let mut kinds = kinds.to_vec();
+    kinds.dedup();
+    kinds
+}
+
 /// What an ARN that names no resource of the gateway's own probably means.
 pub(super) fn nearest_own(text: &str) -> Option<String> {
     let (kind, name) = text.splitn(6, ':').nth(5)?.split_once('/')?;

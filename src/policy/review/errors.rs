@@ -3,7 +3,7 @@
 //! dangerous for a Deny.
 
 use super::arn;
-use crate::domain::{ACCOUNT_ARN, AUDIT_ARN, AccountId, GatewayAction, Region, TEAM_ARN};
+use crate::domain::{AccountId, GatewayAction, Region};
 use crate::policy::engine::condition;
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::instant::Instant;
@@ -119,8 +119,8 @@ impl Check<'_> {
             Some(Some("glacier")) if !arn::may_name_vault(text) => arn::why_no_vault(text),
             Some(Some("glacier-gateway")) if !arn::may_name_any_own(text) => {
                 let message = format!(
-                    "the gateway has no resources but teams and what the audit trail has of them: \
-                     write \"{TEAM_ARN}TEAM\", \"{AUDIT_ARN}TEAM\" or \"{ACCOUNT_ARN}ACCOUNT\""
+                    "the gateway has no such resource: write {}",
+                    arn::own_kinds().join(", ")
                 );
                 let nearest = arn::nearest_own(text);
                 return self.suggest(LintCode::ImpossibleArn, resource, message, nearest);

@@ -2,7 +2,7 @@
 
 use super::arn;
 use super::contradiction;
-use crate::domain::{GatewayAction, Operation, TEAM_ARN};
+use crate::domain::{GatewayAction, Operation, SERVICE_ARN, TEAM_ARN};
 use crate::policy::engine::decision::Layer;
 use crate::policy::engine::pattern::{Pattern, Syntax};
 use crate::policy::engine::statement::Statement;
@@ -267,7 +267,8 @@ impl Lint<'_> {
                         self.warn(LintCode::AllowEveryone, &id.span, "this allows every team");
                     }
                 }
-                PrincipalId::Aws(arn) if arn.starts_with(TEAM_ARN) => {}
+                PrincipalId::Aws(arn)
+                    if arn.starts_with(TEAM_ARN) || arn.starts_with(SERVICE_ARN) => {}
                 _ => {
                     let message = "no caller of the gateway is this principal: name a team as \
                                    \"arn:aws:glacier-gateway:::team/TEAM\"";

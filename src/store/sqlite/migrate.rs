@@ -10,7 +10,11 @@ use super::super::{
 };
 
 /// The schema, a migration a file.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_audit.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/sqlite/0001_audit.sql"),
+    include_str!("../migrations/sqlite/0002_inventory.sql"),
+    include_str!("../migrations/sqlite/0003_jobs.sql"),
+];
 
 /// Applies the migrations that the file lacks, each or none.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,0 +1,75 @@
+//! Looking at an upload's parts. Parts carry no times, so whether somebody still sends some
+//! shows only if two looks differ.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::{
+    domain::{Operation, UploadId, VaultArn},
+    gateway::{Call, Refusal},
+    glacier::{Page, Upload, UpstreamError, sum_of_parts},
+};
+
+/// Glacier's most for a page of parts.
+const PAGE: i32 = 50;
+/// How many pages are read at most. An upload has at most 10,000 parts (Glacier Developer
+/// Guide, "Uploading Large Archives in Parts").
+const MOST_PAGES: usize = 400;
+
+/// What one look at an upload found.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The upload itself.
+    pub upload: Upload,
+    /// When it was initiated.
+    pub created: i64,
+    /// How many parts it has received.
+    pub parts: i64,
+    /// How many bytes these have.
+    pub bytes: i64,
+    /// SHA-256 over the ranges and tree hashes of the parts, in the order of the ranges. Two
+    /// looks that give the same found the same parts.
+    pub digest: [u8; 32],
+}
+
+/// Lists all parts of an upload. `turn` is waited for before each request to Glacier.
+///
+/// # Errors
+/// What the policies refuse, and whatever Glacier answers but parts.
+pub async fn observe<F: Future<Output = ()>>(
+    call: &Call,
+    vault: &VaultArn,
+    upload: &UploadId,
+    turn: impl Fn() -> F,
+) -> Result<Observation, Refusal> {
+    let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
+    let mut parts = Vec::new();
+    let mut marker = None;
+    for _ in 0..MOST_PAGES {
+        turn().await;
+        let page = Page { marker, limit: Some(PAGE) };
+        let page = call.list_parts(vault.clone(), upload, page).await?;
+        parts.extend(page.parts);
+        marker = page.marker;
+        if marker.is_none() {
+            let (bytes, digest) =
+                sum_of_parts(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
+            let parts = i64::try_from(parts.len()).unwrap_or(i64::MAX);
+            let (upload, created) = (page.upload.clone(), created(&page.upload)?);
+            return Ok(Observation { upload, created, parts, bytes, digest });
+        }
+    }
+    Err(invalid("the list of the upload's parts does not end").into())
+}
+
+/// When an upload was initiated.
+///
+/// # Errors
+/// When what Glacier says is not a date.
+pub fn created(upload: &Upload) -> Result<i64, UpstreamError> {
+    let date = OffsetDateTime::parse(&upload.creation_date, &Rfc3339).ok();
+    let micros = date.and_then(|date| i64::try_from(date.unix_timestamp_nanos() / 1000).ok());
+    micros.ok_or_else(|| {
+        let cause = "the upload's creation date is not a date";
+        UpstreamError::invalid_response(Operation::ListMultipartUploads, cause)
+    })
+}
