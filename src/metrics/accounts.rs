@@ -82,3 +82,39 @@ impl AccountMetrics {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::thread;
+
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn whoever_reads_while_they_are_set_finds_all() {
+        let mut registry = Registry::default();
+        let metrics = AccountMetrics::new(&mut registry);
+        let set = |names: &[&str]| {
+            let status = |name: &&str| ((*name).to_owned(), RoleStatus::default());
+            metrics.set(names.iter().map(status));
+        };
+        let read = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text
+        };
+        let samples = |text: &str, name: &str| text.matches(&format!("account=\"{name}\"")).count();
+        set(&["films", "songs"]);
+        thread::scope(|scope| {
+            let setting = scope.spawn(|| (0..2_000).for_each(|_| set(&["films", "songs"])));
+            while !setting.is_finished() {
+                let text = read();
+                assert_eq!((samples(&text, "films"), samples(&text, "songs")), (4, 4), "{text}");
+            }
+        });
+        set(&["songs"]);
+        assert_eq!((samples(&read(), "films"), samples(&read(), "songs")), (0, 4));
+    }
+}

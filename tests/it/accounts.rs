@@ -890,6 +890,46 @@ async fn an_account_file_that_is_being_written_is_not_taken_without_its_last_lin
 }
 
 #[tokio::test]
+async fn a_call_keeps_the_accounts_that_it_began_with() {
+    let (mut gateway, folder) = following();
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let table = table("media", MEDIA, "").replace("[accounts.media]\n", "");
+    fs::write(folder.join("media.toml"), table).unwrap();
+    let policy = json!({"Version": "2012-10-17", "Statement": {
+        "Effect": "Allow", "Action": "glacier:*", "Resource": "*",
+        "Condition": {"NumericGreaterThanEquals": {"gateway:UploadAgeInDays": "0"}}}});
+    let file = gateway.directory.path().join("policies/teams/films.json");
+    fs::write(file, policy.to_string()).unwrap();
+    gateway.restart(&[
+        ("GATEWAY__AWS__ACCOUNTS_DIRECTORY", folder.to_str().unwrap()),
+        ("GATEWAY__AWS__READ_TIMEOUT", "30s"),
+        ("GATEWAY__AWS__ATTEMPT_TIMEOUT", "30s"),
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "30s"),
+        ("GATEWAY__AUDIT__DEADLINE", "30s"),
+    ]);
+    let id = seed(&gateway, MEDIA, "reels", 1).await.remove(0);
+    let path = format!("{}/multipart-uploads/{id}", vault(MEDIA, "reels"));
+    // The look-up for the policy takes longer than the account's end.
+    let slow = json!({"operation": "ListParts", "latencyMillis": 8000});
+    gateway.simulator.fault(slow).await;
+    let abort = async { gateway.call("films", Method::DELETE, &path).await.status() };
+    let end = async {
+        let asks = |requests: &[Value]| requests.iter().any(|r| r["operation"] == "ListParts");
+        while !asks(&gateway.simulator.requests().await) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        fs::remove_file(folder.join("media.toml")).unwrap();
+        let gone = vault(MEDIA, "reels");
+        while gateway.call("films", Method::GET, &gone).await.status() != 404 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let (status, ()) = tokio::join!(abort, end);
+    assert_eq!(status, 204);
+}
+
+#[tokio::test]
 async fn check_config_warns_of_accounts_that_policies_speak_of_and_nobody_has() {
     let tags = "tags = { environment = \"production\" }";
     let gateway = of_accounts(&[], &[MEDIA], &table("media", MEDIA, tags));
