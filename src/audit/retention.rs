@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::log::rows;
+use super::log::rows::{self, LogRow};
 use crate::store::{Pool, Position, StoreError, both};
 
 /// How many records one transaction deletes, so that whoever writes need not wait long.
@@ -45,17 +45,15 @@ pub async fn retain(
         }
     }
     let begun: Vec<i64> = there.iter().map(|(_, begun)| *begun).collect();
-    let pairs = there.iter().zip(there.iter().skip(1));
-    let gap = pairs
-        .filter(|((_, before), (_, after))| after.saturating_sub(*before) > GAP && !despite_gap)
-        .map(|((before, _), (after, _))| (before.origin.clone(), after.origin.clone()))
-        .last();
+    let lies = |pair: &&[(&LogRow, i64)]| pair[1].1.saturating_sub(pair[0].1) > GAP;
+    let gap = there.windows(2).rfind(lies).filter(|_| !despite_gap);
+    let gap = gap.map(|pair| [pair[0].0.origin.clone(), pair[1].0.origin.clone()]);
     let mut dropped = Vec::new();
     for ((row, _), ended) in there.into_iter().zip(ended(&begun)) {
         if ended >= until {
             break;
         }
-        if let (Some((before, after)), Pool::Sqlite(_)) = (&gap, pool) {
+        if let (Some([before, after]), Pool::Sqlite(_)) = (&gap, pool) {
             return Err(StoreError::Unusable(format!(
                 "{} would be dropped, but the log {after} began more than two months after \
                  {before}. If the host's clock was far ahead, set it right, and drop nothing until \
