@@ -11,7 +11,10 @@ use std::{
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, http::KeepAlive, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use rustix::process::{Resource, getrlimit};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use crate::{
     audit::{StoreError, System, Trail},
@@ -20,7 +23,8 @@ use crate::{
     gateway::{Foundations, Gateway},
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
-    jobs::Jobs,
+    inventory,
+    jobs::{Jobs, Runner},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -115,6 +119,9 @@ pub struct Running {
     pub management: SocketAddr,
     gateway: Data<Gateway>,
     recovery: JoinHandle<()>,
+    /// What ends the work on inventory runs, and that work.
+    inventory: (oneshot::Sender<()>, JoinHandle<()>),
+    runner: Runner,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -165,7 +172,12 @@ pub async fn start(
     // Not on actix's own set of tasks, which is dropped when the runtime is gone: a
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
+    let (end, ending) = oneshot::channel::<()>();
+    let ending = async move { drop(ending.await) };
+    let runs = tokio::spawn(inventory::serve(gateway.clone().into_inner(), ending));
+    let inventory = (end, runs);
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
+    let runner = Runner::start(jobs.clone().into_inner())?;
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_files(gateway.clone()));
 
@@ -229,6 +241,8 @@ pub async fn start(
         management: management_address,
         gateway,
         recovery,
+        inventory,
+        runner,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -260,8 +274,9 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, rest_server, management_server, .. } = self;
-        let stopped = stop(&gateway, recovery, &rest_server, &management_server);
+        let Self { gateway, recovery, inventory, runner, rest_server, management_server, .. } =
+            self;
+        let stopped = stop(&gateway, recovery, inventory, runner, &rest_server, &management_server);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -278,14 +293,21 @@ impl Running {
 async fn stop(
     gateway: &Gateway,
     recovery: JoinHandle<()>,
+    (end_inventory, inventory): (oneshot::Sender<()>, JoinHandle<()>),
+    runner: Runner,
     rest: &ServerHandle,
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
+    // Another replica may go on with it meanwhile.
+    drop(end_inventory);
+    let jobs = rt::task::spawn_blocking(move || runner.stop());
     rest.stop(true).await;
+    let _ = jobs.await;
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;
+    let _ = inventory.await;
     gateway.trail.system("Stop", System::default());
     let written = gateway.trail.stop(LAST_RECORDS).await;
     let lost = (!written).then_some(StartError::LastRecords);

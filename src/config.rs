@@ -6,6 +6,7 @@
 mod account_files;
 mod accounts;
 mod examine;
+mod inventory;
 mod issuers;
 mod jobs;
 mod store;
@@ -30,6 +31,7 @@ use url::Url;
 pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
+    inventory::{Detail, Inventory},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
     store::{Accepted, Audit, Reads, Store, StoreUrl},
@@ -64,6 +66,8 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// What is seen in the vaults.
+    pub inventory: Inventory,
     /// Aborts in bulk.
     pub jobs: Jobs,
     /// How a person signs in from Swagger UI.
@@ -293,6 +297,7 @@ impl Settings {
         accounts::check(&default, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);

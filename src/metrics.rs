@@ -4,6 +4,8 @@
 //! and in the log.
 
 mod accounts;
+mod inventory;
+mod jobs;
 mod trail;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -14,7 +16,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{accounts::AccountMetrics, trail::TrailMetrics};
+pub use self::inventory::InventoryLevel;
+use self::{
+    accounts::AccountMetrics, inventory::InventoryMetrics, jobs::JobMetrics, trail::TrailMetrics,
+};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -35,6 +40,8 @@ pub struct Metrics {
     registry: Registry,
     trail: TrailMetrics,
     accounts: AccountMetrics,
+    inventory: InventoryMetrics,
+    jobs: JobMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -187,10 +194,14 @@ impl Default for Metrics {
         registry.register("build", "What is running", Info::new(build));
         let trail = TrailMetrics::new(&mut registry);
         let accounts = AccountMetrics::new(&mut registry);
+        let inventory = InventoryMetrics::new(&mut registry);
+        let jobs = JobMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
+            inventory,
+            jobs,
             requests,
             request_duration,
             decisions,
@@ -257,11 +268,21 @@ impl Metrics {
         self.accounts.set(accounts);
     }
 
+    /// Says what was seen in the vaults, of each account and region.
+    pub fn inventory(&self, levels: impl Iterator<Item = InventoryLevel>) {
+        self.inventory.set(levels);
+    }
+
     /// Says how many REST connections there are and may be.
     pub fn connections(&self, open: usize, limit: usize) {
         let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
         self.rest_connections.set(gauge(open));
         self.rest_connections_limit.set(gauge(limit));
+    }
+
+    /// Counts an attempt of a job's item, by the state that the item is in afterwards.
+    pub fn job_item(&self, state: &'static str) {
+        self.jobs.item(state);
     }
 
     /// Says how the audit trail is, if there is one.

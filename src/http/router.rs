@@ -16,7 +16,7 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access, accounts, audit, jobs,
+        access, accounts, audit, inventory, jobs,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
@@ -34,6 +34,11 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(vaults::describe)
         .service(vaults::list)
         .service(accounts::list)
+        .service(inventory::show)
+        .service(inventory::list)
+        .service(inventory::runs::start)
+        .service(inventory::runs::list)
+        .service(inventory::runs::show)
         .service(access::show)
         .service(access::simulate)
         .service(audit::list)
@@ -44,6 +49,8 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(jobs::list)
         .service(jobs::show)
         .service(jobs::items)
+        .service(jobs::follow)
+        .service(jobs::download)
         .service(jobs::confirm)
         .service(jobs::pause)
         .service(jobs::resume)

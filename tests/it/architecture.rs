@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "gateway",
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
     ),
-    ("inventory", &["audit", "config", "domain", "gateway", "glacier", "policy", "store"]),
+    ("inventory", &["config", "domain", "gateway", "glacier", "metrics", "policy", "store"]),
     (
         "jobs",
         &[
@@ -69,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "gateway",
             "glacier",
+            "inventory",
             "jobs",
             "policy",
             "http/body",
@@ -106,6 +107,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "http/connections",
             "http/management",
+            "inventory",
             "jobs",
             "policy",
             "reload",
