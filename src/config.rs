@@ -260,8 +260,8 @@ impl Settings {
             ("aws.endpoint_url", &self.aws.endpoint_url),
             ("aws.sts_endpoint_url", &self.aws.sts_endpoint_url),
         ] {
-            if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
-                wrong(key.into(), "write an http:// or https:// URL");
+            if let Some(what) = url.as_ref().and_then(accounts::wrong_endpoint) {
+                wrong(key.into(), what);
             }
         }
         if self.keys.clock_skew > MAX_CLOCK_SKEW {
@@ -289,7 +289,12 @@ impl Settings {
         if let Some(team) = teams.find(|team| check_team(team).is_err()) {
             wrong("aws.subject_sessions".into(), &format!("{team:?} is not a team"));
         }
-        accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
+        let default = accounts::DefaultAccount {
+            id: &self.aws.account_id,
+            regions: self.aws.regions.iter().chain([&self.aws.region]).collect(),
+            endpoint_url: self.aws.endpoint_url.as_ref(),
+        };
+        accounts::check(&default, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
         self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);

@@ -18,7 +18,7 @@ use std::{
 use aws_lc_rs::digest::{Context, SHA256};
 use data_encoding::HEXLOWER;
 use rustix::fs::OFlags;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 /// How long a reading may go without progress. On a mount that hangs it never ends.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -90,17 +90,18 @@ impl Progress {
 }
 
 impl Reader {
-    /// What `reading` gives.
+    /// What `reading` gives, after earlier readings have ended.
     ///
     /// # Errors
-    /// When it makes no progress for too long, or an earlier reading still has not
-    /// ended.
+    /// When it makes no progress for too long, or an earlier reading does not end.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         reading: impl FnOnce(&Progress) -> T + Send + 'static,
     ) -> io::Result<T> {
         let (sender, mut receiver) = oneshot::channel();
-        let progress = self.begin(reading, |value| drop(sender.send(value)))?;
+        let turn = tokio::time::timeout(self.deadline, self.turn.clone().lock_owned()).await;
+        let turn = turn.map_err(|_| self.too_long())?;
+        let progress = begin(turn, reading, |value| drop(sender.send(value)))?;
         let mut seen = 0;
         loop {
             match tokio::time::timeout(self.deadline, &mut receiver).await {
@@ -111,13 +112,14 @@ impl Reader {
         }
     }
 
-    /// As [`Self::read`], for a thread that may wait.
+    /// As [`Self::read`], for a thread that may wait; but for no earlier reading.
     pub(crate) fn read_now<T: Send + 'static>(
         &self,
         reading: impl FnOnce(&Progress) -> T + Send + 'static,
     ) -> io::Result<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let progress = self.begin(reading, move |value| drop(sender.send(value)))?;
+        let turn = self.turn.clone().try_lock_owned().map_err(|_| self.too_long())?;
+        let progress = begin(turn, reading, move |value| drop(sender.send(value)))?;
         let mut seen = 0;
         loop {
             match receiver.recv_timeout(self.deadline) {
@@ -129,26 +131,25 @@ impl Reader {
         }
     }
 
-    fn begin<T>(
-        &self,
-        reading: impl FnOnce(&Progress) -> T + Send + 'static,
-        deliver: impl FnOnce(T) + Send + 'static,
-    ) -> io::Result<Progress> {
-        let turn = self.turn.clone().try_lock_owned().map_err(|_| self.too_long())?;
-        let progress = Progress::default();
-        let steps = progress.clone();
-        thread::Builder::new().name("reading".to_owned()).spawn(move || {
-            let value = reading(&steps);
-            drop(turn);
-            deliver(value);
-        })?;
-        Ok(progress)
-    }
-
     fn too_long(&self) -> io::Error {
         let text = format!("it has not been read within {:?}", self.deadline);
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
+}
+
+fn begin<T>(
+    turn: OwnedMutexGuard<()>,
+    reading: impl FnOnce(&Progress) -> T + Send + 'static,
+    deliver: impl FnOnce(T) + Send + 'static,
+) -> io::Result<Progress> {
+    let progress = Progress::default();
+    let steps = progress.clone();
+    thread::Builder::new().name("reading".to_owned()).spawn(move || {
+        let value = reading(&steps);
+        drop(turn);
+        deliver(value);
+    })?;
+    Ok(progress)
 }
 
 fn panicked() -> io::Error {
@@ -193,6 +194,9 @@ mod tests {
         // Nothing else is read in the meantime.
         let second = reader.read_now(|_| ()).unwrap_err();
         assert_eq!(second.kind(), io::ErrorKind::TimedOut);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let third = runtime.block_on(reader.read(|_| ())).unwrap_err();
+        assert_eq!(third.kind(), io::ErrorKind::TimedOut);
         wake.send(()).unwrap();
         awake.recv().unwrap();
         while reader.turn.try_lock().is_err() {
@@ -200,6 +204,24 @@ mod tests {
         }
         let patient = Reader { deadline: DEADLINE, ..reader };
         assert_eq!(patient.read_now(|_| 7).unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn readings_take_turns() {
+        let reader = Reader::default();
+        let (wake, asleep) = mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.read(move |_| asleep.recv()).await }
+        });
+        while reader.turn.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let second = tokio::spawn(async move { reader.read(|_| 2).await });
+        tokio::task::yield_now().await;
+        wake.send(()).unwrap();
+        assert_eq!(first.await.unwrap().unwrap(), Ok(()));
+        assert_eq!(second.await.unwrap().unwrap(), 2);
     }
 
     #[test]

@@ -118,14 +118,20 @@ impl<T, E: From<Unreadable> + std::fmt::Display> Reloaded<T, E> {
 
     /// Follows the files until dropped. What cannot be read or used changes nothing,
     /// and is in the log and in `followed`.
+    ///
+    /// A change of a folder counts once two looks in a row have found the same: a file that
+    /// is being written can be valid without its last lines.
     pub(crate) async fn keep_fresh(&self, followed: &Followed) {
         followed.tell(self.setting, None);
         followed.in_force(self.setting, self.paths.digest(&self.at_first));
         let mut seen = Ok(self.at_first.clone());
+        let mut before = seen.clone();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.contents_now().await.map_err(|error| error.to_string());
-            if now == seen {
+            let is_steady = now == before || !matches!(self.paths, Paths::Folder(_));
+            before.clone_from(&now);
+            if now == seen || !is_steady {
                 continue;
             }
             let made = match &now {

@@ -33,7 +33,7 @@ const MOST_REFUSED: usize = 1_000;
 const MOST_CALLERS: usize = 10_000;
 /// How many bytes the reads and denials of one caller take up in a minute's records, so
 /// that no caller uses up all there is. One more record tells how many did not fit.
-const BYTES_OF_A_CALLER: usize = 512 << 10;
+const BYTES_OF_A_CALLER: usize = 256 << 10;
 /// The same of all callers together.
 const BYTES: usize = 32 << 20;
 /// What a row of the store holds beside its entry and its teams, and what a number and

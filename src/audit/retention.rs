@@ -4,20 +4,32 @@
 
 use std::time::Duration;
 
-use super::log::rows;
+use super::log::rows::{self, LogRow};
 use crate::store::{Pool, Position, StoreError, both};
 
 /// How many records one transaction deletes, so that whoever writes need not wait long.
 const AT_ONCE: i64 = 5_000;
 
+/// How much later than the one before a log begins at most, in microseconds, if the gateway
+/// runs all the time and its clock is right; with a month to spare.
+const GAP: i64 = 62 * 24 * 3_600_000_000;
+
 /// Drops the records of each log that ended longer ago than `keep`. Gives the origins of the
 /// logs and how many records they had. Whoever runs it must be allowed to delete records; a
 /// serving gateway need not be.
 ///
+/// All times of an SQLite store are one host's. If its clock was far ahead, logs that are young
+/// seem to be old: so there nothing is dropped before a gap between logs, unless somebody who
+/// knows of it says `despite_gap`.
+///
 /// # Errors
 /// When the store does not answer. What was dropped by then stays dropped, and the rest
-/// is dropped the next time.
-pub async fn retain(pool: &Pool, keep: Duration) -> Result<Vec<(String, u64)>, StoreError> {
+/// is dropped the next time. When there is such a gap.
+pub async fn retain(
+    pool: &Pool,
+    keep: Duration,
+    despite_gap: bool,
+) -> Result<Vec<(String, u64)>, StoreError> {
     let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
     let logs = rows::logs(pool).await?;
     // Two clocks must agree: this one, and those of the gateways that wrote last.
@@ -33,10 +45,21 @@ pub async fn retain(pool: &Pool, keep: Duration) -> Result<Vec<(String, u64)>, S
         }
     }
     let begun: Vec<i64> = there.iter().map(|(_, begun)| *begun).collect();
+    let lies = |pair: &&[(&LogRow, i64)]| pair[1].1.saturating_sub(pair[0].1) > GAP;
+    let gap = there.windows(2).rfind(lies).filter(|_| !despite_gap);
+    let gap = gap.map(|pair| [pair[0].0.origin.clone(), pair[1].0.origin.clone()]);
     let mut dropped = Vec::new();
     for ((row, _), ended) in there.into_iter().zip(ended(&begun)) {
         if ended >= until {
             break;
+        }
+        if let (Some([before, after]), Pool::Sqlite(_)) = (&gap, pool) {
+            return Err(StoreError::Unusable(format!(
+                "{} would be dropped, but the log {after} began more than two months after \
+                 {before}. If the host's clock was far ahead, set it right, and drop nothing until \
+                 the next month. If the gateway did not run for so long, add --despite-gap",
+                row.origin
+            )));
         }
         both!(pool, pool => {
             sqlx::query("UPDATE audit_log SET dropped = 1 WHERE log = $1")

@@ -223,6 +223,9 @@ fn tell(report: &Report, keys: &TrustedKeys, lacking: Option<&Path>) -> Result<(
         }
         losses.iter().for_each(|loss| println!("{origin}: accepted loss: {loss}"));
     }
+    if report.under_way > 0 {
+        println!("Changes without an outcome so far: {}.", report.under_way);
+    }
     if keys.0.is_empty() {
         println!(
             "No signature was verified, for want of a key. Whoever can write the trail can make \

@@ -98,12 +98,18 @@ fn check_files(file: Option<&Path>) -> Result<(), Failure> {
     if let Some(tls) = examined.sound("server.tls").and_then(|s| s.server.tls.as_ref()) {
         files(tls::check(tls).map_err(Into::into));
     }
+    let mut accounts = None;
     if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {
-        files(Accounts::check(settings).map_err(Into::into));
+        let checked = Accounts::check(settings);
+        files(checked.map(|known| accounts = Some(known)).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("policy.directory") {
         match LivePolicies::open(&settings.policy.directory) {
-            Ok((_, warnings)) => warnings.iter().for_each(|warning| eprintln!("{warning}")),
+            Ok((policies, mut warnings)) => {
+                let policies = policies.current();
+                warnings.extend(accounts.iter().flat_map(|known| policies.unknown_accounts(known)));
+                warnings.iter().for_each(|warning| eprintln!("{warning}"));
+            }
             Err(diagnostics) => files(Err(StartError::Policies(diagnostics))),
         }
     }

@@ -26,7 +26,17 @@ pub(super) enum Chore {
     /// final checkpoints stay.
     ///
     /// On PostgreSQL, run it under the role that owns the tables.
-    Retain(ConfigFile),
+    Retain(Retain),
+}
+
+#[derive(Args)]
+pub(super) struct Retain {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Drop records of SQLite also if more than two months lie between the beginnings of two
+    /// logs. Say so if the gateway did not run for that long, and not if its clock was wrong.
+    #[arg(long)]
+    despite_gap: bool,
 }
 
 #[derive(Args)]
@@ -61,7 +71,9 @@ pub(super) fn run(chore: Chore) -> Result<(), Failure> {
             println!("The copy is {}.", Path::display(&to));
             Ok(())
         }
-        Chore::Retain(file) => retain(&config_file::settings(file.config.as_deref())?),
+        Chore::Retain(Retain { file, despite_gap }) => {
+            retain(&config_file::settings(file.config.as_deref())?, despite_gap)
+        }
     }
 }
 
@@ -79,10 +91,10 @@ fn check(settings: &config::Store) -> Result<(), Failure> {
     }
 }
 
-fn retain(settings: &Settings) -> Result<(), Failure> {
+fn retain(settings: &Settings, despite_gap: bool) -> Result<(), Failure> {
     let dropped = wait(async {
         match Pool::beside(&settings.store).await? {
-            Some(pool) => retention::retain(&pool, settings.audit.keep).await,
+            Some(pool) => retention::retain(&pool, settings.audit.keep, despite_gap).await,
             None => Ok(Vec::new()),
         }
     })?;

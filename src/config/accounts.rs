@@ -107,17 +107,28 @@ impl TryFrom<String> for ExternalId {
     }
 }
 
-/// What the types cannot say of all accounts together, of which one is the `default`;
-/// `wrong` takes the key and what to write instead.
+/// What `[aws]` says of the account that `-` stands for.
+pub(super) struct DefaultAccount<'a> {
+    pub id: &'a AccountId,
+    pub regions: Vec<&'a Region>,
+    /// It is also that of accounts that have none of their own.
+    pub endpoint_url: Option<&'a Url>,
+}
+
+/// What the types cannot say of all accounts together; `wrong` takes the key and what to
+/// write instead.
 pub(super) fn check(
-    default: &AccountId,
+    default: &DefaultAccount<'_>,
     accounts: &BTreeMap<String, Account>,
     mut wrong: impl FnMut(String, &str),
 ) {
+    if let Some(what) = elsewhere(default.endpoint_url, &default.regions) {
+        wrong("aws.endpoint_url".to_owned(), &what);
+    }
     let mut seen = BTreeMap::new();
     for (name, account) in accounts {
         let mut wrong = |leaf: &str, what: &str| wrong(format!("accounts.{name}{leaf}"), what);
-        let is_default = account.id == *default;
+        let is_default = account.id == *default.id;
         if !is_name(name) {
             wrong("", "an account's name has 1 to 64 characters of A-Z, a-z, 0-9, _ and -");
         } else if name == DEFAULT_ACCOUNT && !is_default {
@@ -129,7 +140,9 @@ pub(super) fn check(
         if account.regions.is_empty() && !is_default {
             wrong(".regions", "name the regions that callers may name");
         }
-        account.check(&mut wrong);
+        let own = if is_default { &default.regions[..] } else { &[] };
+        let regions: Vec<&Region> = account.regions.iter().chain(own.iter().copied()).collect();
+        account.check(&regions, default.endpoint_url, &mut wrong);
     }
 }
 
@@ -139,14 +152,42 @@ pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(good)
 }
 
+/// What is wrong with a URL of Glacier or STS: paths are put behind it.
+pub(super) fn wrong_endpoint(url: &Url) -> Option<&'static str> {
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    if !matches!(url.scheme(), "http" | "https") {
+        Some("write an http:// or https:// URL")
+    } else if has_user || url.query().is_some() || url.fragment().is_some() {
+        Some("write a URL without user name, password, query (?) and fragment (#)")
+    } else {
+        None
+    }
+}
+
+/// That an endpoint of AWS's is that of another region than one of these. A simulator or a
+/// proxy may answer for several.
+fn elsewhere(url: Option<&Url>, regions: &[&Region]) -> Option<String> {
+    let host = url?.host_str()?;
+    let is_of_aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|end| host.ends_with(end));
+    let region = regions.iter().find(|region| is_of_aws && !host.contains(region.as_str()))?;
+    Some(format!("{host} does not answer for the region {region}"))
+}
+
 impl Account {
-    fn check(&self, wrong: &mut impl FnMut(&str, &str)) {
+    /// `regions` are all that callers may name, and `endpoint_url` is that of accounts that
+    /// have none.
+    fn check(
+        &self,
+        regions: &[&Region],
+        endpoint_url: Option<&Url>,
+        wrong: &mut impl FnMut(&str, &str),
+    ) {
         match &self.role_arn {
             Some(role) => {
                 if role.part(4) != self.id.as_str() {
                     wrong(".role_arn", "is a role of another account than id");
                 }
-                let foreign = self.regions.iter().find(|r| r.partition() != role.part(1));
+                let foreign = regions.iter().find(|r| r.partition() != role.part(1));
                 if let Some(region) = foreign {
                     let partition = region.partition();
                     let message = format!("{region} is in the partition {partition}, the role not");
@@ -167,9 +208,10 @@ impl Account {
         if self.external_id.is_some() && self.external_id_file.is_some() {
             wrong(".external_id", "write either external_id or external_id_file, not both");
         }
-        let is_http = |url: &Url| matches!(url.scheme(), "http" | "https");
-        if self.endpoint_url.as_ref().is_some_and(|url| !is_http(url)) {
-            wrong(".endpoint_url", "write an http:// or https:// URL");
+        if let Some(what) = self.endpoint_url.as_ref().and_then(wrong_endpoint) {
+            wrong(".endpoint_url", what);
+        } else if let Some(what) = elsewhere(self.endpoint_url.as_ref().or(endpoint_url), regions) {
+            wrong(".endpoint_url", &what);
         }
         let mut keys: Vec<String> = self.tags.keys().map(|key| key.to_lowercase()).collect();
         keys.sort();
@@ -184,6 +226,35 @@ impl Account {
 mod tests {
     use super::*;
     use crate::config::Settings;
+
+    #[test]
+    fn an_endpoint_has_nothing_behind_its_path_and_answers_for_its_regions() {
+        let given = |url: &str| {
+            let settings = EXAMPLE.replace("regions = [\"us-east-1\"]", "");
+            let url = format!("[aws]\nendpoint_url = \"{url}\"");
+            Settings::from_toml(&settings.replace("[aws]", &url))
+        };
+        for good in [
+            "http://127.0.0.1:9090/glacier",
+            "https://vpce-1a-2b.glacier.eu-central-1.vpce.amazonaws.com",
+            "https://proxy.example.com",
+        ] {
+            assert!(given(good).is_ok(), "{good}");
+        }
+        for (bad, told) in [
+            ("https://a:b@x.example", "without user name"),
+            ("https://x.example/?a", "without user name"),
+            ("https://x.example/#", "without user name"),
+            (
+                "https://glacier.us-east-1.amazonaws.com",
+                "does not answer for the region eu-central-1",
+            ),
+        ] {
+            let mistakes = given(bad).unwrap_err();
+            assert_eq!((mistakes.len(), &*mistakes[0].key), (1, "aws.endpoint_url"), "{bad}");
+            assert!(mistakes[0].message.contains(told), "{}", mistakes[0]);
+        }
+    }
 
     const EXAMPLE: &str = include_str!("../../config/example.toml");
 
@@ -232,6 +303,17 @@ mod tests {
             [accounts.default]
             id = "777788880000"
             regions = ["eu-central-1"]
+            [accounts.f]
+            id = "777788881111"
+            regions = ["us-east-1", "eu-west-1"]
+            endpoint_url = "https://glacier.us-east-1.amazonaws.com"
+            [accounts.g]
+            id = "777788882222"
+            regions = ["us-east-1"]
+            endpoint_url = "https://user@glacier.example.com"
+            [accounts.own]
+            id = "111122223333"
+            role_arn = "arn:aws-cn:iam::111122223333:role/glacier"
             "#,
         );
         for told in [
@@ -251,6 +333,9 @@ mod tests {
             "accounts.d.tags: tag keys",
             "accounts.e.f: an account's name has",
             "accounts.default: is the name of aws.account_id",
+            "accounts.f.endpoint_url: glacier.us-east-1.amazonaws.com does not answer for the region eu-west-1",
+            "accounts.g.endpoint_url: write a URL without user name",
+            "accounts.own.regions: us-east-1 is in the partition aws, the role not",
         ] {
             assert!(found.iter().any(|mistake| mistake.starts_with(told)), "{told}: {found:#?}");
         }

@@ -30,7 +30,9 @@ use crate::{
             ListVaults,
         },
     },
-    glacier::{Page, PartPage, Reply, Route, UploadPage, UpstreamError, Vault, VaultPage},
+    glacier::{
+        Accounts, Page, PartPage, Reply, Route, UploadPage, UpstreamError, Vault, VaultPage,
+    },
     policy::{
         Access, Asked, Context, Denial, InvalidContext, KeptContext, Permit, PolicySet, Reach,
         Resource, Simulation, StatementId,
@@ -46,6 +48,8 @@ pub struct Call {
     context: Context,
     /// The policies that decide all of the call, even if others replace them meanwhile.
     policies: Arc<PolicySet>,
+    /// The accounts that policies are asked about, and on whose roles the call goes its way.
+    accounts: Arc<Accounts>,
 }
 
 impl Call {
@@ -59,8 +63,9 @@ impl Call {
     ) -> Self {
         recorder.edit().principal = Some(principal.clone());
         let policies = Arc::clone(&gateway.policies.current());
-        let context = context.accounts(gateway.upstream.accounts().directory().clone());
-        Self { gateway, principal, recorder, context, policies }
+        let accounts = gateway.upstream.accounts();
+        let context = context.accounts(accounts.directory().clone());
+        Self { gateway, principal, recorder, context, policies, accounts }
     }
 
     /// Aborts an upload.
@@ -352,7 +357,7 @@ impl Call {
         &self,
         permit: &'p Permit<A>,
     ) -> Result<Route<'p, A>, UpstreamError> {
-        let route = self.gateway.upstream.route(permit).await;
+        let route = self.gateway.upstream.route(&self.accounts, permit).await;
         let mut record = self.recorder.edit();
         match &route {
             Ok(route) => record.session = route.session().cloned(),

@@ -135,8 +135,9 @@ impl Gateway {
             let Some((permit, upload)) = permit.zip(upload) else { return Err(Internal) };
             let page = Page { marker: None, limit: Some(1) };
             let asked = async {
-                let route = gateway.upstream.route(&permit).await?;
-                gateway.upstream.list_parts(&route, &upload, page).await
+                let Gateway { upstream, .. } = gateway.as_ref();
+                let route = upstream.route(&upstream.accounts(), &permit).await?;
+                upstream.list_parts(&route, &upload, page).await
             };
             asked.await.map(drop).map_err(|error| error.kind)
         }

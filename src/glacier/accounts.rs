@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -10,11 +11,12 @@ use foldhash::HashMap;
 
 use super::{
     endpoints::{Endpoints, Regional},
-    sessions::{ExternalIdFrom, Role},
+    sessions::{ExternalIdFrom, Role, read_external_id},
 };
 use crate::{
     config::{self, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
     domain::{AccountDirectory, AccountFacts, AccountId, Region, RegionalAccount},
+    files::Reader,
     reload::{Contents, Paths, Reloaded, Unreadable},
 };
 
@@ -27,7 +29,7 @@ pub struct UnusableAccounts(Vec<String>);
 
 impl fmt::Display for UnusableAccounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the accounts cannot be used ({DIRECTORY}):")?;
+        write!(f, "the accounts cannot be used:")?;
         self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
     }
 }
@@ -84,22 +86,37 @@ impl Accounts {
         let directory = settings.aws.accounts_directory.clone();
         let paths = directory.map_or(Paths::Files(Vec::new()), Paths::Folder);
         let settings = settings.clone();
-        Reloaded::read(DIRECTORY, paths, move |contents: &Contents| {
-            Ok(Self::new(&with_files(&settings, contents)?, &endpoints))
-        })
+        let read = Reloaded::read(DIRECTORY, paths, move |contents: &Contents| {
+            Ok::<_, UnusableAccounts>(Self::new(&with_files(&settings, contents)?, &endpoints))
+        })?;
+        let accounts = Arc::clone(&read.current());
+        let file = |account: &Account| match account.role.as_ref()?.external_id.as_ref()? {
+            ExternalIdFrom::File(file, _) => {
+                Some((accounts.name(account).to_owned(), file.clone()))
+            }
+            ExternalIdFrom::Settings(_) => None,
+        };
+        check_external_ids(accounts.iter().filter_map(file).collect())?;
+        Ok(read)
     }
 
-    /// Whether the folder of accounts can be used now.
+    /// What is known of the accounts, if their folder can be used now.
     ///
     /// # Errors
     /// Every mistake in the accounts.
-    pub fn check(settings: &Settings) -> Result<(), UnusableAccounts> {
-        let Some(directory) = settings.aws.accounts_directory.clone() else { return Ok(()) };
+    pub fn check(settings: &Settings) -> Result<AccountDirectory, UnusableAccounts> {
+        let directory = settings.aws.accounts_directory.clone();
+        let paths = directory.map_or(Paths::Files(Vec::new()), Paths::Folder);
         let settings = settings.clone();
-        Reloaded::read(DIRECTORY, Paths::Folder(directory), move |contents: &Contents| {
-            with_files(&settings, contents).map(drop)
-        })
-        .map(drop)
+        let read = Reloaded::read(DIRECTORY, paths, move |contents: &Contents| {
+            with_files(&settings, contents)
+        })?;
+        let settings = read.current();
+        let file = |(name, account): (&String, &config::Account)| {
+            Some((name.clone(), account.external_id_file.clone()?))
+        };
+        check_external_ids(settings.accounts.iter().filter_map(file).collect())?;
+        Ok(self::directory(&settings))
     }
 
     fn new(settings: &Settings, endpoints: &Endpoints) -> Self {
@@ -114,7 +131,8 @@ impl Accounts {
                 id: account.id.clone(),
                 regions: regions.map(at).collect(),
                 role: account.role_arn.clone().map(|arn| {
-                    let file = account.external_id_file.clone().map(ExternalIdFrom::File);
+                    let file = account.external_id_file.clone();
+                    let file = file.map(|file| ExternalIdFrom::File(file, Reader::default()));
                     let given = account.external_id.clone().map(ExternalIdFrom::Settings);
                     Arc::new(Role { arn, external_id: given.or(file) })
                 }),
@@ -132,17 +150,11 @@ impl Accounts {
             session: SessionFor::Team,
         };
         // A table of the default account comes later and takes its place.
-        let name = DEFAULT_ACCOUNT.to_owned();
-        let all = [(&name, &default)].into_iter().chain(&settings.accounts);
-        let facts = |(name, account): (&String, &config::Account)| {
-            let (name, tags) = (name.clone(), account.tags.clone());
-            (account.id.clone(), AccountFacts { name, tags })
-        };
-        let directory = all.clone().map(facts).collect();
-        let all = all.map(|(_, config)| (config.id.clone(), Arc::new(account(config))));
+        let all = [&default].into_iter().chain(settings.accounts.values());
+        let all = all.map(|config| (config.id.clone(), Arc::new(account(config))));
         Self {
             by_id: all.collect(),
-            directory: Arc::new(directory),
+            directory: Arc::new(directory(settings)),
             default: RegionalAccount {
                 region: aws.region.clone(),
                 account: aws.account_id.clone(),
@@ -205,6 +217,39 @@ impl Account {
     pub fn regions(&self) -> impl Iterator<Item = &Region> {
         self.regions.keys()
     }
+}
+
+/// Whether these files, each of the account of the name beside it, have external IDs. They are
+/// read again for each session.
+fn check_external_ids(mut files: Vec<(String, PathBuf)>) -> Result<(), UnusableAccounts> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    files.sort();
+    let mistakes = Reader::default().read_now(move |progress| {
+        let mistake = |(name, file): &(String, PathBuf)| {
+            progress.step();
+            let error = read_external_id(file).err()?;
+            Some(format!("accounts.{name}.external_id_file: {}: {error}", file.display()))
+        };
+        files.iter().filter_map(mistake).collect::<Vec<_>>()
+    });
+    match mistakes.unwrap_or_else(|error| vec![format!("the files of external IDs: {error}")]) {
+        none if none.is_empty() => Ok(()),
+        mistakes => Err(UnusableAccounts(mistakes)),
+    }
+}
+
+/// What policies may ask of the accounts.
+fn directory(settings: &Settings) -> AccountDirectory {
+    let default = AccountFacts { name: DEFAULT_ACCOUNT.to_owned(), tags: BTreeMap::new() };
+    let facts = |(name, account): (&String, &config::Account)| {
+        let (name, tags) = (name.clone(), account.tags.clone());
+        (account.id.clone(), AccountFacts { name, tags })
+    };
+    // A table of the default account comes later and takes its place.
+    let tables = settings.accounts.iter().map(facts);
+    [(settings.aws.account_id.clone(), default)].into_iter().chain(tables).collect()
 }
 
 fn with_files(settings: &Settings, contents: &Contents) -> Result<Settings, UnusableAccounts> {

@@ -98,28 +98,25 @@ impl Upstream {
         self.accounts.current().locate(account, region)
     }
 
-    /// The way to what is permitted. Where the account has a role, this waits for a session
-    /// unless there is one.
+    /// The way to what is permitted, by what `accounts` says. If the account has a role, this
+    /// waits for a session unless there is one.
     ///
     /// # Errors
     /// When there is no session, or the account is no longer served.
     pub async fn route<'p, A: Action>(
         &self,
+        accounts: &Accounts,
         permit: &'p Permit<A>,
     ) -> Result<Route<'p, A>, UpstreamError> {
         let not_served = || UpstreamError::not_served(A::OPERATION);
-        let (regional, role) = {
-            let accounts = self.accounts.current();
-            let account = accounts.get(permit.account()).ok_or_else(not_served)?;
-            let regional = account.regions.get(permit.region()).ok_or_else(not_served)?;
-            let session = accounts.session_for(account, permit.team());
-            (regional.clone(), account.role.clone().map(|role| (role, session)))
-        };
-        let session = match role {
+        let account = accounts.get(permit.account()).ok_or_else(not_served)?;
+        let regional = account.regions.get(permit.region()).ok_or_else(not_served)?.clone();
+        let session = match &account.role {
             None => None,
-            Some((role, session)) => {
+            Some(role) => {
+                let session = accounts.session_for(account, permit.team());
                 let identity = Identity::new(session, permit.principal(), permit.team());
-                let session = self.sessions.get(&role, identity).await;
+                let session = self.sessions.get(role, identity).await;
                 Some(session.map_err(|unusable| unusable.error(A::OPERATION))?)
             }
         };

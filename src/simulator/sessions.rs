@@ -15,6 +15,8 @@ use super::{config::Account, error::GlacierError};
 pub(super) struct Behaviour {
     /// How long sessions last, whatever is asked for.
     pub(super) lifetime_seconds: Option<u32>,
+    /// The token of all sessions, in place of one for each.
+    pub(super) session_token: Option<String>,
     /// The source identity that the configured credentials have already.
     pub(super) source_identity: Option<String>,
     /// The transitive session tags that the configured credentials have already.

@@ -160,7 +160,8 @@ fn assume_role(
     let lifetime = behaviour.lifetime_seconds.unwrap_or(asked.duration);
     let mut random = [0; 8];
     rand::rng().fill_bytes(&mut random);
-    let (secret, token) = (random_id(30), random_id(96));
+    let given = behaviour.session_token.clone();
+    let (secret, token) = (random_id(30), given.unwrap_or_else(|| random_id(96)));
     let session = Session {
         access_key_id: format!("ASIA{}", hex::encode_upper(random)),
         secret_access_key: secret.clone().into(),

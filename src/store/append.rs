@@ -32,6 +32,14 @@ pub enum Kind {
     Counted = 5,
 }
 
+impl Kind {
+    /// Whether it says what became of a change. There are no more of these than changes that
+    /// were let through, so each is kept, however much waits.
+    pub(super) fn is_outcome(self) -> bool {
+        matches!(self, Self::Outcome | Self::LateOutcome)
+    }
+}
+
 /// Where an entry is: the number of its log, and its index in that log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {

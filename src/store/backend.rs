@@ -1,6 +1,6 @@
 //! The two kinds of store, as the writer knows them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     append::{Append, Position},
@@ -95,6 +95,15 @@ impl Appender {
     pub fn checkpoint(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(appender) => appender.checkpoint(),
+            Self::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// After the last commit: waits until what goes on beside the commits has ended, but no
+    /// longer than `limit`.
+    pub fn finish(&mut self, limit: Duration) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(appender) => appender.finish(limit),
             Self::Postgres(_) => Ok(()),
         }
     }

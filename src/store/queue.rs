@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    append::{Append, Kind, Told},
+    append::{Append, Told},
     status::Health,
 };
 
@@ -88,7 +88,7 @@ impl Shared {
     pub fn append_later(&self, append: Append) -> bool {
         let mut queue = self.queue();
         let is_full = queue.entries.len() >= MOST_WAITING || queue.bytes >= MOST_BYTES;
-        if (is_full && append.kind != Kind::Outcome) || queue.closed {
+        if (is_full && !append.kind.is_outcome()) || queue.closed {
             self.health.refused.fetch_add(1, Relaxed);
             return false;
         }

@@ -84,15 +84,25 @@ impl Writing {
             }
             if !batch.is_empty() {
                 self.write(batch);
-            } else if self.shared.closing.get().is_some() {
+            } else if let Some(until) = self.shared.closing.get().copied() {
                 let mut queue = self.shared.queue();
                 if queue.entries.is_empty() {
                     queue.closed = true;
-                    return;
+                    drop(queue);
+                    return self.end(until);
                 }
             } else {
                 self.wait();
             }
+        }
+    }
+
+    /// After the last commit. If the disk has failed beside it, nobody may copy any more.
+    fn end(&mut self, until: Instant) {
+        let Some(appender) = &mut self.appender else { return };
+        match appender.finish(until.saturating_duration_since(Instant::now())) {
+            Err(error) if error.is_failed_disk() => self.fail(&error),
+            _ => {}
         }
     }
 
@@ -268,7 +278,9 @@ impl Writing {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let mut appender = self.backend.appender(&self.replica)?;
-        // What is in doubt lies at this position or later, whatever is written now.
+        // What is in doubt lies at this position or later, whatever is written now. If a failover
+        // has lost what was written, that is where the log goes on.
+        self.written = self.written.min(appender.head()?);
         let since = self.written;
         let mut newest = None;
         loop {
@@ -309,7 +321,7 @@ impl Writing {
         let mut held: usize = self.again.iter().map(|append| append.entry.len()).sum();
         for Queued { append, told } in batch {
             let has_room = self.again.len() < MOST_WAITING && held < MOST_BYTES;
-            if append.kind == Kind::Outcome || has_room {
+            if append.kind.is_outcome() || has_room {
                 held += append.entry.len();
                 self.again.push(append);
             } else {

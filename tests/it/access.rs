@@ -64,7 +64,7 @@ const PUBLIC: [&str; 5] =
 
 #[tokio::test]
 async fn every_operation_asks_who_is_calling_and_whether_they_may() {
-    let gateway = trail::recording("");
+    let gateway = trail::recording("").patient();
     let read_audit = r#"{"Version": "2012-10-17", "Statement":
         {"Effect": "Allow", "Action": "gateway:*", "Resource": "*"}}"#;
     let folder = gateway.directory.path().join("policies/teams/owner");

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    files::told,
     support::{Gateway, MADE_UP, uploads},
     trail::{entries, recording},
 };
@@ -99,6 +100,65 @@ async fn changes_of_which_glacier_tells_nothing_hold_up_no_others() {
             .iter()
             .any(|entry| entry["uploadId"] == *id && entry["eventType"] == "Outcome")
     );
+}
+
+/// What `audit verify` says, and whether the trail holds.
+fn verified(gateway: &Gateway) -> (bool, String) {
+    let output = gateway.command(&["audit", "verify"], true);
+    let text = [&output.stdout[..], &output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[actix_web::test]
+async fn an_intent_that_the_store_forgets_and_an_outcome_that_it_wants_twice_are_named() {
+    let (mut gateway, _) = killed(json!({"carriedOut": true})).await;
+    let (holds, said) = verified(&gateway);
+    assert!(holds && said.contains("Changes without an outcome so far: 1."), "{said}");
+    let open = "SELECT event, position FROM audit_open";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let (event, position): (Vec<u8>, i64) = store(&gateway).query_row(open, [], read).unwrap();
+    let plant = |gateway: &Gateway| {
+        let row = rusqlite::params![event, position];
+        store(gateway).execute("INSERT INTO audit_open VALUES (?1, 'another', ?2)", row).unwrap();
+    };
+    store(&gateway).execute("DELETE FROM audit_open", []).unwrap();
+    let (holds, said) = verified(&gateway);
+    assert!(!holds && said.contains("has no outcome and is not under way"), "{said}");
+    plant(&gateway);
+    gateway.restart(&[]);
+    assert_eq!(outcome(&gateway).await["outcome"], "gone");
+    let (holds, said) = verified(&gateway);
+    assert!(holds, "{said}");
+
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    plant(&gateway);
+    // The gateway believes its store, and records what became of the change once more.
+    gateway.restart(&[]);
+    let outcomes = || {
+        let entries = entries(&gateway);
+        entries.iter().filter(|entry| entry["eventType"] == "Outcome").count()
+    };
+    while outcomes() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (holds, said) = verified(&gateway);
+    assert!(!holds && said.contains("it is a second outcome of the event"), "{said}");
+}
+
+#[actix_web::test]
+async fn nothing_is_settled_while_the_store_cannot_be_written_and_then_once() {
+    let (mut gateway, _) = killed(json!({"carriedOut": true})).await;
+    gateway.restart(&[]);
+    let file = gateway.directory.path().join("store.db");
+    std::fs::rename(&file, file.with_extension("away")).unwrap();
+    told(&gateway, "readyz", "audit: unavailable", true).await;
+    // The recovery still reads the file, and would find the same change several times.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    std::fs::rename(file.with_extension("away"), &file).unwrap();
+    assert_eq!(outcome(&gateway).await["outcome"], "gone");
+    told(&gateway, "readyz", "audit: unavailable", false).await;
+    assert_eq!(entries(&gateway).len(), 2, "{:#?}", entries(&gateway));
 }
 
 fn store(gateway: &Gateway) -> rusqlite::Connection {

@@ -407,6 +407,20 @@ impl Gateway {
         (self.process, self.rest, self.management) = serve(&self.directory, variables);
     }
 
+    /// The same gateway, started anew with so much time for every answer and record that it
+    /// is enough on a machine that has much else to do.
+    pub fn patient(mut self) -> Self {
+        self.process.child.kill().unwrap();
+        self.process.child.wait().unwrap();
+        self.with_environment(&[
+            ("GATEWAY__AWS__CONNECT_TIMEOUT", "10s"),
+            ("GATEWAY__AWS__READ_TIMEOUT", "10s"),
+            ("GATEWAY__AWS__ATTEMPT_TIMEOUT", "10s"),
+            ("GATEWAY__AWS__OPERATION_TIMEOUT", "10s"),
+            ("GATEWAY__AUDIT__DEADLINE", "10s"),
+        ])
+    }
+
     /// A request with a token of `team`.
     pub async fn call(&self, team: &str, method: Method, path: &str) -> Response {
         self.call_with(&self.key.token(team), method, path).await

@@ -149,6 +149,21 @@ async fn a_trail_holds_while_it_is_written_and_a_change_of_a_byte_is_named() {
             "UPDATE audit_checkpoint SET size = 1 << 50; UPDATE audit_head SET next = 1 << 50",
             "it is missing: there ought to be 1125899906842624 records",
         ),
+        (
+            "INSERT INTO audit_entry SELECT (1 << 40) + next, at, event, kind, teams, leaf, entry \
+             FROM audit_entry, audit_head WHERE kind = 2 LIMIT 1; \
+             UPDATE audit_head SET next = next + 1",
+            "it is a second outcome of the event",
+        ),
+        (
+            "INSERT INTO audit_open SELECT event, 'another', position FROM audit_entry \
+             WHERE kind = 1 LIMIT 1",
+            "the store takes it for a change that is under way, and it has its outcome",
+        ),
+        (
+            "INSERT INTO audit_open VALUES (randomblob(16), 'another', (1 << 40) + 5000)",
+            "record 5000: the store takes it for a change that is under way, and it is not that",
+        ),
         ("UPDATE audit_head SET latest = earliest", "record 0: searches by time can pass over it"),
         ("UPDATE audit_checkpoint SET size = size - 1", "record"),
         ("UPDATE audit_checkpoint SET note = replace(note, '/audit/', '/audits/')", "is one of"),

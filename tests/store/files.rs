@@ -84,6 +84,74 @@ async fn a_log_that_is_removed_is_noticed_and_what_it_held_is_kept() {
     intend(&place.open().await).await.unwrap();
 }
 
+/// After the disk has failed, nobody may write to it.
+#[tokio::test]
+async fn nothing_is_sealed_while_the_store_cannot_be_written() {
+    let place = Place::sqlite();
+    let store = place.try_open().await.unwrap();
+    let _state = seal(&place, &store).await;
+    sealed(&pool(&place).await).await;
+    let reader = rusqlite::Connection::open(file(&place)).unwrap();
+    // With each turn of the sealer its lease gets longer.
+    let until = || -> i64 {
+        let sql = "SELECT until FROM lease WHERE name = 'audit-sealer'";
+        reader.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    until();
+    fs::rename(file(&place), file(&place).with_extension("away")).unwrap();
+    trouble(&store, "store.db").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = until();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(until(), before);
+}
+
+fn log_size(place: &Place) -> u64 {
+    fs::metadata(file(place).with_extension("db-wal")).unwrap().len()
+}
+
+/// Otherwise the copier would always have something left, and the log would never begin anew.
+#[tokio::test]
+async fn the_log_stays_small_while_entries_come_without_end() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let long = "x".repeat(60_000);
+    let mut longest = 0;
+    for _ in 0..150 {
+        let waiting: Vec<_> =
+            (0..8).map(|_| store.append(entry(Uuid::now_v7(), Kind::Event, &long))).collect();
+        for pending in waiting {
+            pending.durable(PATIENCE).await.unwrap();
+        }
+        longest = longest.max(log_size(&place));
+    }
+    assert!(longest < 40 << 20, "of 72 MB the log has {longest} bytes");
+    close(&store).await;
+}
+
+#[tokio::test]
+async fn a_log_that_grew_while_somebody_read_shrinks_afterwards() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    let reader = rusqlite::Connection::open(file(&place)).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM audit_entry").unwrap();
+    let long = "x".repeat(60_000);
+    while log_size(&place) < 80 << 20 {
+        let waiting: Vec<_> =
+            (0..50).map(|_| store.append(entry(Uuid::now_v7(), Kind::Event, &long))).collect();
+        for pending in waiting {
+            pending.durable(PATIENCE).await.unwrap();
+        }
+    }
+    reader.execute_batch("COMMIT").unwrap();
+    until("a log of 64 MiB at most", async || {
+        intend(&store).await.unwrap();
+        log_size(&place) <= 64 << 20
+    })
+    .await;
+    close(&store).await;
+}
+
 #[tokio::test]
 async fn a_file_is_for_one_process() {
     let place = Place::sqlite();

@@ -246,3 +246,90 @@ async fn a_server_that_is_not_there_at_the_start_is_told_from_a_wrong_setting() 
     assert_eq!(said.code, Some(69), "{}", said.told);
     assert!(said.told.contains("start PostgreSQL"), "{}", said.told);
 }
+
+/// As a slow network takes it in time.
+#[tokio::test]
+async fn what_had_to_wait_is_written_in_pieces_and_no_outcome_is_left_out() {
+    const LONG: usize = 60_000;
+    let mut cluster = Cluster::start(&[]);
+    let place = Place::at(&cluster).await;
+    let store = place.open().await;
+    let watch = "CREATE TABLE piece (bytes BIGINT); \
+                 CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                 INSERT INTO piece SELECT sum(length(entry)) FROM added; RETURN NULL; END $$; \
+                 CREATE TRIGGER note AFTER INSERT ON audit_entry REFERENCING NEW TABLE AS added \
+                 FOR EACH STATEMENT EXECUTE FUNCTION note()";
+    place.connection().await.execute(watch).await.unwrap();
+    let mut connection = place.connection().await;
+    let settled = intend(&store).await.unwrap();
+    connection.execute("DELETE FROM audit_open").await.unwrap();
+    drop(connection);
+    cluster.stop();
+    until("the loss", async || store.status().trouble.is_some()).await;
+    let long = "x".repeat(LONG);
+    let mut taken = 0;
+    // Far more than the queue and the writer together hold.
+    for _ in 0..1_000 {
+        taken += i64::from(store.append_later(entry(Uuid::now_v7(), Kind::Event, &long)));
+    }
+    until("the writer's look", async || store.status().waiting > 0).await;
+    assert!(store.append_later(entry(settled, Kind::LateOutcome, "late")));
+    assert!(store.append_later(entry(settled, Kind::Outcome, "second")));
+    until("too much", async || store.status().refused > 0).await;
+    cluster.resume();
+    is_available(&store).await;
+    close(&store).await;
+    let rows = place.rows().await;
+    let kept = rows.iter().filter(|row| row.kind == 0).count();
+    // 16 MiB wait with the writer, and as much before it.
+    assert!(kept * LONG <= (33 << 20), "{kept}");
+    assert_eq!(kept as u64 + store.status().refused, 1_000, "{taken} were taken at first");
+    assert_eq!(rows.iter().filter(|row| row.entry == "late").count(), 2, "both outcomes were late");
+    let mut connection = place.connection().await;
+    let (longest, pieces): (i64, i64) =
+        sqlx::query_as("SELECT max(bytes)::bigint, count(*) FROM piece WHERE bytes > 0")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert!(longest <= 1 << 20, "{longest} bytes at once");
+    assert!(pieces > 10, "{pieces}");
+}
+
+#[tokio::test]
+async fn after_a_failover_that_lost_entries_nothing_is_written_twice() {
+    let place = Place::postgres().await;
+    let store = place.open().await;
+    for _ in 0..10 {
+        intend(&store).await.unwrap();
+    }
+    let mut admin = place.connection().await;
+    admin
+        .execute(
+            "DELETE FROM audit_open; DELETE FROM audit_entry WHERE position >= (1::bigint << 40) + 5; \
+             UPDATE audit_head SET next = 5",
+        )
+        .await
+        .unwrap();
+    let mut holding = admin.begin().await.unwrap();
+    holding.execute("SELECT FROM audit_head FOR UPDATE").await.unwrap();
+    let mut observer = place.connection().await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE \
+               datname = current_database() AND application_name = 'glacier-gateway'";
+    observer.execute(end).await.unwrap();
+    let event = Uuid::now_v7();
+    assert!(store.append_later(entry(event, Kind::Event, "once")));
+    // The first connection after the failover sends the entry, and is given up. The second one
+    // waits for what became of that.
+    until("two that wait", async || {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let (waiting,): (i64,) = sqlx::query_as(waiting).fetch_one(&mut observer).await.unwrap();
+        waiting == 2
+    })
+    .await;
+    holding.rollback().await.unwrap();
+    is_available(&store).await;
+    close(&store).await;
+    let rows = place.rows().await;
+    assert_eq!(rows.iter().filter(|row| row.event == event).count(), 1, "{rows:#?}");
+}

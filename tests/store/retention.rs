@@ -102,7 +102,15 @@ on_both! {
         store.append(last).durable(PATIENCE).await.unwrap();
         close(&store).await;
 
-        let said = later(&["store", "retain"]);
+        let mut retain = vec!["store", "retain"];
+        if matches!(place.settings.url, StoreUrl::Sqlite(_)) {
+            // All its times are one clock's, which may have been wrong.
+            let said = later(&retain);
+            assert!(!said.success, "{}", said.told);
+            assert!(said.told.contains("test/audit/2020-01 would be dropped, but"), "{}", said.told);
+            retain.push("--despite-gap");
+        }
+        let said = later(&retain);
         assert!(said.told.contains("test/audit/2020-01: dropped 601 records"), "{}", said.told);
         keeps(later(&["store", "retain"]));
         let said = later(&["audit", "verify"]);

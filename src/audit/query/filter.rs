@@ -161,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn of_two_outcomes_the_first_counts() {
+        let mut outcomes = Outcomes::default();
+        for what in ["aborted", "gone"] {
+            outcomes.note(Kind::Outcome as i64, Some(record(json!({ "outcome": what }))));
+        }
+        let mut event = record(json!({}));
+        outcomes.add_to(&mut event);
+        assert_eq!(event["outcome"], "aborted");
+    }
+
+    #[test]
     fn an_outcome_is_added_to_its_intent_and_a_late_one_beside_it() {
         let mut event = record(json!({ "eventName": "AbortMultipartUpload" }));
         let outcomes = Outcomes {

@@ -176,6 +176,11 @@ impl LogCheck {
         self.say(index, None, reason);
     }
 
+    /// Tells that the record at `index` cannot be in its place.
+    pub fn wrong_record(&mut self, index: u64, reason: String) {
+        self.say(index, None, reason);
+    }
+
     /// Tells that the columns beside the record at `index` do not say what it says.
     pub fn wrong_columns(&mut self, index: u64, columns: &[&str]) {
         let reason = format!(

@@ -3,12 +3,14 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
+use super::told::Told;
 use crate::{
-    audit::log::{Hash, rows::Times},
+    audit::{
+        event::micros,
+        log::{Hash, rows::Times},
+    },
     store::{Kind, Pool, Position, StoreError, both},
 };
 
@@ -23,24 +25,6 @@ pub(super) struct Row {
     teams: String,
 }
 
-/// What a record says of its columns.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Told {
-    #[serde(rename = "eventID")]
-    event_id: Option<Uuid>,
-    event_time: Option<String>,
-    event_type: String,
-    team: Option<String>,
-    user_identity: Option<Identity>,
-}
-
-#[derive(Deserialize)]
-struct Identity {
-    #[serde(default)]
-    teams: Vec<String>,
-}
-
 /// Holds the columns of the records of a trail against them, in their order.
 #[derive(Default)]
 pub(super) struct Columns {
@@ -50,9 +34,8 @@ pub(super) struct Columns {
 
 impl Columns {
     /// The columns that are not what the record says, as far as it says anything.
-    pub fn wrong(&mut self, row: &Row) -> Vec<&'static str> {
-        let Ok(told) = serde_json::from_slice::<Told>(&row.entry) else { return Vec::new() };
-        let Some(kind) = kind(&told.event_type) else { return Vec::new() };
+    pub fn wrong(&mut self, row: &Row, told: &Told) -> Vec<&'static str> {
+        let Some(kind) = told.kind() else { return Vec::new() };
         let mut wrong = Vec::new();
         if row.kind != kind as i64 {
             wrong.push("kind");
@@ -60,11 +43,11 @@ impl Columns {
         if told.event_id.is_some_and(|id| row.event != id.as_bytes()) {
             wrong.push("event");
         }
-        let time = told.event_time.as_deref().and_then(|time| micros(time, kind));
+        let time = told.time().map(|time| rounded(micros(time), kind));
         if time.is_some_and(|time| time != rounded(row.at, kind)) {
             wrong.push("at");
         }
-        if self.teams(&told, kind).is_some_and(|teams| teams != row.teams) {
+        if self.teams(told, kind).is_some_and(|teams| teams != row.teams) {
             wrong.push("teams");
         }
         wrong
@@ -82,7 +65,7 @@ impl Columns {
         if matches!(kind, Kind::Outcome | Kind::LateOutcome) {
             return self.teams.get(&told.event_id?).cloned();
         }
-        let teams = listed(told.user_identity.as_ref().map_or(&[], |identity| &identity.teams));
+        let teams = listed(told.teams());
         if let (Kind::Intent, Some(id)) = (kind, told.event_id) {
             self.teams.insert(id, teams.clone());
         }
@@ -114,23 +97,6 @@ impl Order {
                 && times.disorder <= noted.disorder
         })
     }
-}
-
-fn kind(event_type: &str) -> Option<Kind> {
-    Some(match event_type {
-        "Event" | "System" => Kind::Event,
-        "Intent" => Kind::Intent,
-        "Outcome" => Kind::Outcome,
-        "LateOutcome" => Kind::LateOutcome,
-        "LogStart" => Kind::LogStart,
-        "Counted" => Kind::Counted,
-        _ => return None,
-    })
-}
-
-fn micros(time: &str, kind: Kind) -> Option<i64> {
-    let time = OffsetDateTime::parse(time, &Rfc3339).ok()?;
-    Some(rounded(i64::try_from(time.unix_timestamp_nanos() / 1000).ok()?, kind))
 }
 
 /// The first record of a log tells its time in milliseconds.

@@ -7,8 +7,10 @@ use std::{
 };
 
 use super::{
+    changes::Changes,
     check::upper_tiles,
     plan::{Found, Kept, Report, by_name, dropped, plan},
+    told::Told,
 };
 use crate::{
     audit::log::{
@@ -62,6 +64,7 @@ pub fn verify_folder(
     let kept: Vec<Kept> = kept.iter().filter(about).cloned().collect();
     let plan = plan(&found, &kept, keys);
     let mut report = plan.report;
+    let mut changes = Changes::default();
     for (i, mut check) in plan.checks.into_iter().enumerate() {
         let next = found.get(i + 1);
         if found[i].dropped {
@@ -71,6 +74,7 @@ pub fn verify_folder(
         let Some(size) = found[i].checkpoint.as_ref().map(|checkpoint| checkpoint.size) else {
             check.missing(0, "the log's checkpoint is none".to_owned());
             report.logs.push(check.finish(0));
+            changes.lose_track();
             continue;
         };
         let files = Files(&folders[i]);
@@ -91,6 +95,11 @@ pub fn verify_folder(
                             .as_ref()
                             .map(|hashes| hashes.get(place as usize).copied().unwrap_or_default());
                         check.record(index, entry, stored);
+                        let told = Told::of(entry);
+                        let wrong = told.and_then(|told| changes.pass(i, index, &told, entry));
+                        if let Some(wrong) = wrong {
+                            check.wrong_record(index, wrong);
+                        }
                     }
                     None => check.missing(index, format!("it is missing in the file {path}")),
                 }
@@ -120,8 +129,13 @@ pub fn verify_folder(
                 check.wrong_tile(first, format!("the file {path} is missing or cut"));
             }
         }
-        report.logs.push(check.finish(size));
+        let checked = check.finish(size);
+        if !checked.wrong.is_empty() {
+            changes.lose_track();
+        }
+        report.logs.push(checked);
     }
+    report.under_way = changes.open();
     Ok(report)
 }
 

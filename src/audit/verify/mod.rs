@@ -2,6 +2,7 @@
 //! against its own checkpoints and against those kept elsewhere. It names the first
 //! record that is wrong.
 
+mod changes;
 mod check;
 mod columns;
 mod folder;
@@ -9,6 +10,7 @@ mod plan;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 
 pub use self::{
     check::{LogCheck, LogReport, Wrong},

@@ -33,6 +33,8 @@ pub struct Report {
     pub logs: Vec<LogReport>,
     /// What is wrong with the trail as a whole.
     pub wrong: Vec<Wrong>,
+    /// How many changes have no outcome yet.
+    pub under_way: usize,
 }
 
 impl Report {

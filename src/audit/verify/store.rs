@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use super::{
+    changes::{Changes, not_under_way},
     check::{Wrong, upper_tiles},
     columns::{self, Columns, Order, first_between, first_beyond_head},
     plan::{Found, Kept, Report, dropped, plan},
+    told::Told,
 };
 use crate::{
     audit::log::{
@@ -66,6 +68,7 @@ async fn verify_logs(
     let plan = plan(&found, &kept, keys);
     let mut report = plan.report;
     let mut columns = Columns::default();
+    let mut changes = Changes::default();
     for (i, mut check) in plan.checks.into_iter().enumerate() {
         let LogRow { log, records: promised, tiled, times, .. } = logs[i];
         if found[i].dropped {
@@ -82,9 +85,13 @@ async fn verify_logs(
                     break 'records;
                 }
                 order.pass(&row);
-                let wrong = columns.wrong(&row);
+                let Some(told) = Told::of(&row.entry) else { continue };
+                let wrong = columns.wrong(&row, &told);
                 if !wrong.is_empty() {
                     check.wrong_columns(row.index, &wrong);
+                }
+                if let Some(wrong) = changes.pass(i, row.index, &told, &row.entry) {
+                    check.wrong_record(row.index, wrong);
                 }
             }
             if check.size() < to {
@@ -100,6 +107,9 @@ async fn verify_logs(
             }
         }
         let mut checked = check.finish(promised);
+        if !checked.wrong.is_empty() {
+            changes.lose_track();
+        }
         let is_unvouched = checked.size > 0 && checked.vouched == 0 && checked.wrong.is_empty();
         if keys.is_some() && is_unvouched && is_overdue(pool, log).await? {
             checked.wrong.push(Wrong {
@@ -118,11 +128,49 @@ async fn verify_logs(
     }
     report.wrong.extend(gaps(pool, logs, &found, keep).await?);
     report.wrong.extend(strays(pool, logs).await?);
+    report.under_way = changes.open();
+    report.wrong.extend(forgotten(pool, logs, changes).await?);
     Ok(report)
 }
 
 fn trail_wrong(origin: &str, reason: &str) -> Wrong {
     Wrong { origin: origin.to_owned(), first: 0, last: None, reason: reason.to_owned() }
+}
+
+/// Changes of which the store and the records do not say the same.
+async fn forgotten(
+    pool: &Pool,
+    logs: &[LogRow],
+    changes: Changes,
+) -> Result<Vec<Wrong>, StoreError> {
+    let mut wrong = Vec::new();
+    for (log, index, event) in changes.forgotten(pool).await? {
+        let reason = format!(
+            "it is the intent of the event {event}, which has no outcome and is not under way"
+        );
+        let origin = logs.get(log).map(|log| log.origin.clone()).unwrap_or_default();
+        wrong.push(Wrong { origin, first: index, last: None, reason });
+    }
+    let is_dropped = |log: i64| logs.iter().any(|row| row.log == log && row.dropped);
+    for (position, reason) in not_under_way(pool).await? {
+        if !is_dropped(position.log) {
+            let Position { log, index } = position;
+            let reason = reason.to_owned();
+            wrong.push(Wrong {
+                origin: origin(logs, log),
+                first: index as u64,
+                last: None,
+                reason,
+            });
+        }
+    }
+    Ok(wrong)
+}
+
+/// The origin of the log with this number.
+fn origin(logs: &[LogRow], log: i64) -> String {
+    let row = logs.iter().find(|row| row.log == log);
+    row.map_or_else(|| format!("log {log}, which there is not"), |row| row.origin.clone())
 }
 
 /// Logs that are not there, or of which the records are not, though retention keeps both.
@@ -194,10 +242,7 @@ async fn strays(pool: &Pool, logs: &[LogRow]) -> Result<Vec<Wrong>, StoreError> 
     }
     found.extend(first_beyond_head(pool).await?);
     let wrong = |Position { log, index }| Wrong {
-        origin: logs
-            .iter()
-            .find(|row| row.log == log)
-            .map_or_else(|| format!("log {log}, which there is not"), |row| row.origin.clone()),
+        origin: origin(logs, log),
         first: index as u64,
         last: None,
         reason: "it is beyond the end of the log: it was inserted, or the end was moved".to_owned(),

@@ -406,3 +406,53 @@ async fn a_log_that_nothing_vouches_for_and_a_loss_that_was_noted_are_told() {
     append(2, 0, Kind::LogStart, &start).await;
     assert_eq!(wrong(None).await, [""; 0]);
 }
+
+/// The record of an event of the 10th of a month.
+fn record(event: u128, month: u8, event_type: &str) -> Vec<u8> {
+    let time = format!("2026-{month}-10T00:00:00Z");
+    let id = uuid::Uuid::from_u128(event);
+    json!({"eventID": id, "eventTime": time, "eventType": event_type}).to_string().into_bytes()
+}
+
+#[test]
+fn each_outcome_has_its_intent_before_it_and_each_intent_one_outcome() {
+    let mut export = Export::new([1, 1]);
+    let mut october = vec![first(&format!("{STORE}/audit/2026-10"), None)];
+    let told = ["Intent", "Outcome", "LateOutcome"].map(|told| record(1, 10, told));
+    october.extend(told);
+    october.push(record(2, 10, "Intent"));
+    export.write("2026-10", &october);
+    let begin = first(&format!("{STORE}/audit/2026-11"), export.checkpoints.last());
+    let mut begin: serde_json::Value = serde_json::from_slice(&begin).unwrap();
+    begin["eventTime"] = "2026-11-01T00:00:00Z".into();
+    let mut november = vec![begin.to_string().into_bytes()];
+    november.extend([record(2, 10, "Outcome"), record(3, 11, "Intent")]);
+    let under_way = |export: &Export| {
+        let report = verify_folder(export.folder.path(), &[], None).unwrap();
+        assert_eq!(report.wrong().count(), 0, "{:?}", report.wrong);
+        report.under_way
+    };
+    export.write("2026-11", &november);
+    assert_eq!(under_way(&export), 1);
+
+    for (added, wanted) in [
+        (record(2, 10, "Outcome"), "it is a second outcome of the event 0000"),
+        (record(1, 10, "Outcome"), "it is a second outcome of the event 0000"),
+        (record(4, 11, "Outcome"), "or its outcome without an intent"),
+        (record(3, 11, "Intent"), "it is a second intent of the event 0000"),
+    ] {
+        export.write("2026-11", &[&november[..], &[added]].concat());
+        let wrong = export.verify(&[]);
+        assert!(wrong[0].starts_with(&format!("{STORE}/audit/2026-11, record 3: ")), "{wrong:?}");
+        assert!(wrong[0].contains(wanted) && wrong.len() == 1, "{wrong:?}");
+    }
+    // Without October's records an outcome of October proves nothing, and one of November does.
+    let dropped = export.log("2026-10").join("tile");
+    fs::remove_dir_all(dropped).unwrap();
+    let outcomes = [10, 11].map(|month| record(4, month, "Outcome"));
+    export.write("2026-11", &[&november[..], &outcomes[..1]].concat());
+    assert_eq!(under_way(&export), 1);
+    export.write("2026-11", &[&november[..], &outcomes].concat());
+    let wrong = export.verify(&[]);
+    assert!(wrong[0].contains("record 4: it is a second outcome") && wrong.len() == 1, "{wrong:?}");
+}

@@ -27,7 +27,7 @@ impl Call {
     /// # Errors
     /// It may see none, whatever the accounts are.
     pub fn list_accounts(&self) -> Result<Vec<SeenAccount>, Refusal> {
-        let accounts = self.gateway.upstream.accounts();
+        let accounts = &self.accounts;
         let about = |id: &AccountId| self.context.clone().about(id.clone());
         let may_see = |id: &AccountId, context: &Context| {
             let reach = Reach::Team(id.as_str());

@@ -1,7 +1,7 @@
 //! Asks STS for a session.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -43,17 +43,18 @@ const DOUBTED: u32 = 60;
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A role that the gateway assumes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::glacier) struct Role {
     pub(in crate::glacier) arn: RoleArn,
     pub(in crate::glacier) external_id: Option<ExternalIdFrom>,
 }
 
 /// Where a role's external ID stands.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::glacier) enum ExternalIdFrom {
     Settings(ExternalId),
-    File(PathBuf),
+    /// All who ask for sessions of the role read it in turn.
+    File(PathBuf, Reader),
 }
 
 /// A session of a role, for one identity.
@@ -157,7 +158,7 @@ pub(super) async fn assume(
     if fields.iter().any(|field| field.is_empty() || !field.bytes().all(|b| b.is_ascii_graphic())) {
         return Err(Unusable::new("nothing", "the answer has no credentials that could sign"));
     }
-    let lifetime = date.until(&credentials.expiration).min(DURATION);
+    let lifetime = date.lifetime(&credentials.expiration);
     if lifetime < SHORTEST {
         return Err(Unusable::new("ExpiredToken", "the session has no time left"));
     }
@@ -183,21 +184,28 @@ pub(super) async fn assume(
 
 impl Role {
     async fn external_id(&self) -> Result<Option<String>, Unusable> {
-        let path = match &self.external_id {
+        let (path, reader) = match &self.external_id {
             None => return Ok(None),
             Some(ExternalIdFrom::Settings(id)) => return Ok(Some(id.as_str().to_owned())),
-            Some(ExternalIdFrom::File(path)) => path.clone(),
+            Some(ExternalIdFrom::File(path, reader)) => (path, reader),
         };
-        let shown = path.display().to_string();
-        let read = Reader::default().read(move |_| files::read(&path, 4096)).await.flatten();
-        let unusable = |error: &dyn std::fmt::Display| {
-            Unusable::new("nothing", &format!("the external ID in {shown}: {error}"))
+        let read = {
+            let path = path.clone();
+            reader.read(move |_| read_external_id(&path)).await
         };
-        let text = String::from_utf8(read.map_err(|error| unusable(&error))?)
-            .map_err(|error| unusable(&error))?;
-        let id = ExternalId::try_from(text.trim().to_owned()).map_err(|error| unusable(&error))?;
-        Ok(Some(id.as_str().to_owned()))
+        let read = read.unwrap_or_else(|error| Err(error.to_string()));
+        let unusable = |error| {
+            Unusable::new("nothing", &format!("the external ID in {}: {error}", path.display()))
+        };
+        Ok(Some(read.map_err(unusable)?.as_str().to_owned()))
     }
+}
+
+/// The external ID in a file.
+pub(in crate::glacier) fn read_external_id(path: &Path) -> Result<ExternalId, String> {
+    let text = files::read(path, 4096).map_err(|error| error.to_string())?;
+    let text = String::from_utf8(text).map_err(|error| error.to_string())?;
+    ExternalId::try_from(text.trim().to_owned()).map_err(str::to_owned)
 }
 
 impl Unusable {
@@ -232,11 +240,12 @@ impl Unusable {
 struct ServerDate(Arc<Mutex<Option<SystemTime>>>);
 
 impl ServerDate {
-    /// How long it was from then until `moment`.
-    fn until(&self, moment: &DateTime) -> Duration {
+    /// How long a session lasts that ends at `expiration`: no longer than was asked for.
+    fn lifetime(&self, expiration: &DateTime) -> Duration {
         let date = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let moment = SystemTime::try_from(*moment).unwrap_or(SystemTime::UNIX_EPOCH);
-        moment.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default()
+        let end = SystemTime::try_from(*expiration).unwrap_or(SystemTime::UNIX_EPOCH);
+        let lifetime = end.duration_since(date.unwrap_or_else(SystemTime::now));
+        lifetime.unwrap_or_default().min(DURATION)
     }
 }
 
@@ -256,5 +265,24 @@ impl Intercept for ServerDate {
         let date = date.and_then(|date| SystemTime::try_from(date).ok());
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_lasts_no_longer_than_was_asked_for_whatever_its_end_is() {
+        let date = ServerDate::default();
+        let now = SystemTime::now();
+        *date.0.lock().unwrap() = Some(now);
+        let lifetime = |end: SystemTime| date.lifetime(&DateTime::from(end));
+        assert_eq!(lifetime(now + Duration::from_secs(900)), Duration::from_secs(900));
+        assert_eq!(lifetime(now - Duration::from_secs(900)), Duration::ZERO);
+        let year_9999 = DateTime::from_secs(253_402_300_799);
+        assert_eq!(date.lifetime(&year_9999), DURATION);
+        assert_eq!(date.lifetime(&DateTime::from_secs(i64::MAX)), DURATION);
     }
 }

@@ -23,7 +23,7 @@ use self::{
     tried::{Outcome, Tried},
 };
 pub(super) use self::{
-    assume::{ExternalIdFrom, Role},
+    assume::{ExternalIdFrom, Role, read_external_id},
     identity::Identity,
 };
 
@@ -168,7 +168,7 @@ impl Flight {
     async fn fly(mut self, request: AssumeRoleFluentBuilder, name: String) {
         let now = Instant::now();
         let ahead = self.slot.borrow().session.as_ref().is_some_and(|last| last.is_usable(now));
-        let result = assume(request, &self.role, name).await;
+        let result = assume(request, &self.role, name.clone()).await;
         let role_arn = self.role.arn.as_str();
         if let Err(failure) = &result {
             tracing::warn!(role_arn, cause = failure.cause(), "a role cannot be assumed");
@@ -178,7 +178,7 @@ impl Flight {
             Ok(_) => Outcome::New,
             Err(failure) => Outcome::Failed(failure.said().to_owned()),
         };
-        self.tried.note(&self.role.arn, outcome);
+        self.tried.note(&self.role.arn, &name, outcome);
         self.arrived = Some(result);
     }
 }
@@ -205,7 +205,7 @@ fn key(role: &Role, identity: &Identity<'_>) -> String {
     let external_id = match &role.external_id {
         None => String::new(),
         Some(ExternalIdFrom::Settings(id)) => id.as_str().to_owned(),
-        Some(ExternalIdFrom::File(path)) => format!("\n{}", path.display()),
+        Some(ExternalIdFrom::File(path, _)) => format!("\n{}", path.display()),
     };
     // Only a path, which is last, may have a line's end.
     [role.arn.as_str(), "\n", &identity.text(), "\n", &external_id].concat()

@@ -165,6 +165,14 @@ impl Condition {
         }
     }
 
+    /// The texts that it compares with; none if it compares with no texts.
+    pub fn texts(&self) -> &[Pattern] {
+        match &self.values {
+            Expected::Text(patterns) => patterns,
+            _ => &[],
+        }
+    }
+
     /// The operator.
     pub fn operator(&self) -> Operator {
         self.operator
@@ -172,11 +180,8 @@ impl Condition {
 
     /// The keys the condition reads: its own and its variables'.
     pub fn keys(&self) -> impl Iterator<Item = &ContextKey> {
-        let patterns: &[Pattern] = match &self.values {
-            Expected::Text(patterns) => patterns,
-            _ => &[],
-        };
-        std::iter::once(&self.key).chain(patterns.iter().flat_map(Pattern::variable_keys))
+        let texts = self.texts().iter();
+        std::iter::once(&self.key).chain(texts.flat_map(Pattern::variable_keys))
     }
 }
 

@@ -176,6 +176,12 @@ impl PolicySet {
         }
     }
 
+    /// All statements, in no promised order.
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &Stored> {
+        let layers = self.teams.values().chain(&self.guardrails).chain([&self.vaults]);
+        layers.flat_map(|layer| &layer.all)
+    }
+
     /// Whether every request is denied, whatever it is.
     pub fn allows_nothing(&self) -> bool {
         let mut granting = self.teams.values().chain([&self.vaults]).flat_map(|layer| &layer.all);

@@ -69,6 +69,7 @@ codes! {
     Misplaced = "misplaced", Error, "A file or folder stands where the gateway reads no policies, or has a name that no team can have.";
     Unreadable = "unreadable", Error, "A file or folder cannot be read.";
     AllowsNothing = "allows-nothing", Warning, "A folder allows nothing to anybody. `check-config` and `serve` say so; `policy lint` does not.";
+    UnknownAccount = "unknown-account", Warning, "No configured account has this name, or this tag. Only `check-config` says so.";
     NeverMatches = "never-matches", Warning, "A statement never applies; or one of its actions, resources or conditions does not go with the others.";
     ActionNeverPerformed = "action-never-performed", Warning, "The gateway does not perform some of a statement's actions.";
     ForeignResource = "foreign-resource", Warning, "A resource belongs to another service.";

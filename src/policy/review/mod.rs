@@ -1,5 +1,6 @@
 //! What is wrong with documents beyond IAM's grammar, and how it is told.
 
+mod accounts;
 mod arn;
 mod contradiction;
 pub mod diagnostic;

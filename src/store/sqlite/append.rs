@@ -1,6 +1,6 @@
 //! Appends to the trail's log in an SQLite file.
 
-use std::{cell::Cell, collections::HashSet, sync::Arc};
+use std::{cell::Cell, collections::HashSet, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
@@ -62,6 +62,11 @@ impl Appender {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Waits until nothing is copied any more, but no longer than `limit`.
+    pub fn finish(&mut self, limit: Duration) -> Result<(), StoreError> {
+        self.copier.finish(limit)
     }
 
     pub fn commit(&mut self, entries: &[Append]) -> Result<Vec<Option<Position>>, StoreError> {

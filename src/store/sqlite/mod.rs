@@ -95,10 +95,12 @@ impl Sqlite {
         lock.keep(&self.path)?;
         let [database, log] = &self.files;
         database.check()?;
-        log.check().inspect_err(|_| {
+        log.check().map_err(|gone| {
             // Whoever opens the file next would not find what only the log has.
-            if let Some(keeper) = &*self.keeper() {
-                let _ = checkpoint(keeper, "PASSIVE");
+            let copied = self.keeper().as_ref().map(|keeper| checkpoint(keeper, "PASSIVE"));
+            match copied {
+                Some(Err(failure)) if failure.is_failed_disk() => failure,
+                _ => gone,
             }
         })
     }

@@ -146,10 +146,10 @@ async fn a_new_month_begins_with_the_final_checkpoint_of_the_one_before() {
 
     // Without a word of it, retention of a month keeps both.
     let keep = |micros: i64| Duration::from_micros(micros.unsigned_abs());
-    assert_eq!(retain(sealed.pool(), keep(MONTH)).await.unwrap(), []);
+    assert_eq!(retain(sealed.pool(), keep(MONTH), false).await.unwrap(), []);
     sealed.append(1).await;
     sealed.sealer.turn().await.unwrap();
-    let dropped = retain(sealed.pool(), Duration::ZERO).await.unwrap();
+    let dropped = retain(sealed.pool(), Duration::ZERO, false).await.unwrap();
     assert_eq!(dropped, [(old.origin.clone(), 301)]);
     assert!(rows::records(sealed.pool(), old.log, 0, 301).await.unwrap().is_empty());
     let report = sealed.holds().await;
@@ -183,7 +183,7 @@ async fn a_log_that_a_clock_began_far_ahead_ends_when_the_clock_is_set_right() {
     assert!(rows::begun(sealed.pool(), log.log).await.unwrap().unwrap() <= now);
     sealed.holds().await;
     // When the one before ended is not known until another begins.
-    assert_eq!(retain(sealed.pool(), Duration::ZERO).await.unwrap(), []);
+    assert_eq!(retain(sealed.pool(), Duration::ZERO, false).await.unwrap(), []);
 }
 
 #[tokio::test]
