@@ -46,7 +46,8 @@ use crate::{
     store::Store,
 };
 
-/// For how long a count of items that wait is good.
+/// From how many items on a count of those that wait is kept, and for how long.
+const MANY: i64 = 1000;
 const COUNTED: Duration = Duration::from_secs(1);
 
 /// The jobs of all teams; one for the process.
@@ -79,7 +80,8 @@ impl Jobs {
     }
 
     async fn show(&self, row: &Row) -> Result<AbortJob, JobError> {
-        let waiting = match self.waiting.get(&row.id).filter(|_| row.selected > row.ended()) {
+        let many = row.selected - row.ended() > MANY;
+        let waiting = match self.waiting.get(&row.id).filter(|_| many) {
             Some(waiting) => waiting,
             None => {
                 let waiting = rows::waiting(self.store()?, row).await?;
