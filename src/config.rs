@@ -3,10 +3,11 @@
 //!
 //! `config/default.toml`, built into the binary, documents every key.
 
-mod account_files;
 mod accounts;
 mod examine;
 mod issuers;
+mod lifecycle;
+mod named_files;
 mod store;
 mod swagger_ui;
 mod tls;
@@ -30,6 +31,8 @@ pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    lifecycle::{Lifecycle, LifecycleRule, RuleMode},
+    named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
@@ -62,6 +65,9 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// Rules by which stale uploads are aborted again and again.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
     /// How a person signs in from Swagger UI.
     pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
@@ -284,6 +290,7 @@ impl Settings {
         accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);
         }

@@ -11,13 +11,13 @@ use super::{
     sessions::{ExternalIdFrom, Role},
 };
 use crate::{
-    config::{self, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
+    config::{self, ACCOUNT_FILES, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
     domain::{AccountDirectory, AccountFacts, AccountId, Region, RegionalAccount},
     reload::{Contents, Paths, Reloaded, Unreadable},
 };
 
 /// The setting that names the folder with further accounts.
-const DIRECTORY: &str = "aws.accounts_directory";
+const DIRECTORY: &str = ACCOUNT_FILES.directory;
 
 /// Accounts that cannot be used: every mistake in them.
 #[derive(Debug, thiserror::Error)]
@@ -207,5 +207,5 @@ impl Account {
 
 fn with_files(settings: &Settings, contents: &Contents) -> Result<Settings, UnusableAccounts> {
     let files = contents.iter().map(|(path, text)| (path.as_path(), text.as_slice()));
-    Ok(settings.with_account_files(files)?)
+    Ok(settings.with_files(ACCOUNT_FILES, files)?)
 }
