@@ -4,11 +4,14 @@ mod audit;
 mod config_file;
 #[cfg(feature = "simulator")]
 mod dev;
+mod events;
 mod failure;
 mod healthcheck;
+mod jobs;
 mod key;
 mod last_words;
 mod policy;
+mod remote;
 mod serve;
 mod store;
 
@@ -39,6 +42,9 @@ enum Command {
     /// Verify and export the audit trail, and make its keys.
     #[command(subcommand)]
     Audit(audit::Chore),
+    /// Abort uploads in bulk, at any gateway.
+    #[command(subcommand)]
+    Jobs(jobs::Chore),
     /// Look after the store, in which the audit trail is kept.
     #[command(subcommand)]
     Store(store::Chore),
@@ -67,6 +73,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(wanted) => serve::check(&wanted),
         Command::Key(chore) => key::run(chore),
         Command::Audit(chore) => audit::run(chore),
+        Command::Jobs(chore) => jobs::run(chore),
         Command::Store(chore) => store::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
