@@ -11,6 +11,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::backlog::BacklogFacts;
+
 /// Where everything is: what `dev --json` prints. For a person, the secrets are in a
 /// file that a shell reads.
 #[derive(Serialize)]
@@ -28,6 +30,7 @@ pub struct Facts {
     pub(super) tokens: BTreeMap<&'static str, String>,
     pub(super) keys: BTreeMap<&'static str, KeyFacts>,
     pub(super) vaults: Vec<VaultFacts>,
+    pub(super) backlog: BacklogFacts,
     #[serde(skip)]
     pub(super) environment: PathBuf,
 }
