@@ -20,6 +20,7 @@ use crate::{
     gateway::{Foundations, Gateway},
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
+    jobs::Jobs,
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -164,6 +165,7 @@ pub async fn start(
     // Not on actix's own set of tasks, which is dropped when the runtime is gone: a
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
+    let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_files(gateway.clone()));
 
@@ -173,7 +175,7 @@ pub async fn start(
     };
     // Whoever knows that the gateway listens may stop it.
     let signals = Signals::new()?;
-    let shared = http::Shared::new(gateway.clone()).map_err(StartError::Document)?;
+    let shared = http::Shared::new(gateway.clone(), jobs).map_err(StartError::Document)?;
     let most = connections(workers)?;
     let connections = Connections::new(workers * most);
     let counted = connections.clone();

@@ -6,6 +6,7 @@
 mod accounts;
 mod examine;
 mod issuers;
+mod jobs;
 mod lifecycle;
 mod named_files;
 mod store;
@@ -31,6 +32,7 @@ pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
+    jobs::Jobs,
     lifecycle::{Lifecycle, LifecycleRule, RuleMode},
     named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
@@ -65,6 +67,8 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// Aborts in bulk.
+    pub jobs: Jobs,
     /// Rules by which stale uploads are aborted again and again.
     #[serde(default)]
     pub lifecycle: Lifecycle,
@@ -290,6 +294,7 @@ impl Settings {
         accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.jobs.check(&mut wrong);
         self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);

@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod glacier;
 pub mod http;
 pub mod inventory;
+pub mod jobs;
 pub mod metrics;
 pub mod policy;
 pub mod reload;

@@ -60,6 +60,8 @@ pub struct Event<'a> {
     pub source_network: Option<Ipv6Net>,
     /// How many events it stands for, if not for one.
     pub counted: Option<Counted>,
+    /// The job that it is part of, or about.
+    pub job: Option<Job<'a>>,
     /// What happened to the gateway itself, if it is about that.
     pub system: Option<&'a System>,
 }
@@ -127,6 +129,29 @@ pub struct AwsSession<'a> {
     pub source_identity: &'a str,
     /// The ID of the session's access key. Not a secret.
     pub access_key_id: &'a str,
+}
+
+/// A job that aborts uploads in bulk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job<'a> {
+    /// Its ID.
+    pub job_id: &'a str,
+    /// The number of its item, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_item: Option<i64>,
+    /// Who confirmed it; its creator is the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<Confirmer<'a>>,
+}
+
+/// Who confirmed a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct Confirmer<'a> {
+    /// The issuer that vouches for them.
+    pub issuer: &'a str,
+    /// Their name at that issuer.
+    pub subject: &'a str,
 }
 
 /// What the policies decided.
@@ -208,6 +233,8 @@ struct Rest<'a> {
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream: Option<Upstream<'a>>,
+    #[serde(flatten)]
+    job: Option<&'a Job<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -281,6 +308,7 @@ impl Event<'_> {
             outcome: self.outcome,
             error_code: self.error_code,
             upstream: self.upstream,
+            job: self.job.as_ref(),
             count: self.counted.map(|counted| counted.count),
             from: self.counted.map(|counted| rfc3339(counted.from)),
             to: self.counted.map(|counted| rfc3339(counted.to)),

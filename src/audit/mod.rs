@@ -16,7 +16,7 @@ mod trail;
 pub mod verify;
 
 pub use self::{
-    event::{AwsSession, Decision, Event, System, Upstream, UserIdentity},
+    event::{AwsSession, Confirmer, Decision, Event, Job, System, Upstream, UserIdentity},
     recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };

@@ -80,14 +80,7 @@ impl Recovery {
     /// # Errors
     /// When the store does not answer.
     pub async fn lease(&self) -> Result<Option<Lease>, StoreError> {
-        let lease = self.store.lease(LEASE, LEASE_LENGTH).await?;
-        if let (None, Pool::Sqlite(pool)) = (&lease, self.store.pool()) {
-            // The file is locked: whoever has the lease is gone.
-            let end = "UPDATE lease SET until = 0 WHERE name = $1";
-            sqlx::query(end).bind(LEASE).execute(pool).await?;
-            return self.store.lease(LEASE, LEASE_LENGTH).await;
-        }
-        Ok(lease)
+        self.store.serving_lease(LEASE, LEASE_LENGTH).await
     }
 
     /// Some changes that processes that are gone have left without an outcome, the oldest

@@ -10,7 +10,7 @@ use crate::store::{Append, Kind, Rewrite};
 pub(super) const REWRITE: Rewrite = Rewrite { late, not_attempted };
 
 /// What an intent says of the request, and its outcome does not say again.
-const OF_THE_REQUEST: [&str; 7] = [
+const OF_THE_REQUEST: [&str; 10] = [
     "awsRegion",
     "recipientAccountId",
     "requestID",
@@ -18,6 +18,9 @@ const OF_THE_REQUEST: [&str; 7] = [
     "sourceIPAddress",
     "userIdentity",
     "decision",
+    "jobId",
+    "jobItem",
+    "confirmedBy",
 ];
 
 fn late(append: Append) -> Append {

@@ -126,6 +126,11 @@ impl Trail {
         self.0.as_ref().map(|kept| &kept.store)
     }
 
+    /// Leave for a change that is not recorded, if there is no store.
+    pub fn unrecorded(&self) -> Option<Intent> {
+        self.0.is_none().then(|| Intent { trail: self.clone(), unsettled: None })
+    }
+
     /// Records that a change is about to be forwarded; what it gives waits until that is
     /// durable. Without a store nothing is recorded.
     ///

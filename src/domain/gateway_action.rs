@@ -88,6 +88,19 @@ impl GatewayAction {
         }
     }
 
+    /// Whether the action changes nothing.
+    pub const fn is_read_only(self) -> bool {
+        !matches!(
+            self,
+            Self::StartInventoryRun
+                | Self::CreateAbortJob
+                | Self::ConfirmAbortJob
+                | Self::ConfirmOwnAbortJob
+                | Self::ControlAbortJob
+                | Self::RunLifecycleRule
+        )
+    }
+
     /// How the ARNs of the action's resources begin; a team's name, an account's number, a
     /// job's team and ID, or a rule's ID follows.
     pub const fn resources(self) -> &'static str {

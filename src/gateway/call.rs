@@ -3,8 +3,9 @@
 
 mod accounts;
 mod audit;
+mod jobs;
 
-use std::{future::Future, sync::Arc, time::Instant};
+use std::{future::Future, pin::pin, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 
@@ -70,8 +71,11 @@ impl Call {
         // Whatever ends the wait for Glacier's answer, the abort may have happened.
         self.recorder.edit().outcome = Some("unknown");
         let upstream = &self.gateway.upstream;
-        let result =
-            self.forward(&route, upstream.abort_multipart_upload(&route, &intent, upload)).await;
+        let result = {
+            // Pinned, since it is large, and each future that it is handed to would copy it.
+            let answer = pin!(upstream.abort_multipart_upload(&route, &intent, upload));
+            self.forward(&route, answer).await
+        };
         let mut record = self.recorder.edit();
         let outcome = match &result {
             Ok(()) => "aborted",
@@ -303,6 +307,9 @@ impl Call {
         let durable = {
             let mut record = self.recorder.edit();
             record.on_record = true;
+            if let Some(intent) = self.gateway.trail.unrecorded() {
+                return Ok(intent);
+            }
             self.gateway.trail.intent(&record.event())
         };
         Ok(durable.await?)
@@ -315,6 +322,7 @@ impl Call {
         route: &Route<'_, A>,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, Refusal> {
+        let answer = pin!(answer);
         let result = self.forward(route, answer).await;
         self.answered(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok")).await?;
         Ok(result?)

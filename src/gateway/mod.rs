@@ -2,6 +2,7 @@
 //! behind. It knows nothing of HTTP: doors read requests and print answers, and only a
 //! [`Call`] leads to a permit and to Glacier.
 
+mod actor;
 mod call;
 mod in_force;
 mod record;
@@ -16,9 +17,10 @@ use std::sync::{
 
 use self::uploads::UploadLookup;
 pub use self::{
+    actor::Actor,
     call::{Call, SeenAccount},
     in_force::Foundations,
-    record::{Forwarded, Record, Recorder},
+    record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,
 };
 use crate::{

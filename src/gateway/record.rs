@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{self, Event, UserIdentity},
-    domain::{AccountId, Operation, Principal, Region, UploadId},
+    domain::{AccountId, GatewayAction, Operation, Principal, Region, UploadId},
     glacier::Session,
     policy::StatementId,
 };
@@ -66,6 +66,8 @@ pub struct Record {
     pub route_error: Option<String>,
     /// Whether the trail has the call, or will have it.
     pub on_record: bool,
+    /// The job that the call is part of, or about.
+    pub job: Option<JobRef>,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
     pub lookup: Option<Forwarded>,
     /// The operation itself, if it was forwarded.
@@ -83,7 +85,7 @@ impl Record {
             time: self.time,
             source,
             name,
-            read_only: action != Operation::AbortMultipartUpload.action(),
+            read_only: is_read_only(action),
             region: self.region.as_ref().map(Region::as_str),
             account: self.account.as_ref().map(AccountId::as_str),
             request_id: Some(&self.request_id),
@@ -111,6 +113,14 @@ impl Record {
             outcome: self.result,
             error_code: self.error_code,
             upstream: self.asked(),
+            job: self.job.as_ref().map(|job| audit::Job {
+                job_id: &job.id,
+                job_item: job.item,
+                confirmed_by: job.confirmed_by.as_deref().map(|confirmer| audit::Confirmer {
+                    issuer: &confirmer.issuer,
+                    subject: &confirmer.subject,
+                }),
+            }),
             ..Event::default()
         }
     }
@@ -124,6 +134,23 @@ impl Record {
             latency_ms: u64::try_from(last.time.as_millis()).unwrap_or(u64::MAX),
         })
     }
+}
+
+/// A job, and what a call has to do with it.
+#[derive(Clone, Debug)]
+pub struct JobRef {
+    /// The job's ID.
+    pub id: String,
+    /// The number of the item that the call is about.
+    pub item: Option<i64>,
+    /// Who confirmed the job.
+    pub confirmed_by: Option<Arc<Principal>>,
+}
+
+/// Whether an action changes nothing.
+fn is_read_only(action: &str) -> bool {
+    let own = GatewayAction::ALL.into_iter().find(|own| own.action() == action);
+    own.map_or(action != Operation::AbortMultipartUpload.action(), GatewayAction::is_read_only)
 }
 
 /// One call of Glacier's.

@@ -1,10 +1,12 @@
 //! The accounts that the gateway serves, and where each of them is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
 };
+
+use foldhash::HashMap;
 
 use super::{
     endpoints::{Endpoints, Regional},

@@ -2,7 +2,11 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, http::StatusCode, web::Json};
+use actix_web::{
+    Error, FromRequest, HttpRequest, dev,
+    http::StatusCode,
+    web::{Bytes, Json, Payload},
+};
 use serde::de::DeserializeOwned;
 
 use super::problem::{Code, Problem};
@@ -17,7 +21,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     type Error = Problem;
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         let json = Json::<T>::from_request(request, payload);
         Box::pin(async move {
             match tokio::time::timeout(BODY_TIMEOUT, json).await {
@@ -35,6 +39,27 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
                 )),
             }
         })
+    }
+}
+
+/// Reads a body as it is, of at most `most` bytes.
+///
+/// # Errors
+/// A body that is longer, or does not arrive in time.
+pub async fn read(payload: Payload, most: usize) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(error))) => {
+            Err(Problem::new(Code::MalformedRequest, format!("Send a whole body: {error}.")))
+        }
+        Ok(Err(_)) => Err(Problem::new(
+            Code::BodyTooLong,
+            format!("Send a shorter body: this operation reads {most} bytes."),
+        )),
+        Err(_) => Err(Problem::new(
+            Code::RequestTimeout,
+            format!("Send the whole body within {} seconds.", BODY_TIMEOUT.as_secs()),
+        )),
     }
 }
 

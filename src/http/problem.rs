@@ -97,6 +97,20 @@ codes! {
     EventNotFound = "event-not-found", NOT_FOUND, "The event does not exist";
     /// There is no such log of the audit trail, or no such part of it.
     LogNotFound = "log-not-found", NOT_FOUND, "The log does not exist";
+    /// There is no such job, or none that the caller may see.
+    JobNotFound = "job-not-found", NOT_FOUND, "The job does not exist";
+    /// The job's state does not allow what is asked of it.
+    JobConflict = "job-conflict", CONFLICT, "The job is in another state";
+    /// The token does not stand for what the job has found.
+    SelectionChanged = "selection-changed", CONFLICT, "The token does not stand for the job's items";
+    /// A request with the same idempotency key is under way.
+    IdempotencyKeyInUse = "idempotency-key-in-use", CONFLICT, "A request with this key is under way";
+    /// The idempotency key came before, with another request.
+    IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
+    /// The team has as many jobs, or items of jobs, as it may.
+    JobLimitReached = "job-limit-reached", TOO_MANY_REQUESTS, "The team has too many jobs";
+    /// The store does not answer.
+    StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The store is unavailable now";
     /// The path exists, the method does not.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "The resource has no such method";
     /// The request's body did not arrive in time.

@@ -16,12 +16,12 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access, accounts, audit,
+        access, accounts, audit, jobs,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
 };
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, jobs::Jobs};
 
 /// The API's operations. A new one is added here and nowhere else.
 fn operations(config: &mut ServiceConfig<'_>) {
@@ -39,7 +39,16 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(audit::list)
         .service(audit::event)
         .service(audit::checkpoint)
-        .service(audit::tile);
+        .service(audit::tile)
+        .service(jobs::create)
+        .service(jobs::list)
+        .service(jobs::show)
+        .service(jobs::items)
+        .service(jobs::confirm)
+        .service(jobs::pause)
+        .service(jobs::resume)
+        .service(jobs::cancel)
+        .service(jobs::retry_failed);
 }
 
 /// The OpenAPI document of all operations.
@@ -56,6 +65,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 #[derive(Clone)]
 pub struct Shared {
     gateway: Data<Gateway>,
+    jobs: Data<Jobs>,
     rendered: Data<Rendered>,
     methods: Data<Methods>,
 }
@@ -65,13 +75,16 @@ impl Shared {
     ///
     /// # Errors
     /// When the OpenAPI document cannot be written out.
-    pub fn new(gateway: Data<Gateway>) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn new(
+        gateway: Data<Gateway>,
+        jobs: Data<Jobs>,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut document = document();
         if let Some(sign_in) = &gateway.settings.swagger_ui {
             openapi::add_sign_in(&mut document, sign_in);
         }
         let rendered = Data::new(Rendered::new(&document)?);
-        Ok(Self { gateway, rendered, methods: Data::new(Methods::of(&document)) })
+        Ok(Self { gateway, jobs, rendered, methods: Data::new(Methods::of(&document)) })
     }
 }
 
@@ -89,6 +102,7 @@ pub fn app(
 > {
     let (app, _) = App::new()
         .app_data(shared.gateway.clone())
+        .app_data(shared.jobs.clone())
         .app_data(shared.rendered.clone())
         .app_data(shared.methods.clone())
         .into_utoipa_app()

@@ -1,13 +1,12 @@
 //! Looking at an upload's parts. Parts carry no times, so whether somebody still sends some
 //! shows only if two looks differ.
 
-use aws_lc_rs::digest::{SHA256, digest};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     domain::{Operation, UploadId, VaultArn},
     gateway::{Call, Refusal},
-    glacier::{Page, Part, Upload, UpstreamError},
+    glacier::{Page, Upload, UpstreamError, sum_of_parts},
 };
 
 /// Glacier's most for a page of parts.
@@ -53,7 +52,7 @@ pub async fn observe<F: Future<Output = ()>>(
         marker = page.marker;
         if marker.is_none() {
             let (bytes, digest) =
-                sum(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
+                sum_of_parts(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
             let parts = i64::try_from(parts.len()).unwrap_or(i64::MAX);
             let (upload, created) = (page.upload.clone(), created(&page.upload)?);
             return Ok(Observation { upload, created, parts, bytes, digest });
@@ -73,53 +72,4 @@ pub fn created(upload: &Upload) -> Result<i64, UpstreamError> {
         let cause = "the upload's creation date is not a date";
         UpstreamError::invalid_response(Operation::ListMultipartUploads, cause)
     })
-}
-
-/// The bytes of all parts, and the digest of the set.
-fn sum(parts: &[Part]) -> Option<(i64, [u8; 32])> {
-    let mut ranges = Vec::with_capacity(parts.len());
-    let mut bytes: i64 = 0;
-    for part in parts {
-        let (first, last) = part.range_in_bytes.split_once('-')?;
-        let (first, last): (i64, i64) = (first.parse().ok()?, last.parse().ok()?);
-        let size = last.checked_sub(first)?.checked_add(1).filter(|size| *size > 0)?;
-        bytes = bytes.checked_add(size)?;
-        ranges.push((first, last, part.sha256_tree_hash.as_str()));
-    }
-    ranges.sort_unstable();
-    let mut text = String::new();
-    for (first, last, hash) in ranges {
-        text.push_str(&format!("{first}-{last} {hash}\n"));
-    }
-    let mut sum = [0; 32];
-    sum.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-    Some((bytes, sum))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(range: &str, hash: &str) -> Part {
-        Part { range_in_bytes: range.to_owned(), sha256_tree_hash: hash.to_owned() }
-    }
-
-    #[test]
-    fn the_same_parts_have_the_same_digest_in_any_order() {
-        let (one, two) = (part("0-1048575", "aa"), part("1048576-1572863", "bb"));
-        let both = sum(&[one.clone(), two.clone()]);
-        assert_eq!(both.map(|(bytes, _)| bytes), Some(1_572_864));
-        assert_eq!(sum(&[two.clone(), one.clone()]), both);
-        // Sent again with other bytes, or not there yet.
-        assert_ne!(sum(&[one.clone(), part("1048576-1572863", "cc")]), both);
-        assert_ne!(sum(&[one]), both);
-        assert_eq!(sum(&[]).map(|(bytes, _)| bytes), Some(0));
-    }
-
-    #[test]
-    fn what_is_no_range_is_refused() {
-        for range in ["", "5", "5-4", "a-b", "-1-5", "0-9223372036854775807"] {
-            assert_eq!(sum(&[part(range, "aa")]), None, "{range}");
-        }
-    }
 }

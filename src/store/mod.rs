@@ -149,6 +149,11 @@ impl Store {
         self.0.pool()
     }
 
+    /// How a transaction begins that will write.
+    pub(crate) fn begin(&self) -> &'static str {
+        self.pool().begin()
+    }
+
     /// The time as the store tells it, in SQL.
     pub(crate) fn now(&self) -> &'static str {
         self.pool().now()

@@ -71,6 +71,15 @@ impl Pool {
         self
     }
 
+    /// How a transaction begins that will write: SQLite would else refuse the first write if
+    /// somebody has written since.
+    pub(crate) fn begin(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres(_) => "BEGIN",
+        }
+    }
+
     /// The time as the store tells it, in SQL.
     pub(crate) fn now(&self) -> &'static str {
         match self {

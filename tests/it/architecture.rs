@@ -32,9 +32,24 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
     ),
     ("inventory", &["audit", "config", "domain", "gateway", "glacier", "policy", "store"]),
+    (
+        "jobs",
+        &[
+            "audit",
+            "authn",
+            "config",
+            "domain",
+            "gateway",
+            "glacier",
+            "inventory",
+            "metrics",
+            "policy",
+            "store",
+        ],
+    ),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
-    ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "policy"]),
+    ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "jobs", "policy"]),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
     ("http/docs", &["config", "gateway"]),
     ("http/body", &["http/problem"]),
@@ -54,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "gateway",
             "glacier",
+            "jobs",
             "policy",
             "http/body",
             "http/caller",
@@ -75,7 +91,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http/problem",
         ],
     ),
-    ("http", &["gateway", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"]),
+    (
+        "http",
+        &["gateway", "jobs", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"],
+    ),
     (
         "app",
         &[
@@ -87,6 +106,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "http/connections",
             "http/management",
+            "jobs",
             "policy",
             "reload",
             "tls",
@@ -103,7 +123,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_sts", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
     ("rusqlite", &["store"]),
-    ("sqlx", &["audit", "inventory", "store"]),
+    ("sqlx", &["audit", "inventory", "jobs", "store"]),
 ];
 
 #[test]

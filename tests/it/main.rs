@@ -18,6 +18,7 @@ mod door;
 mod errors;
 mod files;
 mod flood;
+mod jobs;
 mod keys;
 mod log;
 mod management;

@@ -87,6 +87,10 @@ impl From<Problem> for Exception {
             | Code::UnknownParameter
             | Code::DuplicateParameter
             | Code::MalformedRequest
+            | Code::IdempotencyKeyReused
+            | Code::IdempotencyKeyInUse
+            | Code::JobConflict
+            | Code::SelectionChanged
             | Code::BodyTooLong => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
             Code::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameterValueException"),
             Code::TokenMissing => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),
@@ -108,13 +112,17 @@ impl From<Problem> for Exception {
             Code::VaultNotFound
             | Code::UploadNotFound
             | Code::EventNotFound
-            | Code::LogNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
-            Code::UpstreamThrottled => (StatusCode::BAD_REQUEST, "ThrottlingException"),
+            | Code::LogNotFound
+            | Code::JobNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+            Code::UpstreamThrottled | Code::JobLimitReached => {
+                (StatusCode::BAD_REQUEST, "ThrottlingException")
+            }
             Code::GlacierNotAvailableForAccount => {
                 (StatusCode::BAD_REQUEST, "NoLongerSupportedException")
             }
             Code::InternalError
             | Code::StoreRequired
+            | Code::StoreUnavailable
             | Code::GatewayNotAuthorizedUpstream
             | Code::AccountRoleUnusable
             | Code::GlacierUnreachable

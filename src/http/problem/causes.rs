@@ -7,6 +7,7 @@ use crate::{
     domain::Operation,
     gateway::Refusal,
     glacier::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind},
+    jobs::JobError,
 };
 
 /// What to do about `log-not-found`.
@@ -80,6 +81,44 @@ impl From<Refusal> for Problem {
             ),
             Refusal::LogNotFound => Self::new(Code::LogNotFound, NO_LOG),
             Refusal::Upstream(error) => Self::from(&error),
+        }
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        match error {
+            JobError::Refused(Refusal::StoreRequired) => Self::new(
+                Code::StoreRequired,
+                "Jobs need a store, and this gateway has none; its operators can set store.url.",
+            ),
+            JobError::Refused(refusal) => refusal.into(),
+            JobError::Store(error) => {
+                tracing::error!(%error, "the jobs' store cannot be used");
+                Self::new(Code::StoreUnavailable, "The store cannot be used now; try again later.")
+            }
+            JobError::Invalid(what) => Self::new(Code::InvalidParameter, format!("{what}.")),
+            JobError::NotFound => Self::new(
+                Code::JobNotFound,
+                "There is no job with this ID, or none that you may see. Jobs are dropped a while after they have ended.",
+            ),
+            JobError::Conflict(state) => Self::new(
+                Code::JobConflict,
+                format!("The job is {}, which does not allow this.", state.as_str()),
+            ),
+            JobError::WrongToken => Self::new(
+                Code::SelectionChanged,
+                "Look at what the job has found, and send the selectionToken that it shows.",
+            ),
+            JobError::KeyInFlight => Self::new(
+                Code::IdempotencyKeyInUse,
+                "A request with this Idempotency-Key is under way; send it again later.",
+            ),
+            JobError::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key came with another request before; use a new one.",
+            ),
+            JobError::Limit(what) => Self::new(Code::JobLimitReached, format!("{what}.")),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod accounts;
 pub(super) mod audit;
+pub(super) mod jobs;
 pub(super) mod openapi;
 pub(super) mod uploads;
 pub(super) mod vaults;

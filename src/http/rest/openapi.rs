@@ -40,6 +40,7 @@ const SIGN_IN: &str = "signIn";
         (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
         (name = "accounts", description = "The AWS accounts of the vaults"),
+        (name = "abort-jobs", description = "Uploads aborted in bulk"),
         (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),
@@ -187,7 +188,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 16] = [
+const REPLIES: [(&str, &[Code]); 20] = [
     (
         "BadRequest",
         &[
@@ -222,9 +223,13 @@ const REPLIES: [(&str, &[Code]); 16] = [
     ),
     ("EventNotFound", &[Code::EventNotFound]),
     ("LogNotFound", &[Code::LogNotFound]),
+    ("JobNotFound", &[Code::JobNotFound]),
+    ("JobConflict", &[Code::JobConflict, Code::SelectionChanged]),
+    ("IdempotencyConflict", &[Code::IdempotencyKeyInUse]),
+    ("IdempotencyKeyReused", &[Code::IdempotencyKeyReused]),
     ("RequestTimeout", &[Code::RequestTimeout]),
     ("BodyTooLong", &[Code::BodyTooLong]),
-    ("TooManyRequests", &[Code::UpstreamThrottled]),
+    ("TooManyRequests", &[Code::UpstreamThrottled, Code::JobLimitReached]),
     ("InternalError", &[Code::InternalError]),
     ("StoreRequired", &[Code::StoreRequired]),
     (
@@ -245,6 +250,7 @@ const REPLIES: [(&str, &[Code]); 16] = [
             Code::IssuerUnavailable,
             Code::AuditUnavailable,
             Code::AuditRolledBack,
+            Code::StoreUnavailable,
         ],
     ),
     ("Timeout", &[Code::GlacierTimeout]),
@@ -260,6 +266,12 @@ pub struct TrailProblems;
 pub struct EventProblems;
 /// Problems of an operation on a log of the audit trail.
 pub struct LogProblems;
+/// Problems of an operation that makes a job.
+pub struct NewJobProblems;
+/// Problems of an operation that reads a job.
+pub struct JobProblems;
+/// Problems of an operation that changes a job.
+pub struct JobChangeProblems;
 /// Problems of an operation on an account.
 pub struct AccountProblems;
 /// Problems of an operation on a vault.
@@ -309,6 +321,38 @@ impl IntoResponses for LogProblems {
     }
 }
 
+impl IntoResponses for NewJobProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = BodyProblems::responses();
+        for (status, name) in [
+            ("409", "IdempotencyConflict"),
+            ("422", "IdempotencyKeyReused"),
+            ("429", "TooManyRequests"),
+            ("501", "StoreRequired"),
+        ] {
+            problems.insert(status.to_owned(), Ref::from_response_name(name).into());
+        }
+        problems
+    }
+}
+
+impl IntoResponses for JobProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        problems.insert("404".to_owned(), Ref::from_response_name("JobNotFound").into());
+        problems
+    }
+}
+
+impl IntoResponses for JobChangeProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = BodyProblems::responses();
+        problems.append(&mut JobProblems::responses());
+        problems.insert("409".to_owned(), Ref::from_response_name("JobConflict").into());
+        problems
+    }
+}
+
 impl IntoResponses for AccountProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems("AccountNotFound")
@@ -337,6 +381,8 @@ fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
                 StatusCode::NOT_FOUND => *name == not_found,
                 StatusCode::REQUEST_TIMEOUT
                 | StatusCode::PAYLOAD_TOO_LARGE
+                | StatusCode::CONFLICT
+                | StatusCode::UNPROCESSABLE_ENTITY
                 | StatusCode::NOT_IMPLEMENTED => false,
                 _ => true,
             };

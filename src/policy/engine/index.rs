@@ -1,6 +1,8 @@
 //! Finds the statements that may be about a resource, however many there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use super::pattern::Pattern;
 use super::statement::Statement;

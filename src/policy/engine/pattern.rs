@@ -273,6 +273,11 @@ pub(crate) fn pieces(
     })
 }
 
+/// Whether the whole of `text` is as `pattern` describes, with IAM's wildcards.
+pub fn matches_wildcards(pattern: &str, text: &str) -> bool {
+    Pattern::wildcards(pattern).matches_text(text)
+}
+
 /// Checks the variables of a resource: they may stand only in the last part of an ARN
 /// (IAM User Guide, "IAM policy elements: Variables and tags", "Resource element").
 ///

@@ -1,8 +1,10 @@
 //! The compiled policy set and the decision.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
+
+use foldhash::HashMap;
 
 use super::context::{Context, Facts, Request};
 use super::decision::{Denial, Grant, Missed, NearMiss, StatementId};

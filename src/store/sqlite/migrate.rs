@@ -10,9 +10,10 @@ use super::super::{
 };
 
 /// The schema, a migration a file.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../migrations/sqlite/0001_audit.sql"),
     include_str!("../migrations/sqlite/0002_inventory.sql"),
+    include_str!("../migrations/sqlite/0003_jobs.sql"),
 ];
 
 /// Applies the migrations that the file lacks, each or none.

@@ -1,0 +1,206 @@
+//! Jobs: uploads aborted in bulk.
+
+mod change;
+mod lists;
+
+use actix_web::{
+    HttpRequest, HttpResponse, get,
+    http::header::LOCATION,
+    post,
+    web::{Data, Json, Payload},
+};
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+pub use self::{
+    change::{cancel, confirm, pause, resume, retry_failed},
+    lists::{items, list},
+};
+use super::{
+    super::{
+        body,
+        parameters::Parameters,
+        problem::{Code, Problem},
+    },
+    openapi::{JobProblems, NewJobProblems},
+};
+use crate::{
+    domain::GatewayAction,
+    gateway::{Actor, Call},
+    jobs::{
+        Created, JobError, Jobs, Key,
+        model::{AbortJob, Confirm, NewAbortJob},
+    },
+    policy::Reach,
+};
+
+/// The longest body that asks for a job, in bytes: 100,000 uploads with their places.
+const LONGEST: usize = 64 << 20;
+/// What makes a request that is sent twice one request.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// `Idempotency-Key`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[allow(dead_code)]
+struct KeyHeader {
+    /// A second request with this key, by the same caller, makes no second job: it is answered
+    /// as the first one was.
+    #[param(rename = "Idempotency-Key", pattern = "^[!-~]+$", min_length = 1, max_length = 255)]
+    idempotency_key: Option<String>,
+}
+
+/// `jobId`
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code)]
+struct JobPath {
+    /// The job's ID.
+    #[param(rename = "jobId", format = "uuid")]
+    job_id: String,
+}
+
+/// Abort uploads in bulk
+///
+/// The job first looks for what it would abort, and aborts nothing before somebody has
+/// confirmed that (`confirm`). It is durable when this is answered. An upload that somebody
+/// still sends parts to is left alone: see `quietFor`.
+///
+/// **Permissions**: `gateway:CreateAbortJob` on `arn:aws:glacier-gateway:::job/TEAM/*`, and
+/// `gateway:ConfirmOwnAbortJob` for `"confirm": "auto"`. What the job does needs the
+/// creator's permissions, and the confirmer's, at the time when it does it:
+/// `glacier:ListVaults` (if a name of a vault has wildcards) and
+/// `glacier:ListMultipartUploads` to find uploads, `glacier:AbortMultipartUpload` to look at
+/// one and to abort it.
+#[utoipa::path(
+    tag = "abort-jobs",
+    operation_id = "createAbortJob",
+    params(KeyHeader),
+    request_body = NewAbortJob,
+    responses(
+        (status = 202, description = "The job.", body = AbortJob,
+         headers(("Location" = String, description = "The job's path."))),
+        NewJobProblems,
+    )
+)]
+#[post("/v1/abort-jobs")]
+pub async fn create(
+    call: Call,
+    jobs: Data<Jobs>,
+    parameters: Parameters,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    parameters.only(&[])?;
+    let given = given_key(&request)?;
+    let body = body::read(payload, LONGEST).await?;
+    let new: NewAbortJob = serde_json::from_slice(&body).map_err(|error| {
+        let detail = format!("Send a body as JSON that the operation knows: {error}.");
+        Problem::new(Code::MalformedRequest, detail)
+    })?;
+    // The first of several teams, if the request lacks one: it is refused for that below.
+    let team = new.team.clone().or_else(|| call.principal().teams.first().cloned());
+    let team = team.unwrap_or_default();
+    let all = format!("{team}/*");
+    call.may(GatewayAction::CreateAbortJob, Reach::Team(&all))?;
+    if new.confirm == Confirm::Auto
+        && !call.may_with_job(GatewayAction::ConfirmOwnAbortJob, &team, "*")
+    {
+        call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;
+    }
+    let actor = Actor::from(&call);
+    let key = given.map(|given| Key::new(&actor, "POST /v1/abort-jobs", &given, &body));
+    drop(body);
+    let made = async {
+        let Created { job, .. } = jobs.create(&actor, new, key.as_ref()).await?;
+        jobs.get(&job).await
+    };
+    let job = noted(&call, made.await, None).await?;
+    Ok(accepted(&job))
+}
+
+/// The job as an answer that says that it goes on.
+fn accepted(job: &AbortJob) -> HttpResponse {
+    let location = format!("/v1/abort-jobs/{}", job.job_id);
+    HttpResponse::Accepted().insert_header((LOCATION, location)).json(job)
+}
+
+/// Show a job
+///
+/// **Permissions**: `gateway:GetAbortJob` on `arn:aws:glacier-gateway:::job/TEAM/ID`.
+#[utoipa::path(
+    tag = "abort-jobs",
+    operation_id = "getAbortJob",
+    params(JobPath),
+    responses((status = 200, description = "The job.", body = AbortJob), JobProblems)
+)]
+#[get("/v1/abort-jobs/{jobId}")]
+pub async fn show(
+    call: Call,
+    jobs: Data<Jobs>,
+    parameters: Parameters,
+) -> Result<Json<AbortJob>, Problem> {
+    parameters.only(&[])?;
+    let job = seen(&call, &jobs, &parameters).await?;
+    Ok(Json(noted(&call, Ok(job), None).await?))
+}
+
+/// The job that the path names, if the caller may see it. Whoever may not does not learn that
+/// there is one.
+async fn seen(call: &Call, jobs: &Jobs, parameters: &Parameters) -> Result<AbortJob, Problem> {
+    found(call, jobs, parameters, |_| GatewayAction::GetAbortJob).await
+}
+
+/// The job that the path names, if the caller may do `action` with it.
+async fn found(
+    call: &Call,
+    jobs: &Jobs,
+    parameters: &Parameters,
+    action: impl Fn(&AbortJob) -> GatewayAction,
+) -> Result<AbortJob, Problem> {
+    call.may(GatewayAction::GetAbortJob, Reach::Any)?;
+    let id = parameters.named("jobId").and_then(|text| Uuid::try_parse(text).ok());
+    let id = id.ok_or_else(|| Problem::new(Code::InvalidParameter, "jobId: write a UUID."))?;
+    let job = match jobs.get(&id.to_string()).await {
+        Ok(job) => job,
+        Err(error) => return noted(call, Err(error), Some(&id.to_string())).await,
+    };
+    let action = action(&job);
+    let one = format!("{}/{}", job.team, job.job_id);
+    if let Err(refusal) = call.may(action, Reach::Team(&one)) {
+        return if call.may_with_job(GatewayAction::GetAbortJob, &job.team, &job.job_id) {
+            Err(refusal.into())
+        } else {
+            noted(call, Err(JobError::NotFound), Some(&job.job_id)).await
+        };
+    }
+    Ok(job)
+}
+
+/// Puts what became of a request on record.
+async fn noted(
+    call: &Call,
+    result: Result<AbortJob, JobError>,
+    about: Option<&str>,
+) -> Result<AbortJob, Problem> {
+    let about = about.or(result.as_ref().ok().map(|job| job.job_id.as_str()));
+    call.asked_of_jobs(about, result.as_ref().err().map(JobError::code)).await?;
+    Ok(result?)
+}
+
+/// The `Idempotency-Key`, if there is one.
+fn given_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
+    let mut all = request.headers().get_all(IDEMPOTENCY_KEY);
+    let (Some(key), None) = (all.next(), all.next()) else {
+        return match request.headers().contains_key(IDEMPOTENCY_KEY) {
+            true => Err(Problem::new(Code::InvalidParameter, "Idempotency-Key: send it once.")),
+            false => Ok(None),
+        };
+    };
+    let text = key.to_str().ok().filter(|text| {
+        (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+    });
+    let message = "Idempotency-Key: write 1 to 255 visible characters of ASCII.";
+    let text = text.ok_or_else(|| Problem::new(Code::InvalidParameter, message))?;
+    Ok(Some(text.to_owned()))
+}

@@ -1,0 +1,95 @@
+-- Jobs that abort uploads in bulk. Times are microseconds since 1970, UTC.
+
+CREATE TABLE job (
+    -- Goes up with time.
+    id TEXT PRIMARY KEY,
+    team TEXT NOT NULL,
+    -- As the API names it; `creating` before its items are all there.
+    state TEXT NOT NULL,
+    -- Goes up with each change.
+    revision INTEGER NOT NULL DEFAULT 1,
+    created INTEGER NOT NULL,
+    changed INTEGER NOT NULL,
+    finished INTEGER,
+    -- When it stops, however far it is.
+    expires INTEGER NOT NULL,
+    not_before INTEGER NOT NULL,
+    paused_until INTEGER,
+    -- What was asked for, as JSON, without a list of uploads.
+    request TEXT NOT NULL,
+    -- Who asked for it and who confirmed it, in which context, as JSON.
+    creator TEXT NOT NULL,
+    confirmer TEXT,
+    -- What a confirmation must show: it stands for the items that there are.
+    token TEXT,
+    -- Of whoever prepares it; what it writes says `epoch = mine`.
+    epoch INTEGER NOT NULL DEFAULT 0,
+    -- What the preparation found, as JSON.
+    preview TEXT,
+    -- Why it failed.
+    error_code TEXT,
+    error TEXT,
+    -- Items by what became of them. What is in hand is claimed; what is left is neither.
+    selected INTEGER NOT NULL DEFAULT 0,
+    claimed INTEGER NOT NULL DEFAULT 0,
+    aborted INTEGER NOT NULL DEFAULT 0,
+    gone INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    skipped INTEGER NOT NULL DEFAULT 0,
+    unknown INTEGER NOT NULL DEFAULT 0,
+    -- Outcomes of processes that were stopped for too long, and items that were begun again
+    -- although an earlier call may have succeeded.
+    late INTEGER NOT NULL DEFAULT 0,
+    repeats INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX job_team ON job (team, id);
+CREATE INDEX job_unfinished ON job (state) WHERE finished IS NULL;
+
+-- An account and region in which a job has items.
+CREATE TABLE job_lane (
+    job TEXT NOT NULL,
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    PRIMARY KEY (job, account, region)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_item (
+    job TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    vault TEXT NOT NULL,
+    upload TEXT NOT NULL,
+    -- What was seen when the job was prepared.
+    created INTEGER,
+    description TEXT,
+    parts INTEGER,
+    bytes INTEGER,
+    digest BLOB,
+    -- Since when the parts are known to be these.
+    since INTEGER,
+    decision TEXT,
+    -- found (to be looked at), waiting, claimed, and what became of it.
+    state TEXT NOT NULL,
+    code TEXT,
+    not_before INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    -- Who has claimed it: the lease's epoch, and the ID that its record has or will have.
+    epoch INTEGER,
+    event BLOB,
+    ended INTEGER,
+    PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX job_item_waiting ON job_item (job, account, region, not_before)
+    WHERE state IN ('found', 'waiting');
+CREATE INDEX job_item_claimed ON job_item (account, region) WHERE state = 'claimed';
+
+-- Idempotency keys, by the hash of whose they are, and of what was asked with them.
+CREATE TABLE job_key (
+    scope BLOB PRIMARY KEY,
+    asked BLOB NOT NULL,
+    job TEXT NOT NULL,
+    created INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
