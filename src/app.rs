@@ -21,6 +21,7 @@ use crate::{
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
     jobs::Jobs,
+    lifecycle::{Lifecycle, UnusableRules},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -66,6 +67,9 @@ pub enum StartError {
     /// Accounts that would not be served as they are meant to.
     #[error(transparent)]
     Accounts(#[from] UnusableAccounts),
+    /// Lifecycle rules that would not do what they are meant to.
+    #[error(transparent)]
+    LifecycleRules(#[from] UnusableRules),
     /// Certificates.
     #[error("cannot serve TLS: {0}")]
     Tls(#[from] TlsError),
@@ -115,6 +119,8 @@ pub struct Running {
     pub management: SocketAddr,
     gateway: Data<Gateway>,
     recovery: JoinHandle<()>,
+    /// What looks after the lifecycle rules.
+    looked_after: JoinHandle<()>,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -166,8 +172,11 @@ pub async fn start(
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
+    let lifecycle = Lifecycle::new(gateway.clone().into_inner(), jobs.clone().into_inner())?;
+    let lifecycle = Data::new(lifecycle);
+    let looked_after = tokio::spawn(lifecycle.clone().into_inner().run());
     gateway.authenticator.first_reading().await;
-    rt::spawn(follow_files(gateway.clone()));
+    rt::spawn(follow_files(gateway.clone(), lifecycle.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -175,7 +184,8 @@ pub async fn start(
     };
     // Whoever knows that the gateway listens may stop it.
     let signals = Signals::new()?;
-    let shared = http::Shared::new(gateway.clone(), jobs).map_err(StartError::Document)?;
+    let shared = http::Shared::new(gateway.clone(), jobs, lifecycle.clone())
+        .map_err(StartError::Document)?;
     let most = connections(workers)?;
     let connections = Connections::new(workers * most);
     let counted = connections.clone();
@@ -229,6 +239,7 @@ pub async fn start(
         management: management_address,
         gateway,
         recovery,
+        looked_after,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -260,7 +271,9 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, rest_server, management_server, .. } = self;
+        let Self { gateway, recovery, looked_after, rest_server, management_server, .. } = self;
+        looked_after.abort();
+        let _ = looked_after.await;
         let stopped = stop(&gateway, recovery, &rest_server, &management_server);
         tokio::select! {
             stopped = stopped => stopped?,
@@ -313,8 +326,9 @@ fn connections(workers: usize) -> Result<usize, StartError> {
     }
 }
 
-async fn follow_files(gateway: Data<Gateway>) {
+async fn follow_files(gateway: Data<Gateway>, lifecycle: Data<Lifecycle>) {
     tokio::join!(
+        lifecycle.keep_rules_fresh(&gateway.followed),
         gateway.upstream.keep_accounts_fresh(&gateway.followed),
         gateway.keys.keep_revocations_fresh(&gateway.followed),
         gateway.authenticator.keep_revocations_fresh(&gateway.followed),

@@ -13,6 +13,7 @@ use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{Accounts, Probe, ROLE_CAUSES, Upstream},
+    lifecycle,
     policy::LivePolicies,
     tls,
 };
@@ -99,7 +100,16 @@ fn check_files(file: Option<&Path>) -> Result<(), Failure> {
         files(tls::check(tls).map_err(Into::into));
     }
     if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {
-        files(Accounts::check(settings).map_err(Into::into));
+        match Accounts::check(settings) {
+            Err(unusable) => files(Err(unusable.into())),
+            Ok(settings) if examined.sound("lifecycle").is_some() => {
+                match lifecycle::check(&settings) {
+                    Ok(warnings) => warnings.iter().for_each(|told| eprintln!("warning: {told}")),
+                    Err(unusable) => files(Err(unusable.into())),
+                }
+            }
+            Ok(_) => {}
+        }
     }
     if let Some(settings) = examined.sound("policy.directory") {
         match LivePolicies::open(&settings.policy.directory) {

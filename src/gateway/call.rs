@@ -4,6 +4,7 @@
 mod accounts;
 mod audit;
 mod jobs;
+mod lifecycle;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Instant};
 

@@ -89,17 +89,18 @@ impl Accounts {
         })
     }
 
-    /// Whether the folder of accounts can be used now.
+    /// Whether the folder of accounts can be used now; gives the settings with its accounts.
     ///
     /// # Errors
     /// Every mistake in the accounts.
-    pub fn check(settings: &Settings) -> Result<(), UnusableAccounts> {
-        let Some(directory) = settings.aws.accounts_directory.clone() else { return Ok(()) };
+    pub fn check(settings: &Settings) -> Result<Settings, UnusableAccounts> {
         let settings = settings.clone();
-        Reloaded::read(DIRECTORY, Paths::Folder(directory), move |contents: &Contents| {
-            with_files(&settings, contents).map(drop)
-        })
-        .map(drop)
+        let Some(directory) = settings.aws.accounts_directory.clone() else { return Ok(settings) };
+        let read =
+            Reloaded::read(DIRECTORY, Paths::Folder(directory), move |contents: &Contents| {
+                with_files(&settings, contents)
+            })?;
+        Ok(Settings::clone(&read.current()))
     }
 
     fn new(settings: &Settings, endpoints: &Endpoints) -> Self {

@@ -71,6 +71,8 @@ pub enum Confirm {
     Required,
     /// The job aborts what it found. The caller needs `gateway:ConfirmOwnAbortJob`.
     Auto,
+    /// The job ends with what it found, and aborts nothing.
+    Never,
 }
 
 /// Where uploads are.

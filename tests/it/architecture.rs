@@ -47,9 +47,16 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    (
+        "lifecycle",
+        &["config", "domain", "files", "gateway", "glacier", "jobs", "policy", "reload", "store"],
+    ),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
-    ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "jobs", "policy"]),
+    (
+        "http/problem",
+        &["audit", "authn", "domain", "gateway", "glacier", "jobs", "lifecycle", "policy"],
+    ),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
     ("http/docs", &["config", "gateway"]),
     ("http/body", &["http/problem"]),
@@ -70,6 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "gateway",
             "glacier",
             "jobs",
+            "lifecycle",
             "policy",
             "http/body",
             "http/caller",
@@ -93,7 +101,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["gateway", "jobs", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"],
+        &[
+            "gateway",
+            "jobs",
+            "lifecycle",
+            "http/aws",
+            "http/docs",
+            "http/methods",
+            "http/observe",
+            "http/rest",
+        ],
     ),
     (
         "app",
@@ -107,6 +124,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http/connections",
             "http/management",
             "jobs",
+            "lifecycle",
             "policy",
             "reload",
             "tls",
@@ -123,7 +141,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_sts", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
     ("rusqlite", &["store"]),
-    ("sqlx", &["audit", "inventory", "jobs", "store"]),
+    ("sqlx", &["audit", "inventory", "jobs", "lifecycle", "store"]),
 ];
 
 #[test]

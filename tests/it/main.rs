@@ -20,6 +20,7 @@ mod files;
 mod flood;
 mod jobs;
 mod keys;
+mod lifecycle;
 mod log;
 mod management;
 mod openapi;

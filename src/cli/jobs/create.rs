@@ -22,7 +22,7 @@ use crate::cli::{
 
 /// What a job is to abort.
 #[derive(clap::Args)]
-pub(in crate::cli) struct Options {
+pub struct Options {
     #[command(flatten)]
     remote: Remote,
     /// The team that the job is of; needed if you are in several.

@@ -4,6 +4,7 @@ pub(super) mod access;
 pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod jobs;
+pub(super) mod lifecycle;
 pub(super) mod openapi;
 pub(super) mod uploads;
 pub(super) mod vaults;

@@ -41,6 +41,7 @@ const SIGN_IN: &str = "signIn";
         (name = "vaults", description = "The vaults they are in"),
         (name = "accounts", description = "The AWS accounts of the vaults"),
         (name = "abort-jobs", description = "Uploads aborted in bulk"),
+        (name = "lifecycle-rules", description = "Rules by which that happens again and again"),
         (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),
@@ -188,7 +189,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 20] = [
+const REPLIES: [(&str, &[Code]); 22] = [
     (
         "BadRequest",
         &[
@@ -223,6 +224,8 @@ const REPLIES: [(&str, &[Code]); 20] = [
     ),
     ("EventNotFound", &[Code::EventNotFound]),
     ("LogNotFound", &[Code::LogNotFound]),
+    ("LifecycleRuleNotFound", &[Code::LifecycleRuleNotFound]),
+    ("LifecycleRuleRunning", &[Code::LifecycleRuleRunning]),
     ("JobNotFound", &[Code::JobNotFound]),
     ("JobConflict", &[Code::JobConflict, Code::SelectionChanged]),
     ("IdempotencyConflict", &[Code::IdempotencyKeyInUse]),
@@ -272,6 +275,10 @@ pub struct NewJobProblems;
 pub struct JobProblems;
 /// Problems of an operation that changes a job.
 pub struct JobChangeProblems;
+/// Problems of an operation that reads a lifecycle rule.
+pub struct LifecycleProblems;
+/// Problems of an operation that runs a lifecycle rule.
+pub struct LifecycleRunProblems;
 /// Problems of an operation on an account.
 pub struct AccountProblems;
 /// Problems of an operation on a vault.
@@ -349,6 +356,24 @@ impl IntoResponses for JobChangeProblems {
         let mut problems = BodyProblems::responses();
         problems.append(&mut JobProblems::responses());
         problems.insert("409".to_owned(), Ref::from_response_name("JobConflict").into());
+        problems
+    }
+}
+
+impl IntoResponses for LifecycleProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        let not_found = Ref::from_response_name("LifecycleRuleNotFound");
+        problems.insert("404".to_owned(), not_found.into());
+        problems
+    }
+}
+
+impl IntoResponses for LifecycleRunProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = LifecycleProblems::responses();
+        let running = Ref::from_response_name("LifecycleRuleRunning");
+        problems.insert("409".to_owned(), running.into());
         problems
     }
 }

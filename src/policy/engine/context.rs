@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,9 +126,9 @@ impl KeptContext {
 
 #[derive(Clone, Debug, Default)]
 struct Printed {
-    source_ip: OnceCell<String>,
-    current_time: OnceCell<String>,
-    epoch_time: OnceCell<String>,
+    source_ip: OnceLock<String>,
+    current_time: OnceLock<String>,
+    epoch_time: OnceLock<String>,
 }
 
 /// Facts about one multipart upload, looked up only for policies that ask.
