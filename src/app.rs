@@ -20,7 +20,7 @@ use crate::{
     gateway::{Foundations, Gateway},
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
-    jobs::Jobs,
+    jobs::{Jobs, Runner},
     lifecycle::{Lifecycle, UnusableRules},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
@@ -121,6 +121,7 @@ pub struct Running {
     recovery: JoinHandle<()>,
     /// What looks after the lifecycle rules.
     looked_after: JoinHandle<()>,
+    runner: Runner,
     rest_server: ServerHandle,
     management_server: ServerHandle,
     /// What becomes of either server.
@@ -175,6 +176,7 @@ pub async fn start(
     let lifecycle = Lifecycle::new(gateway.clone().into_inner(), jobs.clone().into_inner())?;
     let lifecycle = Data::new(lifecycle);
     let looked_after = tokio::spawn(lifecycle.clone().into_inner().run());
+    let runner = Runner::start(jobs.clone().into_inner())?;
     gateway.authenticator.first_reading().await;
     rt::spawn(follow_files(gateway.clone(), lifecycle.clone()));
 
@@ -240,6 +242,7 @@ pub async fn start(
         gateway,
         recovery,
         looked_after,
+        runner,
         rest_server: rest.handle(),
         management_server: management.handle(),
         ended,
@@ -271,10 +274,11 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, looked_after, rest_server, management_server, .. } = self;
+        let Self { gateway, recovery, looked_after, runner, .. } = self;
         looked_after.abort();
         let _ = looked_after.await;
-        let stopped = stop(&gateway, recovery, &rest_server, &management_server);
+        let (rest, management) = (&self.rest_server, &self.management_server);
+        let stopped = stop(&gateway, recovery, runner, rest, management);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -291,11 +295,14 @@ impl Running {
 async fn stop(
     gateway: &Gateway,
     recovery: JoinHandle<()>,
+    runner: Runner,
     rest: &ServerHandle,
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
+    let jobs = rt::task::spawn_blocking(move || runner.stop());
     rest.stop(true).await;
+    let _ = jobs.await;
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;

@@ -4,6 +4,7 @@
 //! and in the log.
 
 mod accounts;
+mod jobs;
 mod trail;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -14,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{accounts::AccountMetrics, trail::TrailMetrics};
+use self::{accounts::AccountMetrics, jobs::JobMetrics, trail::TrailMetrics};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -35,6 +36,7 @@ pub struct Metrics {
     registry: Registry,
     trail: TrailMetrics,
     accounts: AccountMetrics,
+    jobs: JobMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -187,10 +189,12 @@ impl Default for Metrics {
         registry.register("build", "What is running", Info::new(build));
         let trail = TrailMetrics::new(&mut registry);
         let accounts = AccountMetrics::new(&mut registry);
+        let jobs = JobMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
+            jobs,
             requests,
             request_duration,
             decisions,
@@ -262,6 +266,11 @@ impl Metrics {
         let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
         self.rest_connections.set(gauge(open));
         self.rest_connections_limit.set(gauge(limit));
+    }
+
+    /// Counts an attempt of a job's item, by the state that the item is in afterwards.
+    pub fn job_item(&self, state: &'static str) {
+        self.jobs.item(state);
     }
 
     /// Says how the audit trail is, if there is one.

@@ -15,13 +15,13 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use self::{
     certificate::{CertificateError, CertificateNames, ClientCertificate},
     keys::{AccessKey, GatewayKeys, KeyCreationError, KeyError, SignedBy, UnusableKeys, sigv4},
-    tokens::{TokenError, UnusableRevocations, verify},
+    tokens::{Lapsed, TokenError, UnusableRevocations, verify},
 };
 
 use self::tokens::TokenVerifier;
 use crate::{
     config::Settings,
-    domain::{CLIENT_CERTIFICATES, Principal},
+    domain::{CLIENT_CERTIFICATES, Principal, SERVICES},
     reload::Followed,
 };
 
@@ -89,6 +89,31 @@ impl Authenticator {
             .filter(|shown| shown.names().is_ok_and(|names| !self.are_revoked(names)))
             .and_then(ClientCertificate::thumbprint);
         self.tokens.authenticate(token, thumbprint).await
+    }
+
+    /// A caller that was proven before, for what happens now in its name: with the teams that
+    /// the settings give it now.
+    ///
+    /// # Errors
+    /// Why nothing may happen in its name any more.
+    pub fn renewed(&self, principal: &Principal) -> Result<Arc<Principal>, Lapsed> {
+        match principal.issuer.as_str() {
+            SERVICES => Ok(Arc::new(principal.clone())),
+            CLIENT_CERTIFICATES => {
+                if self.tokens.is_revoked(CLIENT_CERTIFICATES, &principal.subject) {
+                    return Err(Lapsed::Revoked);
+                }
+                let mut teams: Vec<String> =
+                    team_table::teams(&self.certificates, &principal.subject).collect();
+                teams.sort();
+                teams.dedup();
+                if teams.is_empty() {
+                    return Err(Lapsed::Team);
+                }
+                Ok(Arc::new(Principal { teams, ..principal.clone() }))
+            }
+            _ => self.tokens.renewed(principal).map(Arc::new),
+        }
     }
 
     /// The name of the configured issuer that a token says it is of, true or not.

@@ -38,10 +38,11 @@ impl Actor {
         Self { principal: Arc::new(principal), context: self.context.clone() }
     }
 
-    /// A call in the actor's name, now. `request_id` says what it belongs to.
-    pub fn call(&self, gateway: Arc<Gateway>, request_id: String) -> Call {
+    /// A call in the actor's name, now, whose record will have the ID `event`. `request_id`
+    /// says what it belongs to.
+    pub fn call(&self, gateway: Arc<Gateway>, event: Uuid, request_id: String) -> Call {
         let record = Record {
-            event_id: Uuid::now_v7(),
+            event_id: event,
             time: Some(OffsetDateTime::now_utc()),
             request_id,
             door: "job",

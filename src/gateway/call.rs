@@ -10,7 +10,10 @@ use std::{future::Future, pin::pin, sync::Arc, time::Instant};
 
 use time::OffsetDateTime;
 
-pub use self::accounts::SeenAccount;
+pub use self::{
+    accounts::SeenAccount,
+    jobs::{AskedGlacier, Attempted, JobUpload, Look, SeenUpload},
+};
 use super::{
     Gateway,
     record::{Forwarded, Recorder},

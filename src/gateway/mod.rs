@@ -18,7 +18,7 @@ use std::sync::{
 use self::uploads::UploadLookup;
 pub use self::{
     actor::Actor,
-    call::{Call, SeenAccount},
+    call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,

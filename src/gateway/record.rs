@@ -70,6 +70,8 @@ pub struct Record {
     pub job: Option<JobRef>,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
     pub lookup: Option<Forwarded>,
+    /// How many pages such a look-up took.
+    pub lookup_pages: u32,
     /// The operation itself, if it was forwarded.
     pub upstream: Option<Forwarded>,
 }

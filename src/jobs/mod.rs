@@ -2,17 +2,29 @@
 //! in, and does in its creator's and its confirmer's name what both may do.
 //!
 //! `request` checks what is asked for and `create` makes a job of it; `control` confirms,
-//! pauses and cancels; `items` shows what became of each upload. A job begins with a look at
-//! what it would abort.
+//! pauses and cancels; `items` shows what became of each upload. `runner` moves jobs on:
+//! `prepare` lists what a job would abort, and `lane` does the work of all jobs in an account
+//! and region, at one `pace`. The items that it has `claims` on carry the IDs of their events,
+//! so that the trail says what became of them, whatever happens to the process.
 
+mod claims;
 mod control;
 mod create;
 mod duration;
+mod ending;
 mod error;
 mod items;
+mod lane;
+mod looks;
 pub mod model;
+mod pace;
+mod party;
+mod prepare;
 mod request;
+mod retention;
 mod rows;
+mod runner;
+mod trouble;
 
 use std::sync::Arc;
 
@@ -24,6 +36,7 @@ pub use self::{
     duration::{InvalidDuration, IsoDuration},
     error::JobError,
     items::{ItemFilter, ListFilter},
+    runner::Runner,
 };
 use self::{model::AbortJob, rows::Row};
 use crate::{

@@ -189,7 +189,7 @@ pub enum State {
     Pausing,
     /// It does nothing until it is resumed.
     Paused,
-    /// All of its items have ended.
+    /// All of its items have ended, or it was only to find them (`"confirm": "never"`).
     Completed,
     /// It has stopped; `problem` says why.
     Failed,

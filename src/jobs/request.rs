@@ -68,7 +68,12 @@ pub(super) fn check(
             }
             Vec::new()
         }
-        Some(names) => place(&accounts, gateway, new, names)?,
+        Some(names) => {
+            let named = place(&accounts, gateway, new, names)?;
+            // What is kept of the request is that it named some.
+            new.select.upload_ids = Some(Vec::new());
+            named
+        }
     };
     if named.is_empty() && new.select.quiet_for.is_none() {
         new.select.quiet_for = Some(whole_seconds(gateway.settings.jobs.quiet_for));

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     Lifecycle,
@@ -209,7 +210,8 @@ impl Lifecycle {
         let request = run.request()?;
         let team = request.team.clone().unwrap_or_default();
         let actor = Actor::service(SERVICE, &team);
-        let call = actor.call(Arc::clone(&self.gateway), format!("lifecycle-rule/{}", run.rule));
+        let of = format!("lifecycle-rule/{}", run.rule);
+        let call = actor.call(Arc::clone(&self.gateway), Uuid::now_v7(), of);
         let all = format!("{team}/*");
         if run.mode == Mode::Abort.as_str() {
             call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;

@@ -1,17 +1,21 @@
 //! Jobs: uploads aborted in bulk.
 
+use std::time::Duration;
+
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
-    support::{Gateway, client, problem},
+    support::{ACCOUNT, Gateway, REGION, client, problem},
 };
 
 /// Lets team `owner` do everything with its jobs.
-const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement":
+const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": ["gateway:*AbortJob", "gateway:ListAbortJobs"],
-     "Resource": "arn:aws:glacier-gateway:::job/owner/*"}}"#;
+     "Resource": "arn:aws:glacier-gateway:::job/owner/*"},
+    {"Effect": "Allow", "Action": "gateway:ReadAudit",
+     "Resource": "arn:aws:glacier-gateway:::audit/owner"}]}"#;
 
 /// Which store a gateway has.
 #[derive(Clone, Copy, Debug)]
@@ -246,4 +250,152 @@ async fn jobs_need_a_store() {
     assert_eq!((status, &refused["code"]), (501, &json!("store-required")));
     let reply = gateway.call("owner", Method::GET, "/v1/abort-jobs").await;
     assert_eq!(problem(reply).await.0, 501);
+}
+
+/// Waits until the job is in one of these states; gives it.
+async fn in_state(gateway: &Gateway, job: &Value, states: &[&str]) -> Value {
+    let mut last = Value::Null;
+    for _ in 0..400 {
+        last = get(gateway, &path(job)).await;
+        if states.iter().any(|state| last["state"] == *state) {
+            return last;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let log = gateway.process.all_lines();
+    let log: Vec<_> = log.iter().filter(|line| line.contains("job")).rev().take(20).collect();
+    panic!("never {states:?}: {last:#} {log:#?}");
+}
+
+async fn acted(gateway: &Gateway, job: &Value, action: &str, body: &Value) -> Value {
+    let reply = post(gateway, &format!("{}/{action}", path(job)), body).await;
+    assert_eq!(reply.status(), 202, "{action}: {:?}", reply.text().await);
+    reply.json().await.unwrap()
+}
+
+async fn confirmed(gateway: &Gateway, job: &Value) -> Value {
+    let waiting = in_state(gateway, job, &["awaiting-confirmation", "failed"]).await;
+    let token = json!({"selectionToken": waiting["selectionToken"]});
+    acted(gateway, job, "confirm", &token).await
+}
+
+/// All items of a job.
+async fn items(gateway: &Gateway, job: &Value) -> Vec<Value> {
+    let (mut all, mut marker) = (Vec::new(), String::new());
+    loop {
+        let page = get(gateway, &format!("{}/items?limit=1000{marker}", path(job))).await;
+        all.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["marker"].as_str() {
+            Some(next) => marker = format!("&marker={next}"),
+            None => return all,
+        }
+    }
+}
+
+/// Seeds a vault with `count` uploads of this age in days; gives their IDs.
+async fn seed(gateway: &Gateway, vault: &str, count: usize, days: u64) -> Vec<String> {
+    let upload = json!({"archiveDescription": "tmp-x", "parts": 2, "ageSeconds": days * 86_400});
+    let uploads = vec![upload; count];
+    let seed =
+        json!({"accountId": ACCOUNT, "region": REGION, "vaultName": vault, "uploads": uploads});
+    let reply = gateway.simulator.order(Method::POST, "/vaults", &seed).await;
+    let reply: Value = reply.json().await.unwrap();
+    let ids = reply["uploadIds"].as_array().unwrap();
+    ids.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+}
+
+/// The requests for aborts that reached Glacier, by upload.
+async fn aborts(gateway: &Gateway) -> Vec<String> {
+    let requests = gateway.simulator.requests().await;
+    let aborts = requests.iter().filter(|request| request["method"] == "DELETE");
+    aborts
+        .map(|abort| abort["target"].as_str().unwrap().rsplit('/').next().unwrap().to_owned())
+        .collect()
+}
+
+#[actix_web::test]
+async fn a_job_aborts_exactly_what_was_confirmed_and_says_so_in_the_trail() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        let old = seed(&gateway, "own-a", 60, 10).await;
+        let young = seed(&gateway, "own-b", 3, 1).await;
+        seed(&gateway, "other", 3, 10).await;
+        let job = created(
+            &gateway,
+            &json!({"target": {"vaults": ["*"]}, "select": {"olderThan": "P7D", "quietFor": "PT0S"}}),
+        )
+        .await;
+        let found = in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+        assert_eq!(found["counts"]["selected"], 60, "{found:#}");
+        let preview = &found["preview"];
+        for (name, value) in [
+            ("vaults", 2),
+            ("vaultsDenied", 0),
+            ("uploads", 63),
+            ("allowed", 60),
+            ("denied", 0),
+            ("gone", 0),
+            ("waiting", 0),
+            ("parts", 120),
+            ("bytes", 120 << 20),
+            ("calls", 120),
+        ] {
+            assert_eq!(preview[name], value, "{name}: {preview:#}");
+        }
+        assert!(aborts(&gateway).await.is_empty(), "nothing is aborted before it is confirmed");
+        let wrong = json!({"selectionToken": "x"});
+        let (status, refused) =
+            problem(post(&gateway, &format!("{}/confirm", path(&job)), &wrong).await).await;
+        assert_eq!((status, &refused["code"]), (409, &json!("selection-changed")));
+        // What comes after the look is left alone.
+        let new = seed(&gateway, "own-a", 1, 30).await;
+        confirmed(&gateway, &job).await;
+        let ended = in_state(&gateway, &job, &["completed", "failed"]).await;
+        assert_eq!(ended["state"], "completed", "{ended:#}");
+        assert_eq!(
+            (&ended["counts"]["aborted"], &ended["counts"]["remaining"]),
+            (&json!(60), &json!(0))
+        );
+        assert_eq!(ended["confirmedBy"]["subject"], "owner-service");
+        let mut sent = aborts(&gateway).await;
+        let mut wanted = old.clone();
+        sent.sort();
+        wanted.sort();
+        assert_eq!(sent, wanted);
+        for id in young.iter().chain(&new) {
+            let vault = if young.contains(id) { "own-b" } else { "own-a" };
+            assert_eq!(gateway.simulator.status(vault, id).await.as_deref(), Some("in-progress"));
+        }
+        let items = items(&gateway, &job).await;
+        assert_eq!(items.len(), 60);
+        for item in items {
+            assert_eq!(
+                (&item["state"], &item["attempts"]),
+                (&json!("aborted"), &json!(1)),
+                "{item}"
+            );
+            if item["item"].as_i64().unwrap() > 3 {
+                continue;
+            }
+            let id = item["auditEventID"].as_str().unwrap();
+            let event = read_event(&gateway, id).await;
+            assert_eq!(event["event"]["jobId"], job["jobId"]);
+            assert_eq!(event["event"]["jobItem"], item["item"]);
+            assert_eq!(event["event"]["door"], "job");
+            assert_eq!(event["event"]["confirmedBy"]["subject"], "owner-service");
+            assert_eq!(event["event"]["outcome"], "aborted");
+            assert_eq!(event["event"]["uploadId"], item["uploadId"]);
+        }
+    }
+}
+
+async fn read_event(gateway: &Gateway, id: &str) -> Value {
+    for _ in 0..200 {
+        let reply = gateway.call("owner", Method::GET, &format!("/v1/audit-events/{id}")).await;
+        if reply.status() == 200 {
+            return reply.json().await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("there is no event {id}");
 }

@@ -7,6 +7,7 @@
 //! request reads a bounded number of entries. If that was not enough, its page is short and
 //! has a marker.
 
+mod fate;
 mod filter;
 mod find;
 mod join;
@@ -15,6 +16,7 @@ mod range;
 mod record;
 
 pub use self::{
+    fate::{Fate, fates},
     filter::Filter,
     find::{Entry, FoundEvent, Proof, find},
     list::{Marker, NoMarker, Page, list},

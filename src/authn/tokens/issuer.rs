@@ -2,6 +2,8 @@
 
 use std::{ops::Range, sync::Arc};
 
+use serde_json::{Map, Value};
+
 use super::{
     claims, confirmation,
     jwks::Key,
@@ -80,6 +82,11 @@ impl TrustedIssuer {
         let principal = claims::principal(&self.name, &self.settings, verified.claims)?;
         tracing::debug!(issuer = self.name, subject = principal.subject, "verified a token");
         Ok(Proof { principal: Arc::new(principal), bound_to, key, times: verified.times })
+    }
+
+    /// The principal of claims that were verified before.
+    pub(super) fn principal(&self, claims: Map<String, Value>) -> Result<Principal, TokenError> {
+        claims::principal(&self.name, &self.settings, claims)
     }
 
     fn verify_with_known_keys(

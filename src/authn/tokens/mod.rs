@@ -34,6 +34,17 @@ use crate::{
     reload::Followed,
 };
 
+/// Why nothing may happen any more in the name of a caller that was proven once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lapsed {
+    /// The token, or its subject, is revoked.
+    Revoked,
+    /// The issuer is not configured any more, or its claims mean nobody now.
+    Issuer,
+    /// The caller has no team any more.
+    Team,
+}
+
 /// Verifies bearer tokens of the configured issuers.
 pub(super) struct TokenVerifier {
     /// By `iss`.
@@ -92,6 +103,20 @@ impl TokenVerifier {
             return Err(TokenError::Revoked);
         }
         Ok(proof.principal)
+    }
+
+    /// The caller of a token that was verified before, by what the settings say now of its
+    /// claims.
+    pub(super) fn renewed(&self, principal: &Principal) -> Result<Principal, Lapsed> {
+        if self.revoked.cover(principal) {
+            return Err(Lapsed::Revoked);
+        }
+        let issuer = self.issuers.values().find(|issuer| issuer.name == principal.issuer);
+        let renewed = issuer.ok_or(Lapsed::Issuer)?.principal(principal.claims.clone());
+        renewed.map_err(|error| match error {
+            TokenError::NoTeam => Lapsed::Team,
+            _ => Lapsed::Issuer,
+        })
     }
 
     /// The name of the configured issuer that a token says it is of, true or not.

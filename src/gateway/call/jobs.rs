@@ -1,10 +1,90 @@
-//! What callers ask of jobs.
+//! What callers ask of jobs, and how a job looks at uploads and aborts them.
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    super::{record::JobRef, refusal::Refusal},
+    super::{
+        actor::Actor,
+        record::{JobRef, Record},
+        refusal::Refusal,
+    },
     Call,
 };
-use crate::{config::Reads, domain::GatewayAction, policy::Reach};
+use crate::{
+    config::Reads,
+    domain::{
+        GatewayAction, Operation, UploadId, VaultArn,
+        action::{AbortMultipartUpload, ListParts},
+    },
+    glacier::{Page, UpstreamError, UpstreamErrorKind, sum_of_parts},
+    policy::{Asked, Permit, Reach},
+};
+
+/// Glacier's most for a page of parts.
+const PARTS_PAGE: i32 = 50;
+/// How many pages of parts there are at most: an upload has at most 10,000 parts (Glacier
+/// Developer Guide, "Uploading Large Archives in Parts").
+const MOST_PAGES: usize = 400;
+
+/// An upload that a job is about.
+#[derive(Clone, Copy, Debug)]
+pub struct JobUpload<'a> {
+    /// The vault.
+    pub vault: &'a VaultArn,
+    /// The upload.
+    pub upload: &'a UploadId,
+    /// When it was initiated, and its description, if that is known. It never changes.
+    pub facts: Option<(OffsetDateTime, Option<&'a str>)>,
+    /// Who must be allowed to abort it beside the caller.
+    pub others: &'a [Actor],
+}
+
+/// What a job sees of an upload.
+#[derive(Clone, Debug)]
+pub struct SeenUpload {
+    /// When it was initiated.
+    pub created: OffsetDateTime,
+    /// Its description.
+    pub description: Option<String>,
+    /// How many parts it has received.
+    pub parts: i64,
+    /// How many bytes these have.
+    pub bytes: i64,
+    /// What stands for the set of its parts.
+    pub digest: [u8; 32],
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub struct Look {
+    /// What the policies say: `allowed`, `explicitDeny` or `implicitDeny`. Only an upload that
+    /// may be aborted is looked at.
+    pub decision: &'static str,
+    /// What was seen; if nothing, why not.
+    pub seen: Result<SeenUpload, &'static str>,
+    /// How often Glacier was asked, and whether it wanted to be asked less.
+    pub asked: AskedGlacier,
+}
+
+/// What became of an attempt to abort an upload.
+#[derive(Debug)]
+pub struct Attempted {
+    /// In the trail's words; `None` if nothing was begun because it is another's turn.
+    pub outcome: Option<&'static str>,
+    /// The code of what stood in its way.
+    pub code: Option<&'static str>,
+    /// How often Glacier was asked, and whether it wanted to be asked less.
+    pub asked: AskedGlacier,
+}
+
+/// How Glacier took the requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AskedGlacier {
+    /// How many requests were sent.
+    pub requests: u32,
+    /// Whether one was throttled, or had to be repeated.
+    pub throttled: bool,
+}
 
 impl Call {
     /// Whether the policies let the caller do `action` with a job, or with all of a team's
@@ -46,4 +126,213 @@ impl Call {
             None => Ok(()),
         }
     }
+
+    /// Looks at an upload that a job may abort. The record does not say which, so that many
+    /// looks are counted as one.
+    pub async fn look_for_job(&self, upload: JobUpload<'_>) -> Look {
+        let decided = self.decide_for_job(upload).await;
+        self.asks(Operation::ListParts.action(), Asked::new(upload.vault.clone()).seen().text());
+        self.recorder.edit().upload_id = None;
+        let seen = match decided {
+            Ok(permit) => self.see(&permit.look(), upload.upload).await.map_err(Refusal::from),
+            Err(refusal) => Err(refusal),
+        };
+        let mut record = self.recorder.edit();
+        record.result = Some(seen.as_ref().map_or_else(outcome_of, |_| "ok"));
+        record.error_code = seen.as_ref().err().map(Refusal::code);
+        let decision = record.decision.unwrap_or("implicitDeny");
+        let asked = asked(&record);
+        Look { decision, seen: seen.map_err(|refusal| refusal.code()), asked }
+    }
+
+    /// Aborts an upload for a job. `check` says of what is seen just before whether it still
+    /// is what was chosen; without it nothing is looked at. `holds` says whether it is still
+    /// this process's turn. Whatever becomes of it is durable on record, once it was begun.
+    pub async fn abort_for_job(
+        &self,
+        upload: JobUpload<'_>,
+        check: Option<impl FnOnce(&SeenUpload) -> Result<(), &'static str>>,
+        holds: impl Fn() -> bool,
+    ) -> Attempted {
+        let begun = async {
+            let permit = self.decide_for_job(upload).await?;
+            if let Some(check) = check {
+                let seen = self.see(&permit.look(), upload.upload).await?;
+                if let Err(code) = check(&seen) {
+                    return Ok(Err(code));
+                }
+            }
+            Ok(Ok(permit))
+        };
+        let permit = match begun.await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(code)) => return self.not_begun("not-attempted", Some(code)).await,
+            Err(refusal) => {
+                return self.not_begun(outcome_of(&refusal), Some(Refusal::code(&refusal))).await;
+            }
+        };
+        let route = match self.route(&permit).await {
+            Ok(route) => route,
+            Err(error) => {
+                let code = error.kind.code();
+                return self.not_begun("not-attempted", Some(code)).await;
+            }
+        };
+        if !holds() {
+            return self.abandoned();
+        }
+        let intent = match self.intent().await {
+            Ok(intent) => intent,
+            // The trail has it, or nothing happened.
+            Err(refusal) => {
+                let (outcome, code) = (Some("not-attempted"), Some(refusal.code()));
+                return Attempted { outcome, code, asked: asked(&self.recorder.edit()) };
+            }
+        };
+        if !holds() {
+            intent.settle("not-attempted", None, None);
+            return self.abandoned();
+        }
+        let upstream = &self.gateway.upstream;
+        let result = self
+            .forward(&route, upstream.abort_multipart_upload(&route, &intent, upload.upload))
+            .await;
+        let outcome = result.as_ref().map_or_else(UpstreamError::outcome, |()| "aborted");
+        let mut record = self.recorder.edit();
+        record.result = Some(outcome);
+        intent.settle(outcome, record.error_code, record.asked());
+        let asked = asked(&record);
+        Attempted { outcome: Some(outcome), code: record.error_code, asked }
+    }
+
+    /// Notes of which job's item the call is.
+    pub fn for_item(&self, job: JobRef) {
+        self.recorder.edit().job = Some(job);
+    }
+
+    /// The ID of the call's event.
+    pub fn event(&self) -> uuid::Uuid {
+        self.recorder.edit().event_id
+    }
+
+    /// Decides whether an upload may be aborted: the caller and all others must be allowed.
+    async fn decide_for_job(
+        &self,
+        upload: JobUpload<'_>,
+    ) -> Result<Permit<AbortMultipartUpload>, Refusal> {
+        let JobUpload { vault, upload, facts, others } = upload;
+        let about = |context: crate::policy::Context| match facts {
+            Some((created, description)) => {
+                context.upload(OffsetDateTime::now_utc() - created, description)
+            }
+            None => context,
+        };
+        let asked = Asked::new(vault.clone());
+        let permit = match facts {
+            None => self.authorize_upload(vault.clone(), upload).await?,
+            Some(_) => {
+                self.recorder.edit().upload_id = Some(upload.clone());
+                self.asks(Operation::AbortMultipartUpload.action(), asked.seen().text());
+                self.concerns(asked.seen());
+                let context = about(self.context.clone());
+                self.decided(self.policies.authorize(&self.principal, &asked, &context))?
+            }
+        };
+        for other in others {
+            let context = other.context.at(OffsetDateTime::now_utc()).via_job();
+            let context = context.accounts(self.gateway.upstream.accounts().directory().clone());
+            let operation = Operation::AbortMultipartUpload;
+            let seen = asked.seen().clone();
+            let decision = self.policies.decide(&other.principal, operation, seen, &about(context));
+            if let Err(denial) = decision {
+                self.note(operation.action(), Err(&denial));
+                return Err(self.not_authorized(operation.name(), denial));
+            }
+        }
+        Ok(permit)
+    }
+
+    /// Lists all parts of an upload.
+    async fn see(
+        &self,
+        permit: &Permit<ListParts>,
+        upload: &UploadId,
+    ) -> Result<SeenUpload, UpstreamError> {
+        let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
+        let route = self.route(permit).await?;
+        let (mut parts, mut marker, mut attempts) = (Vec::new(), None, 0);
+        for _ in 0..MOST_PAGES {
+            let page = Page { marker, limit: Some(PARTS_PAGE) };
+            let listed = self.gateway.upstream.list_parts(&route, upload, page);
+            let (result, mut forwarded) = self.ask(Operation::ListParts, listed).await;
+            attempts += forwarded.attempts;
+            forwarded.attempts = attempts;
+            {
+                let mut record = self.recorder.edit();
+                record.lookup_pages += 1;
+                record.lookup = Some(forwarded);
+                record.error_code = result.as_ref().err().map(|error| error.kind.code());
+            }
+            let page = result?;
+            parts.extend(page.parts);
+            marker = page.marker;
+            if marker.is_none() {
+                let created = OffsetDateTime::parse(&page.upload.creation_date, &Rfc3339)
+                    .map_err(|_| invalid("the upload's creation date is not a date"))?;
+                let (bytes, digest) =
+                    sum_of_parts(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
+                return Ok(SeenUpload {
+                    created,
+                    description: page.upload.archive_description,
+                    parts: i64::try_from(parts.len()).unwrap_or(i64::MAX),
+                    bytes,
+                    digest,
+                });
+            }
+        }
+        Err(invalid("the list of the upload's parts does not end"))
+    }
+
+    /// Puts on record that an abort was not begun.
+    async fn not_begun(&self, outcome: &'static str, code: Option<&'static str>) -> Attempted {
+        let durable = {
+            let mut record = self.recorder.edit();
+            (record.result, record.error_code) = (Some(outcome), code);
+            record.on_record = true;
+            self.gateway.trail.record_durably(&record.event())
+        };
+        let durable = durable.await;
+        let asked = asked(&self.recorder.edit());
+        match durable {
+            Ok(()) => Attempted { outcome: Some(outcome), code, asked },
+            Err(unrecorded) => {
+                let code = Some(unrecorded.code());
+                Attempted { outcome: Some("not-attempted"), code, asked }
+            }
+        }
+    }
+
+    fn abandoned(&self) -> Attempted {
+        let mut record = self.recorder.edit();
+        record.on_record = true;
+        Attempted { outcome: None, code: None, asked: asked(&record) }
+    }
+}
+
+/// What became of an abort that was refused before it was begun, in the trail's words.
+fn outcome_of(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Upstream(error) if error.kind == UpstreamErrorKind::UploadNotFound => "gone",
+        _ => "not-attempted",
+    }
+}
+
+/// How Glacier took the call's requests.
+fn asked(record: &Record) -> AskedGlacier {
+    let looked = record.lookup.as_ref().map_or(0, |lookup| lookup.attempts);
+    let aborted = record.upstream.as_ref().map_or(0, |upstream| upstream.attempts);
+    let throttled = record.error_code == Some(UpstreamErrorKind::Throttled.code())
+        || looked > record.lookup_pages
+        || aborted > 1;
+    AskedGlacier { requests: looked + aborted, throttled }
 }

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::decision::{Denial, Grant, StatementId};
 use super::resource::Resource;
 use super::set::PolicySet;
-use crate::domain::action::{Action, ListParts};
+use crate::domain::action::{AbortMultipartUpload, Action, ListParts};
 use crate::domain::{AccountId, Operation, Principal, Region, RegionalAccount, VaultArn};
 
 /// Leave to perform one operation on one resource.
@@ -93,6 +93,18 @@ impl<A: Action> Permit<A> {
     /// A statement that allowed it.
     pub fn statement(&self) -> &Arc<StatementId> {
         self.grant.statement()
+    }
+}
+
+impl Permit<AbortMultipartUpload> {
+    /// Leave to look at the uploads that may be aborted: whether one is still what it was
+    /// when somebody chose it.
+    pub fn look(&self) -> Permit<ListParts> {
+        let (resource, principal) = (self.resource.clone(), self.principal.clone());
+        let statement = Arc::clone(self.grant.statement());
+        let seen = self.grant.resource().clone();
+        let grant = Grant::new(Operation::ListParts, seen, self.grant.team(), statement);
+        Permit { resource, grant, principal }
     }
 }
 

@@ -1,0 +1,241 @@
+//! What moves jobs on, in a thread of its own: callers who wait for an answer do not wait
+//! for a job.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use sqlx::AssertSqlSafe;
+use tokio::{
+    runtime::Builder,
+    sync::watch,
+    task::{AbortHandle, JoinSet, LocalSet},
+};
+
+use super::{
+    Jobs,
+    claims::{self, Lane},
+    error::JobError,
+    lane::{LEASE, Worker},
+    retention, trouble,
+};
+use crate::store::{Store, both};
+
+/// How often it is looked what there is to do.
+const TICK: Duration = Duration::from_millis(500);
+/// How often jobs that ended long ago are dropped.
+const TIDY: Duration = Duration::from_secs(60);
+/// How often a listing of uploads that fails is tried.
+const MOST_LISTINGS: u32 = 8;
+
+/// The thread that moves jobs on.
+pub struct Runner {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Starts it; without a store there is none.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(jobs: Arc<Jobs>) -> io::Result<Self> {
+        let (stop, stopped) = watch::channel(false);
+        let store = jobs.gateway.trail.store().cloned();
+        let thread = store.map(|store| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            thread::Builder::new().name("jobs".to_owned()).spawn(move || {
+                LocalSet::new().block_on(&runtime, run(jobs, store, stopped));
+            })
+        });
+        Ok(Self { stop, thread: thread.transpose()? })
+    }
+
+    /// Lets calls of Glacier that are under way end, and begins no others. Blocks until then.
+    pub fn stop(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread of the jobs has failed");
+        }
+    }
+}
+
+/// What this process does for jobs.
+#[derive(Default)]
+struct Work {
+    lanes: HashMap<Lane, AbortHandle>,
+    listings: HashMap<String, AbortHandle>,
+    /// Listings that failed, how often, and when to try again.
+    failed: HashMap<String, (u32, Instant)>,
+    tasks: JoinSet<(Option<String>, Result<(), JobError>)>,
+}
+
+async fn run(jobs: Arc<Jobs>, store: Store, mut stop: watch::Receiver<bool>) {
+    let mut work = Work::default();
+    let mut tidied = None::<Instant>;
+    while !*stop.borrow() {
+        if let Err(error) = work.look(&jobs, &store, &stop).await {
+            trouble::tell(&error, "the jobs cannot be moved on");
+        }
+        if tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY) {
+            if let Err(error) = retention::tidy(&store, jobs.gateway.settings.jobs.keep).await {
+                trouble::tell(&error.into(), "old jobs cannot be dropped");
+            }
+            tidied = Some(Instant::now());
+        }
+        tokio::select! {
+            () = jobs.work.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            Some(ended) = work.tasks.join_next() => {
+                if let Ok((Some(job), result)) = ended {
+                    work.listed(&jobs, job, result).await;
+                }
+            }
+            _ = stop.changed() => {}
+        }
+    }
+    for listing in work.listings.values() {
+        listing.abort();
+    }
+    while work.tasks.join_next().await.is_some() {}
+}
+
+#[derive(sqlx::FromRow)]
+struct Due {
+    id: String,
+    state: String,
+    error_code: Option<String>,
+    is_listed: i64,
+    claimed: i64,
+    is_expired: i64,
+    is_due: i64,
+    is_done: i64,
+}
+
+impl Work {
+    /// Looks at all jobs that have not ended, and does for them what there is to do.
+    async fn look(
+        &mut self,
+        jobs: &Arc<Jobs>,
+        store: &Store,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), JobError> {
+        let now = store.now();
+        let sql = format!(
+            "SELECT id, state, error_code, CAST(CASE WHEN preview IS NULL THEN 0 ELSE 1 END AS BIGINT) AS is_listed, \
+             claimed, CAST(CASE WHEN expires <= {now} THEN 1 ELSE 0 END AS BIGINT) AS is_expired, \
+             CAST(CASE WHEN (state = 'queued' AND not_before <= {now}) \
+                 OR (state = 'paused' AND paused_until <= {now}) THEN 1 ELSE 0 END AS BIGINT) \
+                 AS is_due, \
+             CAST(CASE WHEN selected = aborted + gone + failed + skipped + unknown \
+                 THEN 1 ELSE 0 END AS BIGINT) AS is_done \
+             FROM job WHERE finished IS NULL AND state <> 'creating' ORDER BY id"
+        );
+        let all: Vec<Due> = both!(store, pool => {
+            sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?
+        }, JobError);
+        for job in all {
+            if job.error_code.is_none() && job.is_expired == 1 {
+                let detail = "The job took longer than jobs.max_age allows. Ask for a new one.";
+                claims::stop(store, &job.id, "job-expired", detail).await?;
+                continue;
+            }
+            let ends = job.error_code.is_some()
+                || matches!(job.state.as_str(), "pausing" | "cancelling")
+                || (job.state == "running" && job.is_done == 1);
+            if ends && job.claimed == 0 {
+                jobs.change(&job.id, claims::advance(store)).await?;
+            } else if job.is_due == 1 {
+                jobs.change(&job.id, resume(store)).await?;
+            } else if job.state == "preparing" && job.error_code.is_none() {
+                match job.is_listed {
+                    0 => self.list(jobs, store, job.id).await?,
+                    _ => jobs.prepared(&job.id).await?,
+                }
+            }
+        }
+        self.lanes.retain(|_, lane| !lane.is_finished());
+        for lane in claims::lanes(store).await? {
+            if self.lanes.contains_key(&lane) {
+                continue;
+            }
+            if let Some(lease) = store.serving_lease(&lane.lease(), LEASE).await? {
+                let worker = Worker::new(jobs.clone(), store.clone(), lane.clone(), lease);
+                let stop = stop.clone();
+                let task = self.tasks.spawn_local(async move {
+                    worker.work(stop).await;
+                    (None, Ok(()))
+                });
+                self.lanes.insert(lane, task);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to list the uploads of a job, unless somebody does.
+    async fn list(&mut self, jobs: &Arc<Jobs>, store: &Store, id: String) -> Result<(), JobError> {
+        let waits = |(_, again): &(u32, Instant)| *again > Instant::now();
+        if self.listings.contains_key(&id) || self.failed.get(&id).is_some_and(waits) {
+            return Ok(());
+        }
+        let name = format!("job/{id}");
+        let Some(first) = store.serving_lease(&name, LEASE).await? else { return Ok(()) };
+        let (jobs, store, job) = (jobs.clone(), store.clone(), id.clone());
+        let task = self.tasks.spawn_local(async move {
+            let keep = async {
+                loop {
+                    tokio::time::sleep(LEASE / 5).await;
+                    let lease = store.serving_lease(&name, LEASE).await;
+                    if !matches!(&lease, Ok(Some(lease)) if lease.epoch == first.epoch) {
+                        return;
+                    }
+                }
+            };
+            let result = tokio::select! {
+                result = jobs.list_uploads(&job, &first) => result,
+                () = keep => Ok(()),
+            };
+            let _ = store.release(&name).await;
+            (Some(job), result)
+        });
+        self.listings.insert(id, task);
+        Ok(())
+    }
+
+    /// Notes how a listing ended. One that fails is tried again, and then the job fails.
+    async fn listed(&mut self, jobs: &Jobs, job: String, result: Result<(), JobError>) {
+        self.listings.remove(&job);
+        let Err(error) = result else {
+            self.failed.remove(&job);
+            return;
+        };
+        tracing::debug!(job, %error, "the uploads of a job cannot be listed");
+        let (times, again) = self.failed.entry(job.clone()).or_insert((0, Instant::now()));
+        *times += 1;
+        *again = Instant::now() + Duration::from_secs(1 << (*times).min(6));
+        if *times < MOST_LISTINGS || matches!(error, JobError::Store(_) | JobError::Conflict(_)) {
+            return;
+        }
+        let detail = format!("The uploads could not be listed: {error}. Ask for the job anew.");
+        if let Ok(store) = jobs.store() {
+            let _ = claims::stop(store, &job, error.code(), &detail).await;
+        }
+    }
+}
+
+/// Lets a job run whose time has come.
+fn resume(store: &Store) -> String {
+    let now = store.now();
+    format!(
+        "UPDATE job SET state = 'running', paused_until = NULL, revision = revision + 1, \
+         changed = {now} WHERE id = $1 AND finished IS NULL \
+         AND ((state = 'queued' AND not_before <= {now}) \
+             OR (state = 'paused' AND paused_until <= {now}))"
+    )
+}

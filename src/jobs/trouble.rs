@@ -1,0 +1,11 @@
+//! What keeps jobs from moving on.
+
+use super::error::JobError;
+
+/// Tells of what keeps jobs from moving on. Of a store that does not answer others tell.
+pub(super) fn tell(error: &JobError, what: &'static str) {
+    match error {
+        JobError::Store(store) if store.is_unavailable() => tracing::debug!(%error, what),
+        _ => tracing::warn!(%error, what),
+    }
+}
