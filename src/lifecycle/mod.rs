@@ -124,6 +124,7 @@ impl Lifecycle {
     pub async fn run_now(&self, id: &str, asked: Person) -> Result<LifecycleRun, LifecycleError> {
         let store = self.store()?;
         let rule = self.rules.current().get(id).cloned().ok_or(LifecycleError::NotFound)?;
+        rows::begin_anew(store, id, &rule.digest).await?;
         let known = rows::known(store).await?;
         let known = known.iter().find(|known| known.rule == id);
         let now = rows::now(store).await?;

@@ -208,7 +208,7 @@ pub(super) async fn end(store: &Store, run: &Run, end: &End<'_>) -> Result<(), S
         (_, None) => "why = coalesce($3, why)".to_owned(),
     };
     let rule_is = format!("UPDATE lifecycle_rule SET {rule_is} WHERE rule = $1 AND digest = $2");
-    let preview = end.job.map(|job| json(&job.preview)).transpose()?;
+    let preview = end.job.and_then(|job| job.preview.as_ref()).map(json).transpose()?;
     let counts = end.job.map(|job| json(&job.counts)).transpose()?;
     both!(store, pool => {
         let mut transaction = pool.begin_with(begin).await?;

@@ -8,7 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     cluster::Cluster,
-    support::{Gateway, problem},
+    support::{ACCOUNT, Gateway, REGION, problem},
 };
 
 /// Team `owner` may see and run some rules, and the rules may abort in its name.
@@ -215,6 +215,117 @@ async fn a_run_that_is_asked_for_is_one_job_and_no_second_one_begins_before_it_h
         let job: Value = job.json().await.unwrap();
         assert_eq!(job["createdBy"], json!({"issuer": "gateway-services", "subject": "lifecycle"}));
         assert_eq!((&job["team"], &job["request"]["confirm"]), (&json!("owner"), &json!("never")));
+    }
+}
+
+/// Seeds uploads that are ten days old; gives their IDs.
+async fn seed(gateway: &Gateway, vault: &str, count: usize) -> Vec<String> {
+    let upload = json!({"parts": 1, "ageSeconds": 864_000});
+    let seed = json!({
+        "accountId": ACCOUNT, "region": REGION, "vaultName": vault,
+        "uploads": vec![upload; count],
+    });
+    let reply = gateway.simulator.order(Method::POST, "/vaults", &seed).await;
+    let reply: Value = reply.json().await.unwrap();
+    serde_json::from_value(reply["uploadIds"].clone()).unwrap()
+}
+
+/// Has the rule run and waits until the run has ended; gives it.
+async fn ran(gateway: &Gateway, id: &str) -> Value {
+    let path = format!("/v1/lifecycle-rules/{id}/runs");
+    let reply = gateway.call("owner", Method::POST, &path).await;
+    assert_eq!(reply.status(), 202, "{:?}", reply.text().await);
+    let begun: Value = reply.json().await.unwrap();
+    let ended = |rule: &Value| {
+        let run = &rule["runs"][0];
+        run["scheduledAt"] == begun["scheduledAt"] && run["outcome"].is_string()
+    };
+    get_when(gateway, id, ended).await["runs"][0].clone()
+}
+
+#[actix_web::test]
+async fn a_rule_reports_what_it_would_abort_before_it_aborts_and_again_once_it_is_changed() {
+    for store in stores().await {
+        let settings = format!("{store}{}", rule("own-a", "schedule = \"@yearly\""));
+        let mut gateway = start(&settings).await;
+        let ids = seed(&gateway, "own-a", 3).await;
+        let young = gateway.simulator.seed("own-a", &["young"]).await.remove(0);
+
+        let reported = ran(&gateway, "own-a").await;
+        assert_eq!(
+            (&reported["mode"], &reported["outcome"]),
+            (&json!("report"), &json!("reported"))
+        );
+        assert_eq!(reported["counts"]["selected"], 3, "{reported:#}");
+        assert_eq!(
+            (&reported["found"]["allowed"], &reported["counts"]["aborted"]),
+            (&json!(3), &json!(0))
+        );
+        for id in &ids {
+            let status = gateway.simulator.status("own-a", id).await;
+            assert_eq!(status.as_deref(), Some("in-progress"));
+        }
+
+        let aborted = ran(&gateway, "own-a").await;
+        assert_eq!((&aborted["mode"], &aborted["outcome"]), (&json!("abort"), &json!("completed")));
+        assert_eq!(aborted["counts"]["aborted"], 3, "{aborted:#}");
+        for id in &ids {
+            assert_eq!(gateway.simulator.status("own-a", id).await.as_deref(), Some("aborted"));
+        }
+        let status = gateway.simulator.status("own-a", &young).await;
+        assert_eq!(status.as_deref(), Some("in-progress"));
+
+        let file = gateway.directory.path().join("gateway.toml");
+        let config = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, config.replace("initiation = 7", "initiation = 8")).unwrap();
+        stop(&mut gateway);
+        gateway = gateway.restarted();
+        let shown = get(&gateway, "own-a").await;
+        assert_eq!(
+            (&shown["nextMode"], &shown["settings"]["mode"]),
+            (&json!("report"), &json!("abort"))
+        );
+        assert_eq!(ran(&gateway, "own-a").await["mode"], "report");
+        assert_eq!(ran(&gateway, "own-a").await["mode"], "abort");
+    }
+}
+
+#[actix_web::test]
+async fn a_run_that_fails_pauses_its_rule_until_one_that_is_asked_for_succeeds() {
+    let rules = [
+        rule("own-a", "schedule = \"* * * * * *\"\nmax_uploads = 1"),
+        // The policies let the service do nothing in the name of this team.
+        rule("own-b", "schedule = \"@yearly\"").replace("\"owner\"", "\"stranger\""),
+    ];
+    for store in stores().await {
+        let gateway = Gateway::with(&format!("{store}{}", rules.concat()), &[]);
+        let ids = seed(&gateway, "own-a", 2).await;
+        allow(&gateway).await;
+        let paused = get_when(&gateway, "own-a", |rule| rule["paused"].is_object()).await;
+        let reason = paused["paused"]["reason"].as_str().unwrap();
+        assert!(reason.contains("too-many-uploads"), "{paused:#}");
+        assert_eq!(paused["nextRun"], Value::Null);
+        gateway
+            .process
+            .line(|line| line.contains("a run of a lifecycle rule has failed").then_some(()));
+        let skipped = |rule: &Value| rule["runs"][0]["outcome"] == "skipped";
+        get_when(&gateway, "own-a", skipped).await;
+        assert_eq!(ran(&gateway, "own-a").await["outcome"], "failed");
+
+        let path = format!("/v1/accounts/-/vaults/own-a/multipart-uploads/{}", ids[0]);
+        assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);
+        assert_eq!(ran(&gateway, "own-a").await["outcome"], "reported");
+        let goes_on = |rule: &Value| rule["paused"].is_null() && rule["nextRun"].is_string();
+        get_when(&gateway, "own-a", goes_on).await;
+        // The next run by itself aborts.
+        let done = |rule: &Value| {
+            rule["runs"].as_array().unwrap().iter().any(|run| run["counts"]["aborted"] == 1)
+        };
+        get_when(&gateway, "own-a", done).await;
+
+        let denied = ran(&gateway, "own-b").await;
+        assert_eq!((&denied["outcome"], &denied["jobId"]), (&json!("failed"), &Value::Null));
+        assert!(denied["detail"].as_str().unwrap().starts_with("not-authorized"), "{denied:#}");
     }
 }
 
