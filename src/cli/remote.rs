@@ -23,8 +23,8 @@ const ANSWERING: Duration = Duration::from_secs(60);
 const ATTEMPTS: u32 = 5;
 
 /// Which gateway, and who asks.
-#[derive(clap::Args)]
-pub(super) struct Remote {
+#[derive(Clone, clap::Args)]
+pub(super) struct Options {
     /// The gateway's URL.
     #[arg(long, value_name = "URL", env = "GATEWAY_URL", default_value = "http://127.0.0.1:8080")]
     gateway: Url,
@@ -37,10 +37,10 @@ pub(super) struct Remote {
     ca_file: Option<PathBuf>,
 }
 
-/// Asks a gateway.
-pub(super) struct Asker {
+/// A gateway to ask.
+pub(super) struct Remote {
     client: Client,
-    remote: Remote,
+    options: Options,
 }
 
 /// Why a request was not answered as it should be.
@@ -60,12 +60,12 @@ struct Problem {
     request_id: Option<String>,
 }
 
-impl Remote {
-    /// Makes ready to ask.
+impl Options {
+    /// Gets ready to ask.
     ///
     /// # Errors
     /// A file of certificates that cannot be used.
-    pub(super) fn asker(self) -> Result<Asker, Failure> {
+    pub(super) fn remote(&self) -> Result<Remote, Failure> {
         let mut client = Client::builder()
             .connect_timeout(CONNECTING)
             .read_timeout(ANSWERING)
@@ -80,26 +80,34 @@ impl Remote {
             let trusted = Certificate::from_pem_bundle(&pem).map_err(|error| unusable(&error))?;
             client = client.tls_certs_only(trusted);
         }
-        Ok(Asker { client: client.build().map_err(Failure::other)?, remote: self })
+        Ok(Remote { client: client.build().map_err(Failure::other)?, options: self.clone() })
     }
 }
 
-impl Asker {
-    /// A request for `path`, such as `v1/abort-jobs`, with the caller's token.
+impl Remote {
+    /// A request for a path such as `/v1/abort-jobs`, with the caller's token.
     ///
     /// # Errors
     /// No token, or a URL that nothing can be added to.
-    pub(super) fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {
-        let mut url = self.remote.gateway.clone();
+    pub(super) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<RequestBuilder, Failure> {
+        let mut url = self.options.gateway.clone();
         url.path_segments_mut()
             .map_err(|()| Failure::configuration("--gateway: write an http:// or https:// URL"))?
             .pop_if_empty()
-            .extend(path.split('/'));
+            .extend(path.trim_start_matches('/').split('/'));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         Ok(self.client.request(method, url).bearer_auth(self.token()?.expose_secret()))
     }
 
     fn token(&self) -> Result<SecretString, Failure> {
-        let text = match &self.remote.token_file {
+        let text = match &self.options.token_file {
             Some(path) => fs::read_to_string(path).map_err(|error| {
                 Failure::configuration(format!("--token-file {}: {error}", path.display()))
             })?,

@@ -44,6 +44,8 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(jobs::list)
         .service(jobs::show)
         .service(jobs::items)
+        .service(jobs::follow)
+        .service(jobs::download)
         .service(jobs::confirm)
         .service(jobs::pause)
         .service(jobs::resume)

@@ -287,8 +287,13 @@ pub struct AbortJob {
     pub created_by: Person,
     /// Who confirmed it.
     pub confirmed_by: Option<Person>,
-    /// What was asked for. A list of uploads is not repeated; see the items.
+    /// What was asked for. A list of uploads is not repeated (`uploadIds` is empty); see the
+    /// items.
     pub request: NewAbortJob,
+    /// The items, if the request waited for them (`Prefer: wait`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub items: Option<Vec<Item>>,
 }
 
 /// Who did something.

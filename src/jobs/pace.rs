@@ -15,8 +15,8 @@ const FIRST: f64 = 8.0;
 const WINDOW: Duration = Duration::from_secs(1);
 /// Which share of what Glacier has taken it is asked after it has throttled.
 const BACK: f64 = 0.95;
-/// By which share the rate grows each second.
-const GROWTH: f64 = 0.01;
+/// By which share the rate grows in a second, for each second since Glacier throttled last.
+const GROWTH: f64 = 0.002;
 
 /// How fast Glacier may be asked.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ impl Pace {
     /// Notes that a call begins that takes about so many requests.
     pub fn begins(&mut self, requests: u32, now: Instant) {
         if let Some(rate) = &mut self.rate {
-            *rate *= 1.0 + GROWTH * (now - self.grown).as_secs_f64();
+            let calm = self.slowed.map_or(0.0, |slowed| (now - slowed).as_secs_f64());
+            *rate *= 1.0 + GROWTH * calm * (now - self.grown).as_secs_f64();
             let gap = Duration::from_secs_f64(f64::from(requests) / *rate);
             self.next = self.next.max(now) + gap;
         }

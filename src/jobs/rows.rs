@@ -104,6 +104,7 @@ impl Row {
             created_by: person(self.creator()?),
             confirmed_by: self.confirmer()?.map(person),
             request: self.request()?,
+            items: None,
         })
     }
 }

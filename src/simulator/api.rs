@@ -56,7 +56,11 @@ pub(super) async fn serve(
     let perform =
         || call.perform(&request, &simulator).unwrap_or_else(|error| Reply::error(&error));
 
-    let reply = strike.carried_out.then(perform);
+    let reply = (strike.carried_out || strike.then.is_some()).then(perform);
+    if let (Some(activity), Some(wanted)) = (strike.then, &call.wanted) {
+        // An upload that is gone by then has no owner any more.
+        let _ = simulator.act(&wanted.upload, activity);
+    }
     tokio::time::sleep(strike.delay).await;
     let genuine = || reply.unwrap_or_else(perform);
     let response = match strike.effect {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `GET /state` | the vaults with their uploads and parts, the latter in Glacier's words; an upload's `status` is `in-progress`, `aborted` or `completed`, and one that Glacier has forgotten is absent |
 //! | `POST /vaults` | creates a vault with uploads in it, see [`SeedVault`]; 201 `{"uploadIds": […]}` |
+//! | `POST /activity` | `{"uploadId": …, "activity": "part"}` sends one more part, `"completion"` completes the upload |
 //! | `GET /requests` | the requests received, oldest first, without signatures; at most the last 10,000 |
 //! | `DELETE /requests` | forgets them |
 //! | `GET /faults` | the faults in force |
@@ -24,7 +25,7 @@ use time::Duration;
 use super::{
     api,
     clock::timestamp,
-    faults::{Fault, Faults},
+    faults::{Activity, Fault, Faults},
     seed::SeedVault,
     sessions::Behaviour,
     state::Simulator,
@@ -44,6 +45,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .app_data(json)
         .route("/state", web::get().to(get_state))
         .route("/vaults", web::post().to(post_vault))
+        .route("/activity", web::post().to(post_activity))
         .route("/requests", web::get().to(get_requests))
         .route("/requests", web::delete().to(delete_requests))
         .route("/faults", web::get().to(get_faults))
@@ -91,6 +93,20 @@ fn show(arn: &VaultArn, upload: &Upload) -> Value {
 async fn post_vault(simulator: Data, seed: web::Json<SeedVault>) -> HttpResponse {
     match simulator.seed(&seed) {
         Ok(ids) => HttpResponse::Created().json(json!({ "uploadIds": ids })),
+        Err(error) => HttpResponse::BadRequest().json(error.body()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OwnerActs {
+    upload_id: String,
+    activity: Activity,
+}
+
+async fn post_activity(simulator: Data, order: web::Json<OwnerActs>) -> HttpResponse {
+    match simulator.act(&order.upload_id, order.activity) {
+        Ok(()) => HttpResponse::NoContent().finish(),
         Err(error) => HttpResponse::BadRequest().json(error.body()),
     }
 }

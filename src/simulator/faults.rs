@@ -41,6 +41,20 @@ pub struct Fault {
     /// Carry the operation out first, so that only its reply is late or spoiled.
     #[serde(default)]
     pub carried_out: bool,
+    /// What the upload's owner does once the reply is made, before it is sent: what races
+    /// with whatever the caller does next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Activity>,
+}
+
+/// What an upload's owner does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Activity {
+    /// Sends one more part.
+    Part,
+    /// Completes the upload.
+    Completion,
 }
 
 /// What a fault does. As JSON a name, such as `"hang"`, or an object of one
@@ -107,6 +121,7 @@ pub(super) struct Strike {
     pub(super) delay: Duration,
     pub(super) effect: Option<Effect>,
     pub(super) carried_out: bool,
+    pub(super) then: Option<Activity>,
 }
 
 impl Faults {
@@ -127,6 +142,7 @@ impl Faults {
             if (only_delays || strike.effect.is_none()) && active.is_due(wanted, now) {
                 strike.delay += Duration::from_millis(active.fault.latency_millis);
                 strike.carried_out |= active.fault.carried_out;
+                strike.then = strike.then.or(active.fault.then);
                 if !only_delays {
                     strike.effect = active.fault.effect.clone();
                 }

@@ -37,7 +37,7 @@ use self::reply::keep_connection;
 pub use self::{
     config::{AbortCompleted, Account, Config, Role, Rules},
     error::GlacierError,
-    faults::{Effect, Fault},
+    faults::{Activity, Effect, Fault},
     operation::Operation,
     seed::{SeedUpload, SeedVault},
     state::Simulator,

@@ -3,8 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    clock::Clock, config::Config, error::GlacierError, faults::Faults, received::Requests,
-    seed::SeedVault, sessions::Sessions, vaults::Vaults,
+    clock::Clock,
+    config::Config,
+    error::GlacierError,
+    faults::{Activity, Faults},
+    received::Requests,
+    seed::SeedVault,
+    sessions::Sessions,
+    vaults::Vaults,
 };
 use crate::domain::UploadId;
 
@@ -47,6 +53,18 @@ impl Simulator {
         let mut state = self.state();
         let now = state.clock.now();
         seed.plant(&mut state.vaults, now)
+    }
+}
+
+impl Simulator {
+    /// Does what an upload's owner would.
+    ///
+    /// # Errors
+    /// What Glacier would refuse.
+    pub fn act(&self, upload: &str, activity: Activity) -> Result<(), GlacierError> {
+        let mut state = self.state();
+        let now = state.clock.now();
+        state.vaults.act(upload, activity, now)
     }
 }
 

@@ -120,6 +120,18 @@ impl Upload {
         Ok(())
     }
 
+    /// Receives one more whole part, of zeros.
+    pub(super) fn put_next_part(&mut self, now: OffsetDateTime) -> Result<()> {
+        let size = self.part_size;
+        let first = self.parts.last_key_value().map_or(0, |(first, _)| first + size);
+        self.put_part((first, first + size - 1), tree_hash::zeros(size / LEAF), now)
+    }
+
+    /// The size and the tree hash of the archive that the parts make.
+    pub(super) fn whole(&self) -> Result<(u64, Hash)> {
+        self.assemble().map(|archive| (archive.size, archive.tree_hash))
+    }
+
     /// CompleteMultipartUpload: the parts must join to an archive of `size` bytes
     /// with this tree hash. Repeated, it gives the same archive.
     pub(super) fn complete(

@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::{
     config::Rules,
     error::GlacierError,
+    faults::Activity,
     listing::{Page, invalid_marker},
     tree_hash::Hash,
     uploads::{self, Archive, Upload},
@@ -135,6 +136,21 @@ impl Vaults {
         now: OffsetDateTime,
     ) -> Result<&mut Upload> {
         self.get_mut(arn)?.upload_mut(id, now)
+    }
+
+    /// Does what the owner of an upload would, wherever it is.
+    pub(super) fn act(&mut self, id: &str, activity: Activity, now: OffsetDateTime) -> Result<()> {
+        let holds = |vault: &Vault| vault.uploads(now).any(|upload| upload.id.as_str() == id);
+        let place = self.vaults.iter().find(|(_, vault)| holds(vault));
+        let arn = place.map(|(arn, _)| arn.clone()).ok_or_else(|| uploads::not_found(id))?;
+        let upload = self.upload_mut(&arn, id, now)?;
+        match activity {
+            Activity::Part => upload.put_next_part(now),
+            Activity::Completion => {
+                let (size, tree_hash) = upload.whole()?;
+                self.complete(&arn, id, size, tree_hash, now).map(drop)
+            }
+        }
     }
 
     /// CompleteMultipartUpload.

@@ -14,7 +14,7 @@ use crate::{
 
 /// Operation, the statuses that a team without a policy and one with a policy
 /// get, and the request's body.
-const OPERATIONS: [(&str, u16, u16, &str); 24] = [
+const OPERATIONS: [(&str, u16, u16, &str); 26] = [
     ("abortMultipartUpload", 403, 204, ""),
     ("cancelAbortJob", 403, 202, ""),
     // It is cancelled by then: the last goes first.
@@ -26,6 +26,7 @@ const OPERATIONS: [(&str, u16, u16, &str); 24] = [
         r#"{"team": "TEAM", "target": {"vaults": ["own-a"]}, "select": {"all": true}}"#,
     ),
     ("describeVault", 403, 200, ""),
+    ("followAbortJob", 403, 200, ""),
     ("getAbortJob", 403, 200, ""),
     // Everyone may ask who they are.
     ("getAccess", 200, 200, ""),
@@ -43,6 +44,7 @@ const OPERATIONS: [(&str, u16, u16, &str); 24] = [
     ("listParts", 403, 200, ""),
     ("listVaults", 403, 200, ""),
     ("pauseAbortJob", 403, 409, ""),
+    ("reportAbortJob", 403, 200, ""),
     ("resumeAbortJob", 403, 409, ""),
     ("retryFailedAbortJob", 403, 409, ""),
     ("runLifecycleRule", 403, 202, ""),

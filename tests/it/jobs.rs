@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Lets team `owner` do everything with its jobs.
-const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
+pub const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Action": ["gateway:*AbortJob", "gateway:ListAbortJobs"],
      "Resource": "arn:aws:glacier-gateway:::job/owner/*"},
     {"Effect": "Allow", "Action": "gateway:ReadAudit",
@@ -19,15 +19,15 @@ const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
 
 /// Which store a gateway has.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub enum Kind {
     Sqlite,
     Postgres,
 }
 
-const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
+pub const BOTH: [Kind; 2] = [Kind::Sqlite, Kind::Postgres];
 
 /// The settings of a store of this kind that nobody else has.
-async fn store(kind: Kind) -> String {
+pub async fn store(kind: Kind) -> String {
     match kind {
         Kind::Sqlite => "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n".to_owned(),
         Kind::Postgres => {
@@ -39,8 +39,12 @@ async fn store(kind: Kind) -> String {
     }
 }
 
-async fn gateway(kind: Kind, settings: &str) -> Gateway {
-    let gateway = Gateway::with(&format!("{}{settings}", store(kind).await), &[]);
+pub async fn gateway(kind: Kind, settings: &str) -> Gateway {
+    with_jobs(Gateway::with(&format!("{}{settings}", store(kind).await), &[])).await
+}
+
+/// Lets team `owner` have jobs.
+pub async fn with_jobs(gateway: Gateway) -> Gateway {
     let folder = gateway.directory.path().join("policies/teams/owner");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("jobs.json"), JOBS_POLICY).unwrap();
@@ -48,11 +52,11 @@ async fn gateway(kind: Kind, settings: &str) -> Gateway {
     gateway
 }
 
-async fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
+pub async fn post(gateway: &Gateway, path: &str, body: &Value) -> Response {
     post_with(gateway, path, body, &[]).await
 }
 
-async fn post_with(
+pub async fn post_with(
     gateway: &Gateway,
     path: &str,
     body: &Value,
@@ -68,14 +72,14 @@ async fn post_with(
     request.send().await.unwrap()
 }
 
-async fn get(gateway: &Gateway, path: &str) -> Value {
+pub async fn get(gateway: &Gateway, path: &str) -> Value {
     let reply = gateway.call("owner", Method::GET, path).await;
     assert_eq!(reply.status(), 200, "{path}: {:?}", reply.text().await);
     reply.json().await.unwrap()
 }
 
 /// Asks for a job that is accepted; gives it.
-async fn created(gateway: &Gateway, body: &Value) -> Value {
+pub async fn created(gateway: &Gateway, body: &Value) -> Value {
     let reply = post(gateway, "/v1/abort-jobs", body).await;
     assert_eq!(reply.status(), 202, "{:?}", reply.text().await);
     let location = reply.headers()["location"].to_str().unwrap().to_owned();
@@ -84,7 +88,7 @@ async fn created(gateway: &Gateway, body: &Value) -> Value {
     job
 }
 
-fn path(job: &Value) -> String {
+pub fn path(job: &Value) -> String {
     format!("/v1/abort-jobs/{}", job["jobId"].as_str().unwrap())
 }
 
@@ -253,7 +257,7 @@ async fn jobs_need_a_store() {
 }
 
 /// Waits until the job is in one of these states; gives it.
-async fn in_state(gateway: &Gateway, job: &Value, states: &[&str]) -> Value {
+pub async fn in_state(gateway: &Gateway, job: &Value, states: &[&str]) -> Value {
     let mut last = Value::Null;
     for _ in 0..400 {
         last = get(gateway, &path(job)).await;
@@ -267,20 +271,20 @@ async fn in_state(gateway: &Gateway, job: &Value, states: &[&str]) -> Value {
     panic!("never {states:?}: {last:#} {log:#?}");
 }
 
-async fn acted(gateway: &Gateway, job: &Value, action: &str, body: &Value) -> Value {
+pub async fn acted(gateway: &Gateway, job: &Value, action: &str, body: &Value) -> Value {
     let reply = post(gateway, &format!("{}/{action}", path(job)), body).await;
     assert_eq!(reply.status(), 202, "{action}: {:?}", reply.text().await);
     reply.json().await.unwrap()
 }
 
-async fn confirmed(gateway: &Gateway, job: &Value) -> Value {
+pub async fn confirmed(gateway: &Gateway, job: &Value) -> Value {
     let waiting = in_state(gateway, job, &["awaiting-confirmation", "failed"]).await;
     let token = json!({"selectionToken": waiting["selectionToken"]});
     acted(gateway, job, "confirm", &token).await
 }
 
 /// All items of a job.
-async fn items(gateway: &Gateway, job: &Value) -> Vec<Value> {
+pub async fn items(gateway: &Gateway, job: &Value) -> Vec<Value> {
     let (mut all, mut marker) = (Vec::new(), String::new());
     loop {
         let page = get(gateway, &format!("{}/items?limit=1000{marker}", path(job))).await;
@@ -293,7 +297,7 @@ async fn items(gateway: &Gateway, job: &Value) -> Vec<Value> {
 }
 
 /// Seeds a vault with `count` uploads of this age in days; gives their IDs.
-async fn seed(gateway: &Gateway, vault: &str, count: usize, days: u64) -> Vec<String> {
+pub async fn seed(gateway: &Gateway, vault: &str, count: usize, days: u64) -> Vec<String> {
     let upload = json!({"archiveDescription": "tmp-x", "parts": 2, "ageSeconds": days * 86_400});
     let uploads = vec![upload; count];
     let seed =
@@ -305,7 +309,7 @@ async fn seed(gateway: &Gateway, vault: &str, count: usize, days: u64) -> Vec<St
 }
 
 /// The requests for aborts that reached Glacier, by upload.
-async fn aborts(gateway: &Gateway) -> Vec<String> {
+pub async fn aborts(gateway: &Gateway) -> Vec<String> {
     let requests = gateway.simulator.requests().await;
     let aborts = requests.iter().filter(|request| request["method"] == "DELETE");
     aborts
@@ -389,7 +393,7 @@ async fn a_job_aborts_exactly_what_was_confirmed_and_says_so_in_the_trail() {
     }
 }
 
-async fn read_event(gateway: &Gateway, id: &str) -> Value {
+pub async fn read_event(gateway: &Gateway, id: &str) -> Value {
     for _ in 0..200 {
         let reply = gateway.call("owner", Method::GET, &format!("/v1/audit-events/{id}")).await;
         if reply.status() == 200 {

@@ -19,6 +19,8 @@ mod errors;
 mod files;
 mod flood;
 mod jobs;
+mod jobs_crash;
+mod jobs_run;
 mod keys;
 mod lifecycle;
 mod log;

@@ -17,14 +17,14 @@ use super::{
 };
 use crate::cli::{
     failure::Failure,
-    remote::{Asker, Remote},
+    remote::{self, Remote},
 };
 
 /// What a job is to abort.
 #[derive(clap::Args)]
 pub struct Options {
     #[command(flatten)]
-    remote: Remote,
+    gateway: remote::Options,
     /// The team that the job is of; needed if you are in several.
     #[arg(long)]
     team: Option<String>,
@@ -100,15 +100,16 @@ struct Select {
 /// Asks for a job.
 pub(super) async fn run(options: Options) -> Result<(), Failure> {
     let body = body(&options)?;
-    let asker = options.remote.asker()?;
+    let remote = options.gateway.remote()?;
     // So that a request whose answer was lost can be sent again.
     let key = Uuid::new_v4().to_string();
-    let request = asker.request(Method::POST, PATH)?.header("Idempotency-Key", key).json(&body);
-    let created: Value = asker.json(request).await?;
+    let request = remote.request(Method::POST, PATH, &[])?;
+    let request = request.header("Idempotency-Key", key).json(&body);
+    let created: Value = remote.json(request).await?;
     let job: Job = serde_json::from_value(created.clone()).map_err(Failure::other)?;
     let (job, shown) = match options.no_wait {
         true => (job, created.to_string()),
-        false => prepared(&asker, &job.job_id).await?,
+        false => prepared(&remote, &job.job_id).await?,
     };
     if options.json {
         println!("{shown}");
@@ -132,10 +133,10 @@ pub(super) async fn run(options: Options) -> Result<(), Failure> {
 }
 
 /// Waits until a job has found its uploads.
-async fn prepared(asker: &Asker, id: &str) -> Result<(Job, String), Failure> {
+async fn prepared(remote: &Remote, id: &str) -> Result<(Job, String), Failure> {
     let spinner = ProgressBar::new_spinner().with_message("looking for uploads");
     let mut shown = String::new();
-    let job = watch::follow(asker, id, |job, data| {
+    let job = watch::follow(remote, id, |job, data| {
         spinner.tick();
         data.clone_into(&mut shown);
         job.state != "preparing"

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde::Deserialize;
 
 /// Where jobs are.
-pub(super) const PATH: &str = "v1/abort-jobs";
+pub(super) const PATH: &str = "/v1/abort-jobs";
 
 /// A job, as far as a person is told of it.
 #[derive(Clone, Debug, Deserialize)]

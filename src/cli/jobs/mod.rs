@@ -12,7 +12,7 @@ use serde_json::json;
 use self::job::{Job, PATH};
 use super::{
     failure::Failure,
-    remote::{Asker, Remote},
+    remote::{self, Remote},
 };
 
 /// What can be done with jobs.
@@ -40,7 +40,7 @@ pub(super) enum Chore {
 #[derive(clap::Args)]
 pub(super) struct One {
     #[command(flatten)]
-    remote: Remote,
+    gateway: remote::Options,
     /// The job's ID.
     job: String,
     /// Print JSON on standard output.
@@ -63,7 +63,7 @@ pub(super) struct Confirm {
 #[derive(clap::Args)]
 pub(super) struct Report {
     #[command(flatten)]
-    remote: Remote,
+    gateway: remote::Options,
     /// The job's ID.
     job: String,
     /// Only items that did not end well.
@@ -80,14 +80,14 @@ pub(super) fn run(chore: Chore) -> Result<(), Failure> {
     runtime.map_err(Failure::other)?.block_on(async {
         match chore {
             Chore::Create(options) => create::run(*options).await,
-            Chore::Watch(One { remote, job, json }) => {
-                watch::run(&remote.asker()?, &job, json).await
+            Chore::Watch(One { gateway, job, json }) => {
+                watch::run(&gateway.remote()?, &job, json).await
             }
             Chore::Confirm(wanted) => confirm(wanted).await,
-            Chore::Cancel(One { remote, job, json }) => {
-                let asker = remote.asker()?;
-                let job = asker.request(Method::POST, &format!("{PATH}/{job}/cancel"))?;
-                show(&asker.json(job).await?, json)
+            Chore::Cancel(One { gateway, job, json }) => {
+                let remote = gateway.remote()?;
+                let path = format!("{PATH}/{job}/cancel");
+                show(&remote.json(remote.request(Method::POST, &path, &[])?).await?, json)
             }
             Chore::Report(wanted) => report(wanted).await,
         }
@@ -95,11 +95,11 @@ pub(super) fn run(chore: Chore) -> Result<(), Failure> {
 }
 
 async fn confirm(Confirm { one, selection_token }: Confirm) -> Result<(), Failure> {
-    let asker = one.remote.asker()?;
+    let remote = one.gateway.remote()?;
     let token = match selection_token {
         Some(token) => token,
         None => {
-            let job: Job = read(&asker, &one.job).await?;
+            let job: Job = read(&remote, &one.job).await?;
             job.selection_token.ok_or_else(|| {
                 let told = format!("the job is {}: it has found nothing to confirm", job.state);
                 Failure::other(told)
@@ -107,18 +107,17 @@ async fn confirm(Confirm { one, selection_token }: Confirm) -> Result<(), Failur
         }
     };
     let path = format!("{PATH}/{}/confirm", one.job);
-    let request = asker.request(Method::POST, &path)?.json(&json!({"selectionToken": token}));
-    show(&asker.json(request).await?, one.json)
+    let request = remote.request(Method::POST, &path, &[])?.json(&json!({"selectionToken": token}));
+    show(&remote.json(request).await?, one.json)
 }
 
-async fn report(Report { remote, job, failed, csv }: Report) -> Result<(), Failure> {
-    let asker = remote.asker()?;
-    let mut request = asker.request(Method::GET, &format!("{PATH}/{job}/report"))?;
-    request = request.header(ACCEPT, if csv { "text/csv" } else { "application/jsonl" });
-    if failed {
-        request = request.query(&[("items", "failed")]);
-    }
-    let mut response = asker.send(request).await?;
+async fn report(Report { gateway, job, failed, csv }: Report) -> Result<(), Failure> {
+    let remote = gateway.remote()?;
+    let items = if failed { "failed" } else { "all" };
+    let path = format!("{PATH}/{job}/report");
+    let request = remote.request(Method::GET, &path, &[("items", items.to_owned())])?;
+    let media = if csv { "text/csv" } else { "application/jsonl" };
+    let mut response = remote.send(request.header(ACCEPT, media)).await?;
     let mut out = io::stdout().lock();
     while let Some(chunk) = response.chunk().await.map_err(Failure::other)? {
         out.write_all(&chunk).map_err(Failure::other)?;
@@ -126,8 +125,8 @@ async fn report(Report { remote, job, failed, csv }: Report) -> Result<(), Failu
     out.flush().map_err(Failure::other)
 }
 
-async fn read(asker: &Asker, job: &str) -> Result<Job, Failure> {
-    asker.json(asker.request(Method::GET, &format!("{PATH}/{job}"))?).await
+async fn read(remote: &Remote, job: &str) -> Result<Job, Failure> {
+    remote.json(remote.request(Method::GET, &format!("{PATH}/{job}"), &[])?).await
 }
 
 /// Says how a job is.

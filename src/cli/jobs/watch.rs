@@ -12,7 +12,7 @@ use super::job::{Job, PATH};
 use crate::cli::{
     events::{Event, Events},
     failure::Failure,
-    remote::{Asker, Unanswered},
+    remote::{Remote, Unanswered},
 };
 
 /// The exit code if a job could not be followed to its end.
@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows a job until it ends.
-pub(super) async fn run(asker: &Asker, id: &str, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(remote: &Remote, id: &str, json: bool) -> Result<(), Failure> {
     let bar = bar();
     let mut shown = String::new();
-    let job = follow(asker, id, |job, data| {
+    let job = follow(remote, id, |job, data| {
         if json {
             println!("{data}");
         }
@@ -67,18 +67,19 @@ fn bar() -> ProgressBar {
 /// Reads a job's events until `enough` holds of one, which takes the job and its JSON. After
 /// a connection that broke it goes on behind the last event that was read.
 pub(super) async fn follow(
-    asker: &Asker,
+    remote: &Remote,
     id: &str,
     mut enough: impl FnMut(&Job, &str) -> bool,
 ) -> Result<Job, Failure> {
     let path = format!("{PATH}/{id}/events");
     let (mut seen, mut heard) = (None, Instant::now());
     loop {
-        let mut request = asker.request(Method::GET, &path)?.header(ACCEPT, "text/event-stream");
+        let mut request =
+            remote.request(Method::GET, &path, &[])?.header(ACCEPT, "text/event-stream");
         if let Some(seen) = &seen {
             request = request.header("Last-Event-ID", seen);
         }
-        let told = match asker.try_once(request).await {
+        let told = match remote.try_once(request).await {
             Ok(response) => {
                 let mut events = Events::of(response);
                 loop {

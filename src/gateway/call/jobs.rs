@@ -331,8 +331,10 @@ fn outcome_of(refusal: &Refusal) -> &'static str {
 fn asked(record: &Record) -> AskedGlacier {
     let looked = record.lookup.as_ref().map_or(0, |lookup| lookup.attempts);
     let aborted = record.upstream.as_ref().map_or(0, |upstream| upstream.attempts);
-    let throttled = record.error_code == Some(UpstreamErrorKind::Throttled.code())
-        || looked > record.lookup_pages
-        || aborted > 1;
+    // An error that is no throttling is no reason to ask less.
+    let throttled = match record.error_code {
+        Some(code) => code == UpstreamErrorKind::Throttled.code(),
+        None => looked > record.lookup_pages || aborted > 1,
+    };
     AskedGlacier { requests: looked + aborted, throttled }
 }

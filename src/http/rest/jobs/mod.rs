@@ -1,20 +1,28 @@
 //! Jobs: uploads aborted in bulk.
 
 mod change;
+mod events;
 mod lists;
+mod manifest;
+mod report;
+
+use std::time::{Duration, Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::LOCATION,
+    http::header::{HeaderName, HeaderValue, LOCATION},
     post,
     web::{Data, Json, Payload},
 };
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use self::manifest::ManifestParameters;
 pub use self::{
     change::{cancel, confirm, pause, resume, retry_failed},
+    events::follow,
     lists::{items, list},
+    report::download,
 };
 use super::{
     super::{
@@ -28,11 +36,17 @@ use crate::{
     domain::GatewayAction,
     gateway::{Actor, Call},
     jobs::{
-        Created, JobError, Jobs, Key,
+        Created, ItemFilter, JobError, Jobs, Key,
         model::{AbortJob, Confirm, NewAbortJob},
     },
     policy::Reach,
 };
+
+/// How long a request may wait for its job, in seconds, and of how many uploads.
+const LONGEST_WAIT: u64 = 60;
+const MOST_AWAITED: usize = 100;
+/// How often it is looked whether a job has ended that a request waits for.
+const AWAITING: Duration = Duration::from_millis(50);
 
 /// The longest body that asks for a job, in bytes: 100,000 uploads with their places.
 const LONGEST: usize = 64 << 20;
@@ -48,6 +62,10 @@ struct KeyHeader {
     /// as the first one was.
     #[param(rename = "Idempotency-Key", pattern = "^[!-~]+$", min_length = 1, max_length = 255)]
     idempotency_key: Option<String>,
+    /// `wait=10`: for a job of at most 100 `uploadIds` that needs no confirmation, wait up to
+    /// so many seconds (at most 60) for its end, and answer with its items (200).
+    #[param(rename = "Prefer", example = "wait=10")]
+    prefer: Option<String>,
 }
 
 /// `jobId`
@@ -66,6 +84,10 @@ struct JobPath {
 /// confirmed that (`confirm`). It is durable when this is answered. An upload that somebody
 /// still sends parts to is left alone: see `quietFor`.
 ///
+/// A list of uploads may also come as CSV: `uploadId` alone, or with `accountId`, `region`
+/// and `vaultName`, as a first line says. Then query parameters say what else the body of
+/// JSON would.
+///
 /// **Permissions**: `gateway:CreateAbortJob` on `arn:aws:glacier-gateway:::job/TEAM/*`, and
 /// `gateway:ConfirmOwnAbortJob` for `"confirm": "auto"`. What the job does needs the
 /// creator's permissions, and the confirmer's, at the time when it does it:
@@ -75,9 +97,13 @@ struct JobPath {
 #[utoipa::path(
     tag = "abort-jobs",
     operation_id = "createAbortJob",
-    params(KeyHeader),
-    request_body = NewAbortJob,
+    params(KeyHeader, ManifestParameters),
+    request_body(
+        content((NewAbortJob = "application/json"), (String = "text/csv")),
+    ),
     responses(
+        (status = 200, description = "The job has ended; it comes with its items.",
+         body = AbortJob),
         (status = 202, description = "The job.", body = AbortJob,
          headers(("Location" = String, description = "The job's path."))),
         NewJobProblems,
@@ -91,13 +117,22 @@ pub async fn create(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    parameters.only(&[])?;
     let given = given_key(&request)?;
     let body = body::read(payload, LONGEST).await?;
-    let new: NewAbortJob = serde_json::from_slice(&body).map_err(|error| {
-        let detail = format!("Send a body as JSON that the operation knows: {error}.");
-        Problem::new(Code::MalformedRequest, detail)
-    })?;
+    let new: NewAbortJob = match manifest::is_csv(&request) {
+        true => manifest::read(&parameters, &body)?,
+        false => {
+            parameters.only(&[])?;
+            serde_json::from_slice(&body).map_err(|error| {
+                let detail = format!("Send a body as JSON that the operation knows: {error}.");
+                Problem::new(Code::MalformedRequest, detail)
+            })?
+        }
+    };
+    let wait = wait(&request).filter(|_| {
+        let named = new.select.upload_ids.as_ref();
+        new.confirm == Confirm::Auto && named.is_some_and(|ids| ids.len() <= MOST_AWAITED)
+    });
     // The first of several teams, if the request lacks one: it is refused for that below.
     let team = new.team.clone().or_else(|| call.principal().teams.first().cloned());
     let team = team.unwrap_or_default();
@@ -109,14 +144,49 @@ pub async fn create(
         call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;
     }
     let actor = Actor::from(&call);
-    let key = given.map(|given| Key::new(&actor, "POST /v1/abort-jobs", &given, &body));
+    let asked = [request.query_string().as_bytes(), b"\n", &body].concat();
+    let key = given.map(|given| Key::new(&actor, "POST /v1/abort-jobs", &given, &asked));
+    drop(asked);
     drop(body);
     let made = async {
         let Created { job, .. } = jobs.create(&actor, new, key.as_ref()).await?;
         jobs.get(&job).await
     };
     let job = noted(&call, made.await, None).await?;
-    Ok(accepted(&job))
+    match wait {
+        Some(wait) => Ok(ended(&jobs, job, wait).await?),
+        None => Ok(accepted(&job)),
+    }
+}
+
+/// Waits for the end of a job, and gives it with its items. If it takes too long, it goes on.
+async fn ended(jobs: &Jobs, mut job: AbortJob, wait: Duration) -> Result<HttpResponse, Problem> {
+    let deadline = Instant::now() + wait;
+    let mut response = loop {
+        if job.state.is_final() {
+            let page = jobs.items(&job.job_id, ItemFilter::default(), 0, MOST_AWAITED).await?;
+            job.items = Some(page.items);
+            break HttpResponse::Ok().json(&job);
+        }
+        if Instant::now() >= deadline {
+            break accepted(&job);
+        }
+        tokio::time::sleep(AWAITING).await;
+        job = jobs.get(&job.job_id).await?;
+    };
+    if let Ok(applied) = HeaderValue::try_from(format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert(HeaderName::from_static("preference-applied"), applied);
+    }
+    Ok(response)
+}
+
+/// How long the request prefers to wait (RFC 7240, section 4.3).
+fn wait(request: &HttpRequest) -> Option<Duration> {
+    let prefer = request.headers().get_all("prefer").filter_map(|value| value.to_str().ok());
+    let seconds = prefer
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| preference.trim().strip_prefix("wait=")?.parse::<u64>().ok())?;
+    Some(Duration::from_secs(seconds.min(LONGEST_WAIT)))
 }
 
 /// The job as an answer that says that it goes on.

@@ -1,0 +1,376 @@
+//! What jobs leave alone, and what stops them.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::{
+    jobs::{
+        BOTH, Kind, aborts, acted, confirmed, created, gateway, get, in_state, items, path, post,
+        post_with, seed,
+    },
+    support::{Gateway, client, problem, uploads},
+};
+
+async fn act(gateway: &Gateway, upload: &str, activity: &str) {
+    let order = json!({"uploadId": upload, "activity": activity});
+    gateway.simulator.order(Method::POST, "/activity", &order).await;
+}
+
+fn now() -> Value {
+    json!({"target": {"vaults": ["own-a"]}, "select": {"all": true, "quietFor": "PT0S"}})
+}
+
+/// The items of a job by their state and code.
+async fn states(gateway: &Gateway, job: &Value) -> Vec<(String, Value)> {
+    let state = |item: &Value| (item["state"].as_str().unwrap().to_owned(), item["code"].clone());
+    items(gateway, job).await.iter().map(state).collect()
+}
+
+#[actix_web::test]
+async fn an_upload_that_gets_a_part_or_is_completed_is_left_alone() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        let ids = seed(&gateway, "own-a", 4, 10).await;
+        // The third is completed between the last look at it and its abort.
+        let job = created(&gateway, &now()).await;
+        in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+        act(&gateway, &ids[0], "part").await;
+        act(&gateway, &ids[1], "completion").await;
+        let race = json!({"operation": "ListParts", "uploadId": ids[2], "then": "completion"});
+        gateway.simulator.fault(race).await;
+        confirmed(&gateway, &job).await;
+        let ended = in_state(&gateway, &job, &["completed"]).await;
+        let counts = &ended["counts"];
+        assert_eq!(
+            (&counts["skipped"], &counts["gone"], &counts["aborted"]),
+            (&json!(1), &json!(2), &json!(1)),
+            "{ended:#}"
+        );
+        for item in items(&gateway, &job).await {
+            let id = item["uploadId"].as_str().unwrap();
+            let n = ids.iter().position(|known| known == id).unwrap();
+            let wanted = [
+                ("skipped", json!("changed")),
+                ("gone", json!("upload-not-found")),
+                ("gone", json!("upload-not-found")),
+                ("aborted", Value::Null),
+            ];
+            assert_eq!(
+                (item["state"].as_str().unwrap(), &item["code"]),
+                (wanted[n].0, &wanted[n].1),
+                "{item}"
+            );
+        }
+        assert_eq!(
+            gateway.simulator.status("own-a", &ids[0]).await.as_deref(),
+            Some("in-progress")
+        );
+        assert!(!aborts(&gateway).await.contains(&ids[0]));
+        assert!(!aborts(&gateway).await.contains(&ids[1]));
+    }
+}
+
+#[actix_web::test]
+async fn an_upload_waits_until_it_was_quiet_for_long_enough() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        let ids = seed(&gateway, "own-a", 2, 10).await;
+        let body = json!({"target": {"vaults": ["own-a"]}, "select": {"quietFor": "PT3S"}});
+        let job = created(&gateway, &body).await;
+        let found = in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+        assert_eq!(found["preview"]["waiting"], 2, "{found:#}");
+        let running = confirmed(&gateway, &job).await;
+        assert_eq!(running["counts"]["waiting"], 2, "{running:#}");
+        act(&gateway, &ids[1], "part").await;
+        let ended = in_state(&gateway, &job, &["completed"]).await;
+        let counts = &ended["counts"];
+        assert_eq!((&counts["aborted"], &counts["skipped"]), (&json!(1), &json!(1)), "{ended:#}");
+        let at = |job: &Value, name: &str| {
+            time::OffsetDateTime::parse(
+                job[name].as_str().unwrap(),
+                &time::format_description::well_known::Rfc3339,
+            )
+            .unwrap()
+        };
+        assert!(at(&ended, "finishedAt") - at(&ended, "createdAt") >= Duration::from_secs(3));
+        assert_eq!(aborts(&gateway).await, [ids[0].clone()]);
+    }
+}
+
+#[actix_web::test]
+async fn uploads_that_are_named_are_aborted_as_one_by_one_and_a_key_of_auto_needs_nobody() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        let ids = seed(&gateway, "own-a", 3, 0).await;
+        seed(&gateway, "own-a", 2, 10).await;
+        let mut names = ids.clone();
+        names.push("never-begun".to_owned());
+        names.push(ids[0].clone());
+        let body = json!({"target": {"vaults": ["own-a"]}, "select": {"uploadIds": names}, "confirm": "auto"});
+        let job = created(&gateway, &body).await;
+        let ended = in_state(&gateway, &job, &["completed", "failed"]).await;
+        let counts = &ended["counts"];
+        assert_eq!(
+            (&counts["selected"], &counts["aborted"], &counts["gone"]),
+            (&json!(4), &json!(3), &json!(1)),
+            "{ended:#}"
+        );
+        let mut sent = aborts(&gateway).await;
+        let mut wanted = ids.clone();
+        sent.sort();
+        wanted.sort();
+        assert_eq!(sent, wanted);
+    }
+}
+
+#[actix_web::test]
+async fn more_uploads_than_may_be_fail_the_job_and_none_is_aborted() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    seed(&gateway, "own-a", 60, 10).await;
+    let mut body = now();
+    body["maxUploads"] = json!(59);
+    body["confirm"] = json!("auto");
+    let job = created(&gateway, &body).await;
+    let ended = in_state(&gateway, &job, &["failed", "completed"]).await;
+    assert_eq!(ended["problem"]["code"], "too-many-uploads", "{ended:#}");
+    assert!(aborts(&gateway).await.is_empty());
+}
+
+#[actix_web::test]
+async fn each_item_needs_permission_when_it_runs() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    seed(&gateway, "own-a", 3, 10).await;
+    let job = created(&gateway, &now()).await;
+    in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+    let denied = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Deny",
+        "Action": "glacier:AbortMultipartUpload", "Resource": "*",
+        "Condition": {"Bool": {"gateway:ViaJob": "true"}}}}"#;
+    let file = gateway.directory.path().join("policies/teams/owner/denied.json");
+    let replaced =
+        |lines: &[String]| lines.iter().filter(|l| l.contains("policies replaced")).count();
+    let before = replaced(&gateway.process.all_lines());
+    std::fs::write(&file, denied).unwrap();
+    let direct = format!("{}/none", uploads("own-a"));
+    gateway.process.wait_until(|lines| replaced(lines) > before);
+    confirmed(&gateway, &job).await;
+    let ended = in_state(&gateway, &job, &["completed"]).await;
+    assert_eq!(ended["counts"]["skipped"], 3, "{ended:#}");
+    for (state, code) in states(&gateway, &job).await {
+        assert_eq!((state.as_str(), code), ("skipped", json!("not-authorized")));
+    }
+    assert!(aborts(&gateway).await.is_empty());
+    assert_eq!(gateway.call("owner", Method::DELETE, &direct).await.status(), 404);
+    // The next job's look says so before anything runs.
+    let job = created(&gateway, &now()).await;
+    let found = in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+    assert_eq!((&found["preview"]["denied"], &found["preview"]["allowed"]), (&json!(3), &json!(0)));
+}
+
+#[actix_web::test]
+async fn a_job_stops_when_its_creator_is_revoked() {
+    let settings = "[tokens]\nrevocation_file = \"DIRECTORY/revoked.json\"\n";
+    let gateway = gateway(Kind::Sqlite, settings).await;
+    seed(&gateway, "own-a", 3, 10).await;
+    let mut body = now();
+    body["notBefore"] = json!("2099-01-01T00:00:00Z");
+    let job = created(&gateway, &body).await;
+    confirmed(&gateway, &job).await;
+    let body = json!({"target": {"vaults": ["own-a"]}, "select": {"quietFor": "PT1H"}});
+    let waiting = created(&gateway, &body).await;
+    confirmed(&gateway, &waiting).await;
+    in_state(&gateway, &waiting, &["running"]).await;
+    let list = json!({"subjects": [{"issuer": "test", "subject": "owner-service"}]});
+    std::fs::write(gateway.directory.path().join("revoked.json"), list.to_string()).unwrap();
+    gateway
+        .process
+        .event(|line| line["message"] == "a job stops" && line["code"] == "caller-revoked");
+    std::fs::write(gateway.directory.path().join("revoked.json"), "{}").unwrap();
+    while gateway.call("owner", Method::GET, &path(&waiting)).await.status() == 401 {}
+    let ended = in_state(&gateway, &waiting, &["failed"]).await;
+    assert_eq!(ended["problem"]["code"], "caller-revoked");
+    assert_eq!(get(&gateway, &path(&job)).await["state"], "queued");
+    assert!(aborts(&gateway).await.is_empty());
+}
+
+#[actix_web::test]
+async fn a_job_pauses_goes_on_and_ends_when_it_is_told_to() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "[jobs]\nconcurrency = 2\n").await;
+        seed(&gateway, "own-a", 60, 10).await;
+        gateway.simulator.fault(json!({"latencyMillis": 30})).await;
+        let job = created(&gateway, &now()).await;
+        confirmed(&gateway, &job).await;
+        in_state(&gateway, &job, &["running"]).await;
+        let until = json!({"until": "2099-01-01T00:00:00Z"});
+        let paused = acted(&gateway, &job, "pause", &until).await;
+        assert!(["pausing", "paused"].contains(&paused["state"].as_str().unwrap()));
+        let paused = in_state(&gateway, &job, &["paused"]).await;
+        assert_eq!(paused["pausedUntil"], "2099-01-01T00:00:00Z");
+        let done = aborts(&gateway).await.len();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        assert_eq!(aborts(&gateway).await.len(), done, "nothing runs in a paused job");
+        let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(1);
+        let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+        acted(&gateway, &job, "pause", &json!({"until": soon})).await;
+        in_state(&gateway, &job, &["running"]).await;
+        let cancelled = acted(&gateway, &job, "cancel", &json!({})).await;
+        assert!(["cancelling", "cancelled"].contains(&cancelled["state"].as_str().unwrap()));
+        let ended = in_state(&gateway, &job, &["cancelled"]).await;
+        let counts = &ended["counts"];
+        let sum: i64 = ["aborted", "gone", "failed", "skipped", "unknown", "remaining"]
+            .iter()
+            .map(|name| counts[name].as_i64().unwrap())
+            .sum();
+        assert_eq!(sum, 60, "{ended:#}");
+        assert!(counts["remaining"].as_i64() > Some(0));
+        assert_eq!(aborts(&gateway).await.len() as i64, counts["aborted"].as_i64().unwrap());
+        let reply = post(&gateway, &format!("{}/resume", path(&job)), &json!({})).await;
+        assert_eq!(problem(reply).await.0, 409);
+    }
+}
+
+#[actix_web::test]
+async fn too_many_failures_stop_a_job_and_retry_failed_lets_it_go_on() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "[jobs]\nconcurrency = 4\n").await;
+        let ids = seed(&gateway, "own-a", 60, 10).await;
+        let refused = json!({"status": 403, "code": "AccessDeniedException", "message": ""});
+        let fault = json!({"effect": {"error": refused}, "operation": "AbortMultipartUpload"});
+        gateway.simulator.fault(fault).await;
+        let mut body = now();
+        body["maxFailureRate"] = json!(0.1);
+        let job = created(&gateway, &body).await;
+        confirmed(&gateway, &job).await;
+        let failed = in_state(&gateway, &job, &["failed", "completed"]).await;
+        assert_eq!(failed["problem"]["code"], "too-many-failures", "{failed:#}");
+        assert!(failed["counts"]["remaining"].as_i64() > Some(0), "{failed:#}");
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+        acted(&gateway, &job, "retry-failed", &json!({})).await;
+        let ended = in_state(&gateway, &job, &["completed"]).await;
+        assert_eq!((&ended["counts"]["aborted"], &ended["problem"]), (&json!(60), &Value::Null));
+        for id in ids {
+            assert_ne!(
+                gateway.simulator.status("own-a", &id).await.as_deref(),
+                Some("in-progress")
+            );
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_job_keeps_to_what_glacier_takes() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    seed(&gateway, "own-a", 300, 10).await;
+    gateway.simulator.fault(json!({"latencyMillis": 20})).await;
+    let limit = json!({"effect": {"rateLimit": {"perSecond": 60}}});
+    gateway.simulator.fault(limit).await;
+    let job = created(&gateway, &now()).await;
+    confirmed(&gateway, &job).await;
+    let ended = in_state(&gateway, &job, &["completed", "failed"]).await;
+    assert_eq!(ended["counts"]["aborted"], 300, "{ended:#}");
+}
+
+#[actix_web::test]
+async fn a_small_batch_may_be_waited_for_and_a_list_may_come_as_csv() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    let ids = seed(&gateway, "own-a", 3, 0).await;
+    let body = json!({"target": {"vaults": ["own-a"]}, "select": {"uploadIds": ids[..1]}, "confirm": "auto"});
+    let reply = post_with(&gateway, "/v1/abort-jobs", &body, &[("prefer", "wait=30")]).await;
+    assert_eq!(reply.status(), 200);
+    assert_eq!(reply.headers()["preference-applied"], "wait=30");
+    let job: Value = reply.json().await.unwrap();
+    assert_eq!(
+        (&job["state"], &job["items"][0]["state"]),
+        (&json!("completed"), &json!("aborted"))
+    );
+    let csv = format!("vaultName,uploadId\nown-a,{}\n\"own-a\",\"{}\"\r\n", ids[1], ids[2]);
+    let url = format!("{}/v1/abort-jobs?confirm=auto&reason=%3Dcmd", gateway.rest);
+    let send = || {
+        client()
+            .post(&url)
+            .bearer_auth(gateway.key.token("owner"))
+            .header("content-type", "text/csv")
+    };
+    let reply = send().body(csv.clone()).send().await.unwrap();
+    assert_eq!(reply.status(), 202, "{:?}", reply.text().await);
+    let job: Value = reply.json().await.unwrap();
+    let ended = in_state(&gateway, &job, &["completed", "failed"]).await;
+    assert_eq!(
+        (&ended["counts"]["aborted"], &ended["request"]["reason"]),
+        (&json!(2), &json!("=cmd"))
+    );
+    for wrong in ["own-a\n", "vaultName,uploadId\nown-a\n", "uploadId\nx\n", ""] {
+        let (status, _) = problem(send().body(wrong).send().await.unwrap()).await;
+        assert_eq!(status, 400, "{wrong:?}");
+    }
+    // The report, in both of its forms.
+    let path = format!("{}/report", path(&job));
+    let lines = gateway.call("owner", Method::GET, &path).await.text().await.unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((lines.len(), &lines[0]["uploadId"]), (2, &json!(ids[1])));
+    let csv = client().get(format!("{}{path}", gateway.rest)).header("accept", "text/csv");
+    let csv = csv.bearer_auth(gateway.key.token("owner")).send().await.unwrap();
+    assert!(csv.headers()["content-type"].to_str().unwrap().starts_with("text/csv"));
+    let csv = csv.text().await.unwrap();
+    assert_eq!(csv.lines().count(), 3);
+    assert!(csv.starts_with("item,accountId,") && csv.contains(",'=cmd\r\n"), "{csv}");
+    let none = gateway.call("owner", Method::GET, &format!("{path}?items=failed")).await;
+    assert_eq!(none.text().await.unwrap(), "");
+}
+
+/// The events of a stream up to its end.
+async fn followed(gateway: &Gateway, job: &Value, last: Option<i64>) -> (u16, Vec<Value>) {
+    let url = format!("{}{}/events", gateway.rest, path(job));
+    let mut request = client().get(url).bearer_auth(gateway.key.token("owner"));
+    if let Some(last) = last {
+        request = request.header("last-event-id", last.to_string());
+    }
+    let reply = request.send().await.unwrap();
+    let status = reply.status().as_u16();
+    let text = reply.text().await.unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    (status, data.map(|data| serde_json::from_str(data).unwrap()).collect())
+}
+
+#[actix_web::test]
+async fn a_job_is_followed_to_its_end_and_again_from_where_a_client_was() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        seed(&gateway, "own-a", 30, 10).await;
+        let job = created(&gateway, &now()).await;
+        in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+        let (told, _) =
+            tokio::join!(followed(&gateway, &job, None), async { confirmed(&gateway, &job).await });
+        let (status, events) = told;
+        assert_eq!(status, 200);
+        let revisions: Vec<i64> =
+            events.iter().map(|job| job["revision"].as_i64().unwrap()).collect();
+        assert!(revisions.is_sorted_by(|a, b| a < b), "{revisions:?}");
+        assert_eq!(events.last().unwrap()["state"], "completed");
+        let (status, events) = followed(&gateway, &job, Some(revisions[0])).await;
+        assert_eq!((status, events.len()), (200, 1));
+        let (status, events) = followed(&gateway, &job, revisions.last().copied()).await;
+        assert_eq!((status, events.len()), (204, 0));
+    }
+}
+
+#[actix_web::test]
+async fn a_stream_ends_with_the_token_of_whoever_follows_and_with_the_gateway() {
+    let mut gateway = gateway(Kind::Sqlite, "").await;
+    let mut body = now();
+    body["notBefore"] = json!("2099-01-01T00:00:00Z");
+    let job = created(&gateway, &body).await;
+    let mut short = crate::support::claims("owner");
+    short["exp"] = json!(crate::support::now() + 3);
+    let url = format!("{}{}/events", gateway.rest, path(&job));
+    let request = client().get(&url).bearer_auth(gateway.key.sign(&short));
+    let text = request.send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("\nevent: job\n"), "{text}");
+    let request = client().get(&url).bearer_auth(gateway.key.token("owner"));
+    let reply = request.send().await.unwrap();
+    gateway.process.signal("TERM");
+    assert!(reply.text().await.unwrap().contains("\nevent: job\n"));
+    assert!(gateway.process.child.wait().unwrap().success());
+}
