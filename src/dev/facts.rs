@@ -86,6 +86,11 @@ impl Facts {
         writeln!(file, "export SIMULATOR_ACCESS_KEY_ID='{access_key_id}'")?;
         writeln!(file, "export SIMULATOR_SECRET_ACCESS_KEY='{secret_access_key}'")?;
         writeln!(file, "export GATEWAY_CONFIG='{}'", self.config)?;
+        // The commands that ask a gateway ask this one, as the media team.
+        writeln!(file, "export GATEWAY_URL='{}'", self.rest)?;
+        if let Some(token) = self.tokens.get("media") {
+            writeln!(file, "export GATEWAY_TOKEN='{token}'")?;
+        }
         if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
             writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;
         }

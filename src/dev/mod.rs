@@ -194,6 +194,13 @@ impl Dev {
             jwks_url = "{iss}/jwks.json"
             [store]
             url = "sqlite:{directory}/store.db"
+            [lifecycle.rules.media-backlog]
+            team = "media"
+            vaults = ["media-*"]
+            days_after_initiation = 7
+            schedule = "0 3 * * *"
+            # Nobody sends parts here.
+            quiet_for = "0s"
             [audit]
             checkpoint_file = "{directory}/checkpoint"
             [audit.key_files]

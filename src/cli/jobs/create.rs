@@ -22,7 +22,7 @@ use crate::cli::{
 
 /// What a job is to abort.
 #[derive(clap::Args)]
-pub struct Options {
+pub struct NewJob {
     #[command(flatten)]
     gateway: remote::Options,
     /// The team that the job is of; needed if you are in several.
@@ -98,7 +98,7 @@ struct Select {
 }
 
 /// Asks for a job.
-pub(super) async fn run(options: Options) -> Result<(), Failure> {
+pub(super) async fn run(options: NewJob) -> Result<(), Failure> {
     let body = body(&options)?;
     let remote = options.gateway.remote()?;
     // So that a request whose answer was lost can be sent again.
@@ -146,8 +146,8 @@ async fn prepared(remote: &Remote, id: &str) -> Result<(Job, String), Failure> {
     Ok((job?, shown))
 }
 
-fn body(options: &Options) -> Result<Value, Failure> {
-    let Options { select, .. } = options;
+fn body(options: &NewJob) -> Result<Value, Failure> {
+    let NewJob { select, .. } = options;
     let mut target = json!({"accounts": options.accounts, "vaults": options.vaults});
     if !options.regions.is_empty() {
         target["regions"] = json!(options.regions);

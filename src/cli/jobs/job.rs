@@ -83,10 +83,11 @@ impl Job {
             preview;
         let selected = self.counts.selected;
         let mut told = format!(
-            "Job {} found {} uploads in {} vaults, with {} parts and {}",
+            "Job {} found {} uploads in {} {}, with {} parts and {}",
             self.job_id,
             HumanCount(selected),
             HumanCount(*vaults),
+            if *vaults == 1 { "vault" } else { "vaults" },
             HumanCount(*parts),
             HumanBytes(*bytes)
         );

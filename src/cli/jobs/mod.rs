@@ -22,7 +22,7 @@ pub(super) enum Chore {
     ///
     /// Nothing is aborted before the job is confirmed. Prints the job's ID on standard output,
     /// and what it found on standard error.
-    Create(Box<create::Options>),
+    Create(Box<create::NewJob>),
     /// Follow a job until it ends.
     ///
     /// The exit code is 0 if every item ended well, 1 if items failed or the job did not come
@@ -120,7 +120,11 @@ async fn report(Report { gateway, job, failed, csv }: Report) -> Result<(), Fail
     let mut response = remote.send(request.header(ACCEPT, media)).await?;
     let mut out = io::stdout().lock();
     while let Some(chunk) = response.chunk().await.map_err(Failure::other)? {
-        out.write_all(&chunk).map_err(Failure::other)?;
+        match out.write_all(&chunk) {
+            // Whoever reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(Failure::other)?,
+        }
     }
     out.flush().map_err(Failure::other)
 }
