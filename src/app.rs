@@ -11,7 +11,10 @@ use std::{
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, http::KeepAlive, rt, web::Data};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use rustix::process::{Resource, getrlimit};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use crate::{
     audit::{StoreError, System, Trail},
@@ -20,6 +23,7 @@ use crate::{
     gateway::{Foundations, Gateway},
     glacier::{UnusableAccounts, Upstream},
     http::{self, connections::Connections, management},
+    inventory,
     jobs::{Jobs, Runner},
     lifecycle::{Lifecycle, UnusableRules},
     policy::{Diagnostic, LivePolicies, Reload, Status},
@@ -121,6 +125,8 @@ pub struct Running {
     recovery: JoinHandle<()>,
     /// What looks after the lifecycle rules.
     looked_after: JoinHandle<()>,
+    /// What ends the work on inventory runs, and that work.
+    inventory: (oneshot::Sender<()>, JoinHandle<()>),
     runner: Runner,
     rest_server: ServerHandle,
     management_server: ServerHandle,
@@ -172,6 +178,10 @@ pub async fn start(
     // Not on actix's own set of tasks, which is dropped when the runtime is gone: a
     // connection to the store cannot be given back there.
     let recovery = tokio::spawn(gateway.clone().into_inner().recover());
+    let (end, ending) = oneshot::channel::<()>();
+    let ending = async move { drop(ending.await) };
+    let runs = tokio::spawn(inventory::serve(gateway.clone().into_inner(), ending));
+    let inventory = (end, runs);
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
     let lifecycle = Lifecycle::new(gateway.clone().into_inner(), jobs.clone().into_inner())?;
     let lifecycle = Data::new(lifecycle);
@@ -242,6 +252,7 @@ pub async fn start(
         gateway,
         recovery,
         looked_after,
+        inventory,
         runner,
         rest_server: rest.handle(),
         management_server: management.handle(),
@@ -274,11 +285,11 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, looked_after, runner, .. } = self;
+        let Self { gateway, recovery, inventory, looked_after, runner, .. } = self;
         looked_after.abort();
         let _ = looked_after.await;
         let (rest, management) = (&self.rest_server, &self.management_server);
-        let stopped = stop(&gateway, recovery, runner, rest, management);
+        let stopped = stop(&gateway, recovery, inventory, runner, rest, management);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -295,17 +306,21 @@ impl Running {
 async fn stop(
     gateway: &Gateway,
     recovery: JoinHandle<()>,
+    (end_inventory, inventory): (oneshot::Sender<()>, JoinHandle<()>),
     runner: Runner,
     rest: &ServerHandle,
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
+    // Another replica may go on with it meanwhile.
+    drop(end_inventory);
     let jobs = rt::task::spawn_blocking(move || runner.stop());
     rest.stop(true).await;
     let _ = jobs.await;
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;
+    let _ = inventory.await;
     gateway.trail.system("Stop", System::default());
     let written = gateway.trail.stop(LAST_RECORDS).await;
     let lost = (!written).then_some(StartError::LastRecords);

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod examine;
+mod inventory;
 mod issuers;
 mod jobs;
 mod lifecycle;
@@ -31,6 +32,7 @@ use url::Url;
 pub use self::{
     accounts::{Account, DEFAULT_ACCOUNT, ExternalId, RoleArn, SessionFor},
     examine::{Examined, Mistake},
+    inventory::{Detail, Inventory},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
     lifecycle::{Lifecycle, LifecycleRule, RuleMode},
@@ -67,6 +69,8 @@ pub struct Settings {
     pub store: Store,
     /// The audit trail.
     pub audit: Audit,
+    /// What is seen in the vaults.
+    pub inventory: Inventory,
     /// Aborts in bulk.
     pub jobs: Jobs,
     /// Rules by which stale uploads are aborted again and again.
@@ -294,6 +298,7 @@ impl Settings {
         accounts::check(&self.aws.account_id, &self.accounts, &mut wrong);
         self.store.check(&mut wrong);
         self.audit.check(&mut wrong);
+        self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
         self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {

@@ -4,6 +4,7 @@
 //! and in the log.
 
 mod accounts;
+mod inventory;
 mod jobs;
 mod trail;
 
@@ -15,7 +16,10 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use self::{accounts::AccountMetrics, jobs::JobMetrics, trail::TrailMetrics};
+pub use self::inventory::InventoryLevel;
+use self::{
+    accounts::AccountMetrics, inventory::InventoryMetrics, jobs::JobMetrics, trail::TrailMetrics,
+};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -36,6 +40,7 @@ pub struct Metrics {
     registry: Registry,
     trail: TrailMetrics,
     accounts: AccountMetrics,
+    inventory: InventoryMetrics,
     jobs: JobMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: Latencies<Route>,
@@ -189,11 +194,13 @@ impl Default for Metrics {
         registry.register("build", "What is running", Info::new(build));
         let trail = TrailMetrics::new(&mut registry);
         let accounts = AccountMetrics::new(&mut registry);
+        let inventory = InventoryMetrics::new(&mut registry);
         let jobs = JobMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
+            inventory,
             jobs,
             requests,
             request_duration,
@@ -259,6 +266,11 @@ impl Metrics {
     /// Says of each account, by its configured name, how it went with its role.
     pub fn accounts(&self, accounts: impl Iterator<Item = (String, RoleStatus)>) {
         self.accounts.set(accounts);
+    }
+
+    /// Says what was seen in the vaults, of each account and region.
+    pub fn inventory(&self, levels: impl Iterator<Item = InventoryLevel>) {
+        self.inventory.set(levels);
     }
 
     /// Says how many REST connections there are and may be.

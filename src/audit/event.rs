@@ -58,6 +58,8 @@ pub struct Event<'a> {
     pub upstream: Option<Upstream<'a>>,
     /// The callers' network, where events of many addresses are counted.
     pub source_network: Option<Ipv6Net>,
+    /// Whether it is one of many that are alike, so that they are counted from the first.
+    pub in_bulk: bool,
     /// How many events it stands for, if not for one.
     pub counted: Option<Counted>,
     /// The job that it is part of, or about.

@@ -129,7 +129,8 @@ impl Flood {
             }
         };
         caller.seen += 1;
-        if caller.seen <= ONE_BY_ONE && !scarce && caller.takes_up(size, used) {
+        let single = caller.seen <= ONE_BY_ONE && !scarce && !event.in_bulk;
+        if single && caller.takes_up(size, used) {
             return Some(append);
         }
         if !caller.count(common(event), append, size, now, used) {

@@ -7,6 +7,7 @@ mod dev;
 mod events;
 mod failure;
 mod healthcheck;
+mod inventory;
 mod jobs;
 mod key;
 mod last_words;
@@ -48,6 +49,10 @@ enum Command {
     /// Look after the store, in which the audit trail is kept.
     #[command(subcommand)]
     Store(store::Chore),
+    /// See what was seen in the vaults, and have them looked through, by way of a running
+    /// gateway.
+    #[command(subcommand)]
+    Inventory(inventory::Chore),
     /// Ask a running gateway how it is; the exit code is 0 where it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
@@ -75,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Audit(chore) => audit::run(chore),
         Command::Jobs(chore) => jobs::run(chore),
         Command::Store(chore) => store::run(chore),
+        Command::Inventory(chore) => inventory::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),
         #[cfg(feature = "simulator")]
         Command::Dev(options) => dev::run(options),

@@ -115,6 +115,11 @@ impl fmt::Display for Facts {
             vaults.iter().map(|vault| vault.name).collect::<Vec<_>>().join(", ")
         };
         writeln!(f, "  Vaults      {} (in {})", names(&own), simulator.account_id)?;
+        let BacklogFacts { name, uploads, .. } = &self.backlog;
+        writeln!(
+            f,
+            "              {name}, with {uploads} forgotten uploads (README.md, Clean up)"
+        )?;
         let archive = other.first().map_or("", |vault| vault.account_id);
         writeln!(f, "              {} (in {archive}, through a role)\n", names(&other))?;
         let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();

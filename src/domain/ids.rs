@@ -205,7 +205,7 @@ impl fmt::Display for VaultArn {
 }
 
 /// An account in one region: what ListVaults lists the vaults of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RegionalAccount {
     /// The region whose vaults are listed.
     pub region: Region,

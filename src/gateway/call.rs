@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod inventory;
 mod jobs;
 mod lifecycle;
 

@@ -64,6 +64,8 @@ pub struct Record {
     pub session: Option<Arc<Session>>,
     /// Why there is no such session, for the log alone.
     pub route_error: Option<String>,
+    /// Whether the call is one of many that are alike, which the trail counts.
+    pub in_bulk: bool,
     /// Whether the trail has the call, or will have it.
     pub on_record: bool,
     /// The job that the call is part of, or about.
@@ -115,6 +117,7 @@ impl Record {
             outcome: self.result,
             error_code: self.error_code,
             upstream: self.asked(),
+            in_bulk: self.in_bulk,
             job: self.job.as_ref().map(|job| audit::Job {
                 job_id: &job.id,
                 job_item: job.item,

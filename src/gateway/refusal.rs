@@ -33,6 +33,12 @@ pub enum Refusal {
     /// There is no such log, or no such part of it.
     #[error("there is no such log")]
     LogNotFound,
+    /// There is no such inventory run, or none that the caller may see.
+    #[error("there is no such inventory run")]
+    InventoryRunNotFound,
+    /// Too many inventory runs are not done yet.
+    #[error("too many inventory runs are not done yet")]
+    TooManyInventoryRuns,
     /// Glacier did not answer with success.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -48,6 +54,8 @@ impl Refusal {
             Self::StoreRequired => "store-required",
             Self::EventNotFound => "event-not-found",
             Self::LogNotFound => "log-not-found",
+            Self::InventoryRunNotFound => "inventory-run-not-found",
+            Self::TooManyInventoryRuns => "too-many-inventory-runs",
             Self::Upstream(error) => error.kind.code(),
         }
     }

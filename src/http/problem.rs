@@ -97,6 +97,8 @@ codes! {
     EventNotFound = "event-not-found", NOT_FOUND, "The event does not exist";
     /// There is no such log of the audit trail, or no such part of it.
     LogNotFound = "log-not-found", NOT_FOUND, "The log does not exist";
+    /// There is no such inventory run, or none that the caller may see.
+    InventoryRunNotFound = "inventory-run-not-found", NOT_FOUND, "The inventory run does not exist";
     /// There is no such job, or none that the caller may see.
     JobNotFound = "job-not-found", NOT_FOUND, "The job does not exist";
     /// The job's state does not allow what is asked of it.
@@ -123,6 +125,8 @@ codes! {
     BodyTooLong = "body-too-long", PAYLOAD_TOO_LARGE, "The request's body is too long";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
+    /// Too many inventory runs are not done yet.
+    TooManyInventoryRuns = "too-many-inventory-runs", TOO_MANY_REQUESTS, "Too many inventory runs are not done yet";
     /// The gateway's own fault.
     InternalError = "internal-error", INTERNAL_SERVER_ERROR, "The gateway failed";
     /// The gateway has no store.

@@ -16,7 +16,7 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access, accounts, audit, jobs, lifecycle,
+        access, accounts, audit, inventory, jobs, lifecycle,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
@@ -34,6 +34,11 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(vaults::describe)
         .service(vaults::list)
         .service(accounts::list)
+        .service(inventory::show)
+        .service(inventory::list)
+        .service(inventory::runs::start)
+        .service(inventory::runs::list)
+        .service(inventory::runs::show)
         .service(access::show)
         .service(access::simulate)
         .service(audit::list)

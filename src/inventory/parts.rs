@@ -6,14 +6,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     domain::{Operation, UploadId, VaultArn},
     gateway::{Call, Refusal},
-    glacier::{Page, Upload, UpstreamError, sum_of_parts},
+    glacier::{Upload, UpstreamError, sum_of_parts},
 };
-
-/// Glacier's most for a page of parts.
-const PAGE: i32 = 50;
-/// How many pages are read at most. An upload has at most 10,000 parts (Glacier Developer
-/// Guide, "Uploading Large Archives in Parts").
-const MOST_PAGES: usize = 400;
 
 /// What one look at an upload found.
 #[derive(Clone, Debug)]
@@ -38,27 +32,15 @@ pub struct Observation {
 pub async fn observe<F: Future<Output = ()>>(
     call: &Call,
     vault: &VaultArn,
-    upload: &UploadId,
+    id: &UploadId,
     turn: impl Fn() -> F,
 ) -> Result<Observation, Refusal> {
-    let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
-    let mut parts = Vec::new();
-    let mut marker = None;
-    for _ in 0..MOST_PAGES {
-        turn().await;
-        let page = Page { marker, limit: Some(PAGE) };
-        let page = call.list_parts(vault.clone(), upload, page).await?;
-        parts.extend(page.parts);
-        marker = page.marker;
-        if marker.is_none() {
-            let (bytes, digest) =
-                sum_of_parts(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
-            let parts = i64::try_from(parts.len()).unwrap_or(i64::MAX);
-            let (upload, created) = (page.upload.clone(), created(&page.upload)?);
-            return Ok(Observation { upload, created, parts, bytes, digest });
-        }
-    }
-    Err(invalid("the list of the upload's parts does not end").into())
+    let (upload, parts) = call.list_all_parts(vault.clone(), id, turn).await?;
+    let (bytes, digest) = sum_of_parts(&parts).ok_or_else(|| {
+        UpstreamError::invalid_response(Operation::ListParts, "a part's range is not one")
+    })?;
+    let (created, parts) = (created(&upload)?, i64::try_from(parts.len()).unwrap_or(i64::MAX));
+    Ok(Observation { upload, created, parts, bytes, digest })
 }
 
 /// When an upload was initiated.

@@ -14,7 +14,7 @@ use crate::{
 
 /// Operation, the statuses that a team without a policy and one with a policy
 /// get, and the request's body.
-const OPERATIONS: [(&str, u16, u16, &str); 26] = [
+const OPERATIONS: [(&str, u16, u16, &str); 31] = [
     ("abortMultipartUpload", 403, 204, ""),
     ("cancelAbortJob", 403, 202, ""),
     // It is cancelled by then: the last goes first.
@@ -34,14 +34,18 @@ const OPERATIONS: [(&str, u16, u16, &str); 26] = [
     ("getAuditCheckpoint", 403, 404, ""),
     ("getAuditEvent", 403, 200, ""),
     ("getAuditTile", 403, 404, ""),
+    ("getInventory", 403, 200, ""),
+    ("getInventoryRun", 403, 200, ""),
     ("getLifecycleRule", 403, 200, ""),
     ("listAbortJobItems", 403, 200, ""),
     ("listAbortJobs", 403, 200, ""),
     ("listAccounts", 403, 200, ""),
     ("listAuditEvents", 403, 200, ""),
+    ("listInventoryRuns", 403, 200, ""),
     ("listLifecycleRules", 403, 200, ""),
     ("listMultipartUploads", 403, 200, ""),
     ("listParts", 403, 200, ""),
+    ("listSeenUploads", 403, 200, ""),
     ("listVaults", 403, 200, ""),
     ("pauseAbortJob", 403, 409, ""),
     ("reportAbortJob", 403, 200, ""),
@@ -54,6 +58,7 @@ const OPERATIONS: [(&str, u16, u16, &str); 26] = [
         200,
         r#"{"team": "owner", "resources": ["arn:aws:glacier:eu-central-1:111122223333:vaults/own-a"]}"#,
     ),
+    ("startInventoryRun", 403, 202, "{}"),
 ];
 
 /// Everything that answers without a token.
@@ -78,6 +83,9 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
     let job = json!({"target": {"vaults": ["own-a"]}, "select": {"all": true}});
     let request = client().post(jobs).bearer_auth(gateway.key.token("owner")).json(&job);
     let job: Value = request.send().await.unwrap().json().await.unwrap();
+    let runs = format!("{}/v1/inventory-runs", gateway.rest);
+    let request = client().post(runs).bearer_auth(gateway.key.token("owner")).json(&json!({}));
+    let run: Value = request.send().await.unwrap().json().await.unwrap();
     let document: Value = client()
         .get(format!("{}/openapi.json", gateway.rest))
         .send()
@@ -107,6 +115,7 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
             .replace("{vaultName}", "own-a")
             .replace("{uploadId}", upload)
             .replace("{jobId}", job["jobId"].as_str().unwrap())
+            .replace("{runId}", run["runId"].as_str().unwrap())
             .replace("{ruleId}", "own-a")
             .replace("{eventId}", event.as_str().unwrap())
             .replace("{month}", "2026-11")

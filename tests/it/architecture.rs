@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "gateway",
         &["audit", "authn", "config", "domain", "glacier", "metrics", "policy", "reload", "store"],
     ),
-    ("inventory", &["audit", "config", "domain", "gateway", "glacier", "policy", "store"]),
+    ("inventory", &["config", "domain", "gateway", "glacier", "metrics", "policy", "store"]),
     (
         "jobs",
         &[
@@ -76,6 +76,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "domain",
             "gateway",
             "glacier",
+            "inventory",
             "jobs",
             "lifecycle",
             "policy",
@@ -123,6 +124,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http",
             "http/connections",
             "http/management",
+            "inventory",
             "jobs",
             "lifecycle",
             "policy",

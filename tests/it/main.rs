@@ -19,6 +19,7 @@ mod door;
 mod errors;
 mod files;
 mod flood;
+mod inventory;
 mod jobs;
 mod jobs_crash;
 mod jobs_run;

@@ -13,7 +13,6 @@ use crate::{
     },
     domain::GatewayAction::ReadAudit,
     policy::Reach,
-    store::Store,
 };
 
 impl Call {
@@ -69,10 +68,6 @@ impl Call {
         self.looked_up(found.await).await
     }
 
-    fn store(&self) -> Result<&Store, Refusal> {
-        self.gateway.trail.store().ok_or(Refusal::StoreRequired)
-    }
-
     /// Whether the caller may read what happened to one of these teams, or, if it happened
     /// to none, everything.
     fn may_read(&self, teams: &[&str], known: &mut HashMap<String, bool>) -> bool {
@@ -94,8 +89,11 @@ impl Call {
         self.policies.decide_own(&self.principal, ReadAudit, reach, &self.context).is_ok()
     }
 
-    /// Notes what became of a look at the trail.
-    async fn looked_up<T>(&self, found: Result<T, Refusal>) -> Result<T, Refusal> {
+    /// Notes what became of a look at what the store holds.
+    ///
+    /// # Errors
+    /// What is given; or the settings want a record, and it is not durable.
+    pub async fn looked_up<T>(&self, found: Result<T, Refusal>) -> Result<T, Refusal> {
         let result = match &found {
             Ok(_) => "ok",
             Err(Refusal::StoreRequired) => "not-attempted",

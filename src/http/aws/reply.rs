@@ -114,9 +114,10 @@ impl From<Problem> for Exception {
             | Code::UploadNotFound
             | Code::EventNotFound
             | Code::LogNotFound
+            | Code::InventoryRunNotFound
             | Code::JobNotFound
             | Code::LifecycleRuleNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
-            Code::UpstreamThrottled | Code::JobLimitReached => {
+            Code::UpstreamThrottled | Code::TooManyInventoryRuns | Code::JobLimitReached => {
                 (StatusCode::BAD_REQUEST, "ThrottlingException")
             }
             Code::GlacierNotAvailableForAccount => {

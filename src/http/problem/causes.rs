@@ -69,18 +69,26 @@ impl From<Refusal> for Problem {
                 tracing::error!(%error, "the audit trail cannot be read");
                 Self::new(
                     Code::AuditUnavailable,
-                    "The audit trail cannot be read now; try again later.",
+                    "What the store holds cannot be read now; try again later.",
                 )
             }
             Refusal::StoreRequired => Self::new(
                 Code::StoreRequired,
-                "This gateway keeps no audit trail; its operators can set store.url.",
+                "This gateway has no store, in which this would be kept; its operators can set store.url.",
             ),
             Refusal::EventNotFound => Self::new(
                 Code::EventNotFound,
                 "The audit trail has no event with this ID. A record may take a moment to get there, and old months are dropped.",
             ),
             Refusal::LogNotFound => Self::new(Code::LogNotFound, NO_LOG),
+            Refusal::InventoryRunNotFound => Self::new(
+                Code::InventoryRunNotFound,
+                "There is no inventory run with this ID that is about an account of yours. What became of old ones is dropped (inventory.keep).",
+            ),
+            Refusal::TooManyInventoryRuns => Self::new(
+                Code::TooManyInventoryRuns,
+                "Wait until some of the inventory runs are done: GET /v1/inventory-runs lists them.",
+            ),
             Refusal::Upstream(error) => Self::from(&error),
         }
     }
@@ -257,6 +265,8 @@ mod tests {
             Refusal::StoreRequired,
             Refusal::EventNotFound,
             Refusal::LogNotFound,
+            Refusal::InventoryRunNotFound,
+            Refusal::TooManyInventoryRuns,
         ];
         for refusal in upstream.into_iter().map(Refusal::Upstream).chain(own) {
             let code = refusal.code();

@@ -3,6 +3,7 @@
 pub(super) mod access;
 pub(super) mod accounts;
 pub(super) mod audit;
+pub(super) mod inventory;
 pub(super) mod jobs;
 pub(super) mod lifecycle;
 pub(super) mod openapi;

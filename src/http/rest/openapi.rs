@@ -39,6 +39,7 @@ const SIGN_IN: &str = "signIn";
         (name = "uploads", description = "Multipart uploads in progress"),
         (name = "access", description = "What policies say to you"),
         (name = "vaults", description = "The vaults they are in"),
+        (name = "inventory", description = "What was seen in the vaults, and when"),
         (name = "accounts", description = "The AWS accounts of the vaults"),
         (name = "abort-jobs", description = "Uploads aborted in bulk"),
         (name = "lifecycle-rules", description = "Rules by which that happens again and again"),
@@ -189,7 +190,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 22] = [
+const REPLIES: [(&str, &[Code]); 24] = [
     (
         "BadRequest",
         &[
@@ -224,6 +225,8 @@ const REPLIES: [(&str, &[Code]); 22] = [
     ),
     ("EventNotFound", &[Code::EventNotFound]),
     ("LogNotFound", &[Code::LogNotFound]),
+    ("InventoryRunNotFound", &[Code::InventoryRunNotFound]),
+    ("TooManyInventoryRuns", &[Code::TooManyInventoryRuns]),
     ("LifecycleRuleNotFound", &[Code::LifecycleRuleNotFound]),
     ("LifecycleRuleRunning", &[Code::LifecycleRuleRunning]),
     ("JobNotFound", &[Code::JobNotFound]),
@@ -269,6 +272,10 @@ pub struct TrailProblems;
 pub struct EventProblems;
 /// Problems of an operation on a log of the audit trail.
 pub struct LogProblems;
+/// Problems of asking for an inventory run.
+pub struct NewInventoryRunProblems;
+/// Problems of an operation on an inventory run.
+pub struct InventoryRunProblems;
 /// Problems of an operation that makes a job.
 pub struct NewJobProblems;
 /// Problems of an operation that reads a job.
@@ -324,6 +331,25 @@ impl IntoResponses for LogProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut problems = TrailProblems::responses();
         problems.insert("404".to_owned(), Ref::from_response_name("LogNotFound").into());
+        problems
+    }
+}
+
+impl IntoResponses for NewInventoryRunProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        problems.extend(BodyProblems::responses());
+        for (status, name) in [("404", "AccountNotFound"), ("429", "TooManyInventoryRuns")] {
+            problems.insert(status.to_owned(), Ref::from_response_name(name).into());
+        }
+        problems
+    }
+}
+
+impl IntoResponses for InventoryRunProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        problems.insert("404".to_owned(), Ref::from_response_name("InventoryRunNotFound").into());
         problems
     }
 }
@@ -409,6 +435,7 @@ fn problems(not_found: &str) -> BTreeMap<String, RefOr<Response>> {
                 | StatusCode::CONFLICT
                 | StatusCode::UNPROCESSABLE_ENTITY
                 | StatusCode::NOT_IMPLEMENTED => false,
+                StatusCode::TOO_MANY_REQUESTS => *name == "TooManyRequests",
                 _ => true,
             };
             wanted.then(|| (status.as_str().to_owned(), Ref::from_response_name(*name).into()))

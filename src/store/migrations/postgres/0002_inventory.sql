@@ -1,10 +1,10 @@
 -- What was seen in the vaults, and when. Times are microseconds since 1970, UTC.
 
 CREATE TABLE upload_seen (
-    account TEXT NOT NULL,
-    region TEXT NOT NULL,
-    vault TEXT NOT NULL,
-    upload TEXT NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
+    vault TEXT COLLATE "C" NOT NULL,
+    upload TEXT COLLATE "C" NOT NULL,
     -- When it was initiated.
     created BIGINT NOT NULL,
     description TEXT,
@@ -33,7 +33,7 @@ CREATE INDEX upload_seen_gone ON upload_seen (gone) WHERE gone IS NOT NULL;
 
 CREATE TABLE inventory_run (
     -- Goes up with time.
-    id TEXT PRIMARY KEY,
+    id TEXT COLLATE "C" PRIMARY KEY,
     created BIGINT NOT NULL,
     -- The time of the schedule that it is for.
     tick BIGINT UNIQUE,
@@ -48,9 +48,9 @@ CREATE INDEX inventory_run_open ON inventory_run (created) WHERE finished IS NUL
 
 -- An account and region of a run. Whatever a process writes of it says `epoch = mine`.
 CREATE TABLE inventory_lane (
-    run TEXT NOT NULL,
-    account TEXT NOT NULL,
-    region TEXT NOT NULL,
+    run TEXT COLLATE "C" NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
     epoch BIGINT NOT NULL DEFAULT 0,
     -- waiting, listing, crawling, completed or failed.
     state TEXT NOT NULL,
@@ -66,12 +66,12 @@ CREATE TABLE inventory_lane (
 );
 
 CREATE TABLE inventory_vault (
-    account TEXT NOT NULL,
-    region TEXT NOT NULL,
-    vault TEXT NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    region TEXT COLLATE "C" NOT NULL,
+    vault TEXT COLLATE "C" NOT NULL,
     -- The run that looked through it last, how far it is, and where it goes on:
     -- waiting, listing, sizing, completed, denied or failed.
-    run TEXT NOT NULL,
+    run TEXT COLLATE "C" NOT NULL,
     state TEXT NOT NULL,
     begun BIGINT,
     marker TEXT,
