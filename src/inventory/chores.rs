@@ -88,19 +88,13 @@ impl Chores {
         let Some(schedule) = &self.schedule else { return Ok(()) };
         let due = schedule.last(OffsetDateTime::now_utc());
         let Some(due) = due.filter(|due| self.seen_to != Some(*due)) else { return Ok(()) };
-        let tick = due.unix_timestamp() * 1_000_000;
-        let wanted = match run::last_tick(&self.store).await? {
-            Some((last, _)) if last >= tick => false,
-            Some((_, true)) => {
+        let tick = micros(due);
+        match what_of(tick, run::last_tick(&self.store).await?, micros(self.since)) {
+            Due::Run => self.order(tick).await?,
+            Due::Overlaps => {
                 tracing::warn!(%due, "the inventory run before this one is not done: it is left out");
-                false
             }
-            Some(_) => true,
-            // The schedule is new.
-            None => due >= self.since,
-        };
-        if wanted {
-            self.order(tick).await?;
+            Due::Nothing => {}
         }
         self.seen_to = Some(due);
         Ok(())
@@ -185,6 +179,50 @@ impl Chores {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn micros(moment: OffsetDateTime) -> i64 {
+    moment.unix_timestamp() * 1_000_000
+}
+
+/// What is to be done at a time of the schedule.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    Run,
+    Overlaps,
+    Nothing,
+}
+
+/// What is to be done at `tick`. `last` is the last time that has a run, and whether that is
+/// not done yet; `since` is when this process began. Before the first run nothing was missed.
+fn what_of(tick: i64, last: Option<(i64, bool)>, since: i64) -> Due {
+    match last {
+        Some((last, _)) if last >= tick => Due::Nothing,
+        Some((_, true)) => Due::Overlaps,
+        None if tick < since => Due::Nothing,
+        _ => Due::Run,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_the_schedule_is_made_up_for_once_and_left_out_while_a_run_goes_on() {
+        for (last, since, expected) in [
+            // A new schedule has missed nothing.
+            (None, 20, Due::Nothing),
+            (None, 10, Due::Run),
+            // The gateway was away, or another replica was first.
+            (Some((3, false)), 20, Due::Run),
+            (Some((10, false)), 20, Due::Nothing),
+            (Some((11, true)), 5, Due::Nothing),
+            (Some((3, true)), 5, Due::Overlaps),
+        ] {
+            assert_eq!(what_of(10, last, since), expected, "{last:?} {since}");
         }
     }
 }

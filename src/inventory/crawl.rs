@@ -183,15 +183,18 @@ impl Crawl {
         let name = task.vault.parse().map_err(|_| Stop::Refused(INVALID))?;
         let RegionalAccount { region, account } = self.tenure.at.clone();
         let vault = VaultArn { region, account, vault: name };
-        if task.state == "sizing" {
-            return self.look_at_parts(&vault, task.marker.clone()).await;
+        match (task.state.as_str(), task.begun) {
+            ("sizing", Some(begun)) => self.look_at_parts(&vault, begun, task.marker.clone()).await,
+            _ => match self.list_uploads(task, &vault).await? {
+                Some(begun) if self.order.sizes => self.look_at_parts(&vault, begun, None).await,
+                _ => Ok(()),
+            },
         }
-        let there = self.list_uploads(task, &vault).await?;
-        if there && self.order.sizes { self.look_at_parts(&vault, None).await } else { Ok(()) }
     }
 
-    /// Lists a vault's uploads. Gives false if there is no such vault any more.
-    async fn list_uploads(&self, task: &Task, vault: &VaultArn) -> Result<bool, Stop> {
+    /// Lists a vault's uploads, and gives when that began. `None` if there is no such vault
+    /// any more.
+    async fn list_uploads(&self, task: &Task, vault: &VaultArn) -> Result<Option<i64>, Stop> {
         let (mut begun, mut markers) = match (task.begun, &task.marker) {
             (Some(begun), Some(marker)) => (begun, Markers::after(marker.clone())),
             _ => (self.begin(&task.vault).await?, Markers::default()),
@@ -208,7 +211,7 @@ impl Crawl {
             let page = match page.await {
                 Err(Stop::Refused("vault-not-found")) => {
                     vaults::vanished(&self.store, &self.tenure, &task.vault, begun).await?;
-                    return Ok(false);
+                    return Ok(None);
                 }
                 // Glacier may have forgotten where the process before this one was.
                 Err(Stop::Refused("invalid-parameter")) if resumed => {
@@ -231,7 +234,7 @@ impl Crawl {
             if !more {
                 let sizes = self.order.sizes;
                 vaults::complete(&self.store, &self.tenure, &task.vault, begun, sizes).await?;
-                return Ok(true);
+                return Ok(Some(begun));
             }
         }
         Err(Stop::Refused(INVALID))
@@ -244,10 +247,12 @@ impl Crawl {
         Ok(begun)
     }
 
-    /// Looks at the parts of a vault's uploads, of those after `after`.
+    /// Looks at the parts of a vault's uploads, of those after `after`. They were listed at
+    /// `listed`.
     async fn look_at_parts(
         self: &Arc<Self>,
         vault: &VaultArn,
+        listed: i64,
         after: Option<String>,
     ) -> Result<(), Stop> {
         let Self { store, tenure, .. } = &**self;
@@ -268,8 +273,7 @@ impl Crawl {
             }
             vaults::sized(store, tenure, name, &after).await?;
         }
-        let as_of = seen::now(store).await?;
-        Ok(vaults::sum_up(store, tenure, name, as_of, "completed").await?)
+        Ok(vaults::sum_up(store, tenure, name, listed, "completed").await?)
     }
 
     /// Looks at the parts of an upload. One whose parts may not be listed, or cannot be
@@ -388,4 +392,37 @@ fn listed(upload: Upload) -> Option<Listed> {
     });
     upload_id.parse::<UploadId>().ok()?;
     Some(Listed { upload: upload_id, created, description, part_size: part_size_in_bytes })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_comes_back_to_where_it_was_is_not_believed() {
+        let mut markers = Markers::default();
+        let mut go_on = |next: Option<&str>| markers.go_on(next.map(str::to_owned)).ok();
+        assert_eq!((go_on(Some("a")), go_on(Some("b"))), (Some(true), Some(true)));
+        assert_eq!(go_on(Some("a")), None);
+        assert_eq!((go_on(Some("")), go_on(Some("a\0b"))), (None, None));
+        assert_eq!(go_on(Some(&"m".repeat(LONGEST_MARKER + 1))), None);
+        assert_eq!(go_on(None), Some(false));
+    }
+
+    #[test]
+    fn an_upload_is_kept_if_it_can_be_one_and_its_description_is_tamed() {
+        let upload = Upload {
+            upload_id: "-id".to_owned(),
+            vault_arn: String::new(),
+            archive_description: Some("a\0b\u{1b}[31m".to_owned() + &"x".repeat(5_000)),
+            part_size_in_bytes: 1 << 20,
+            creation_date: "2026-11-01T00:00:00.000Z".to_owned(),
+        };
+        let description = listed(upload.clone()).unwrap().description.unwrap();
+        assert!(description.starts_with("a\u{fffd}b\u{fffd}[31mx"));
+        assert_eq!(description.chars().count(), LONGEST_DESCRIPTION);
+        assert!(listed(Upload { upload_id: "a/b".to_owned(), ..upload.clone() }).is_none());
+        assert!(listed(Upload { creation_date: "soon".to_owned(), ..upload }).is_none());
+    }
 }

@@ -125,7 +125,16 @@ impl Worker {
             }
             looked_at.push(at.clone());
             let Some(lease) = self.store.serving_lease(&name(&at), LEASE).await? else { continue };
-            let Some(found) = run::find(&self.store, &run).await? else { continue };
+            let found = match run::find(&self.store, &run).await {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // Another version of the gateway may have written it.
+                Err(error) => {
+                    tracing::warn!(run, %error, "an inventory run cannot be read");
+                    self.resting.insert(at, Instant::now() + REST);
+                    continue;
+                }
+            };
             let tenure = Tenure { run, at: at.clone(), epoch: lease.epoch };
             let (gateway, store, pages) =
                 (self.gateway.clone(), self.store.clone(), self.pages.clone());

@@ -515,6 +515,29 @@ async fn two_replicas_share_runs_and_one_finishes_what_the_other_began() {
 }
 
 #[actix_web::test]
+async fn a_replica_that_stood_still_beyond_its_lease_changes_nothing_any_more() {
+    let settings = format!("{}[inventory]\npace = 10\n", postgres_store().await);
+    let first = gateway(&settings);
+    for n in 0..6 {
+        seed(&first, ACCOUNT, &format!("own-{n}"), &["x"; 120]).await;
+    }
+    let path = start(&first, json!({})).await;
+    until("it is under way", async || (listed(&first, "own-0").await > 0).then_some(())).await;
+    first.process.signal("STOP");
+    let second = beside(&first, &settings);
+    // The lease of the one that stands still has to end first.
+    let run = done(&second, &path).await;
+    assert_eq!((&run["state"], &run["counts"]["uploads"]), (&json!("completed"), &json!(720)));
+    first.process.signal("CONT");
+    let told = "an inventory run goes on later, or elsewhere";
+    first.process.event(|line| line["message"] == told);
+    assert_eq!(get(&second, "owner", &path).await, run);
+    let run = done(&first, &start(&first, json!({})).await).await;
+    assert_eq!(run["state"], "completed");
+    assert_eq!(in_state(&second, "missing").await, BTreeSet::new());
+}
+
+#[actix_web::test]
 async fn a_time_of_the_schedule_is_one_run_on_however_many_replicas() {
     let store = postgres_store().await;
     let schedule = "[inventory]\npace = 500\nschedule = \"* * * * * *\"\nteam = \"robots\"\n";

@@ -1,7 +1,7 @@
 //! What the API shows of the inventory.
 
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 use utoipa::ToSchema;
 
 use super::csv::{Cell, line};
@@ -17,10 +17,14 @@ use crate::{
     },
 };
 
-/// A time as RFC 3339 writes it, to the millisecond.
-pub(super) fn rfc3339(micros: i64) -> String {
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros / 1000) * 1_000_000);
-    time.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
+/// RFC 3339 in UTC, to the millisecond, so that texts are in the order of their times.
+const TIME: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// A time as text.
+fn rfc3339(micros: i64) -> String {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000);
+    time.ok().and_then(|time| time.format(TIME).ok()).unwrap_or_default()
 }
 
 /// The name that the operators gave an account.
