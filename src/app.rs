@@ -25,6 +25,7 @@ use crate::{
     http::{self, connections::Connections, management},
     inventory,
     jobs::{Jobs, Runner},
+    lifecycle::{Lifecycle, UnusableRules},
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
@@ -70,6 +71,9 @@ pub enum StartError {
     /// Accounts that would not be served as they are meant to.
     #[error(transparent)]
     Accounts(#[from] UnusableAccounts),
+    /// Lifecycle rules that would not do what they are meant to.
+    #[error(transparent)]
+    LifecycleRules(#[from] UnusableRules),
     /// Certificates.
     #[error("cannot serve TLS: {0}")]
     Tls(#[from] TlsError),
@@ -119,6 +123,8 @@ pub struct Running {
     pub management: SocketAddr,
     gateway: Data<Gateway>,
     recovery: JoinHandle<()>,
+    /// What looks after the lifecycle rules.
+    looked_after: JoinHandle<()>,
     /// What ends the work on inventory runs, and that work.
     inventory: (oneshot::Sender<()>, JoinHandle<()>),
     runner: Runner,
@@ -177,9 +183,12 @@ pub async fn start(
     let runs = tokio::spawn(inventory::serve(gateway.clone().into_inner(), ending));
     let inventory = (end, runs);
     let jobs = Data::new(Jobs::new(gateway.clone().into_inner()));
+    let lifecycle = Lifecycle::new(gateway.clone().into_inner(), jobs.clone().into_inner())?;
+    let lifecycle = Data::new(lifecycle);
+    let looked_after = tokio::spawn(lifecycle.clone().into_inner().run());
     let runner = Runner::start(jobs.clone().into_inner())?;
     gateway.authenticator.first_reading().await;
-    rt::spawn(follow_files(gateway.clone()));
+    rt::spawn(follow_files(gateway.clone(), lifecycle.clone()));
 
     let workers = match server.workers {
         0 => std::thread::available_parallelism().map_or(2, Into::into),
@@ -187,7 +196,8 @@ pub async fn start(
     };
     // Whoever knows that the gateway listens may stop it.
     let signals = Signals::new()?;
-    let shared = http::Shared::new(gateway.clone(), jobs).map_err(StartError::Document)?;
+    let shared = http::Shared::new(gateway.clone(), jobs, lifecycle.clone())
+        .map_err(StartError::Document)?;
     let most = connections(workers)?;
     let connections = Connections::new(workers * most);
     let counted = connections.clone();
@@ -241,6 +251,7 @@ pub async fn start(
         management: management_address,
         gateway,
         recovery,
+        looked_after,
         inventory,
         runner,
         rest_server: rest.handle(),
@@ -274,9 +285,11 @@ impl Running {
         };
         let signalled = Instant::now();
         tracing::info!(signal = name, "shutting down");
-        let Self { gateway, recovery, inventory, runner, rest_server, management_server, .. } =
-            self;
-        let stopped = stop(&gateway, recovery, inventory, runner, &rest_server, &management_server);
+        let Self { gateway, recovery, inventory, looked_after, runner, .. } = self;
+        looked_after.abort();
+        let _ = looked_after.await;
+        let (rest, management) = (&self.rest_server, &self.management_server);
+        let stopped = stop(&gateway, recovery, inventory, runner, rest, management);
         tokio::select! {
             stopped = stopped => stopped?,
             name = self.signals.next() => tracing::warn!(signal = name, "not waiting any longer"),
@@ -340,8 +353,9 @@ fn connections(workers: usize) -> Result<usize, StartError> {
     }
 }
 
-async fn follow_files(gateway: Data<Gateway>) {
+async fn follow_files(gateway: Data<Gateway>, lifecycle: Data<Lifecycle>) {
     tokio::join!(
+        lifecycle.keep_rules_fresh(&gateway.followed),
         gateway.upstream.keep_accounts_fresh(&gateway.followed),
         gateway.keys.keep_revocations_fresh(&gateway.followed),
         gateway.authenticator.keep_revocations_fresh(&gateway.followed),

@@ -3,12 +3,13 @@
 //!
 //! `config/default.toml`, built into the binary, documents every key.
 
-mod account_files;
 mod accounts;
 mod examine;
 mod inventory;
 mod issuers;
 mod jobs;
+mod lifecycle;
+mod named_files;
 mod store;
 mod swagger_ui;
 mod tls;
@@ -34,6 +35,8 @@ pub use self::{
     inventory::{Detail, Inventory},
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
+    lifecycle::{Lifecycle, LifecycleRule, RuleMode},
+    named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
     tls::Tls,
@@ -70,6 +73,9 @@ pub struct Settings {
     pub inventory: Inventory,
     /// Aborts in bulk.
     pub jobs: Jobs,
+    /// Rules by which stale uploads are aborted again and again.
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
     /// How a person signs in from Swagger UI.
     pub swagger_ui: Option<SwaggerUi>,
     /// Issuers of tokens by the name the operator gave them.
@@ -299,6 +305,7 @@ impl Settings {
         self.audit.check(&mut wrong);
         self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
+        self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);
         }

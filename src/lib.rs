@@ -20,6 +20,7 @@ pub mod glacier;
 pub mod http;
 pub mod inventory;
 pub mod jobs;
+pub mod lifecycle;
 pub mod metrics;
 pub mod policy;
 pub mod reload;

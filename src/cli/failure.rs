@@ -35,6 +35,7 @@ impl From<StartError> for Failure {
             StartError::Policies(_)
             | StartError::GatewayKeys(_)
             | StartError::Accounts(_)
+            | StartError::LifecycleRules(_)
             | StartError::Revocations(_)
             | StartError::Store(_)
             | StartError::Tls(_) => Self::configuration(error.to_string()),

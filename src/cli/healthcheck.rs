@@ -8,6 +8,7 @@ use std::{
 use super::{
     config_file::{ConfigFile, settings},
     failure::Failure,
+    remote::innermost,
 };
 
 /// How long the gateway may take to answer.
@@ -62,9 +63,4 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// The cause of causes, which says what a person needs: "Connection refused".
-fn innermost(error: &dyn std::error::Error) -> &dyn std::error::Error {
-    std::iter::successors(Some(error), |e| e.source()).last().unwrap_or(error)
 }

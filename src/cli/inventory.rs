@@ -207,7 +207,7 @@ async fn look(wanted: &Run) -> Result<(), Failure> {
         "detail": if wanted.sizes { "sizes" } else { "uploads" },
     });
     let start = remote.request(Method::POST, "/v1/inventory-runs", &[])?.json(&body);
-    let mut run = remote.json(start).await?;
+    let mut run: Value = remote.json(start).await?;
     let path = format!("/v1/inventory-runs/{}", run["runId"].as_str().unwrap_or_default());
     let shows_progress = stderr().is_terminal();
     while !wanted.no_wait && run["finished"].is_null() {
@@ -268,7 +268,7 @@ async fn pages(
         let mut query = query.to_vec();
         query.push(("limit", "1000".to_owned()));
         query.extend(marker.map(|marker| ("marker", marker)));
-        let page = remote.json(remote.request(Method::GET, path, &query)?).await?;
+        let page: Value = remote.json(remote.request(Method::GET, path, &query)?).await?;
         page[entries].as_array().into_iter().flatten().for_each(&mut each);
         marker = page["marker"].as_str().map(str::to_owned);
         if marker.is_none() {

@@ -4,9 +4,11 @@ mod audit;
 mod config_file;
 #[cfg(feature = "simulator")]
 mod dev;
+mod events;
 mod failure;
 mod healthcheck;
 mod inventory;
+mod jobs;
 mod key;
 mod last_words;
 mod policy;
@@ -41,6 +43,9 @@ enum Command {
     /// Verify and export the audit trail, and make its keys.
     #[command(subcommand)]
     Audit(audit::Chore),
+    /// Abort uploads in bulk, at any gateway.
+    #[command(subcommand)]
+    Jobs(jobs::Chore),
     /// Look after the store, in which the audit trail is kept.
     #[command(subcommand)]
     Store(store::Chore),
@@ -73,6 +78,7 @@ pub fn run() -> ExitCode {
         Command::CheckConfig(wanted) => serve::check(&wanted),
         Command::Key(chore) => key::run(chore),
         Command::Audit(chore) => audit::run(chore),
+        Command::Jobs(chore) => jobs::run(chore),
         Command::Store(chore) => store::run(chore),
         Command::Inventory(chore) => inventory::run(chore),
         Command::Healthcheck(options) => healthcheck::run(&options),

@@ -13,6 +13,7 @@ use crate::{
     authn::{Authenticator, GatewayKeys},
     config::Settings,
     glacier::{Accounts, Probe, ROLE_CAUSES, Upstream},
+    lifecycle,
     policy::LivePolicies,
     tls,
 };
@@ -100,8 +101,20 @@ fn check_files(file: Option<&Path>) -> Result<(), Failure> {
     }
     let mut accounts = None;
     if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {
-        let checked = Accounts::check(settings);
-        files(checked.map(|known| accounts = Some(known)).map_err(Into::into));
+        match Accounts::check(settings) {
+            Err(unusable) => files(Err(unusable.into())),
+            Ok((settings, known)) => {
+                accounts = Some(known);
+                if examined.sound("lifecycle").is_some() {
+                    match lifecycle::check(&settings) {
+                        Ok(warnings) => {
+                            warnings.iter().for_each(|told| eprintln!("warning: {told}"));
+                        }
+                        Err(unusable) => files(Err(unusable.into())),
+                    }
+                }
+            }
+        }
     }
     if let Some(settings) = examined.sound("policy.directory") {
         match LivePolicies::open(&settings.policy.directory) {

@@ -17,6 +17,11 @@ const OPTIONAL_TABLES: &str = r#"
     [accounts.example]
     id = "444455556666"
     regions = ["eu-central-1"]
+    [lifecycle.rules.example]
+    team = "media"
+    vaults = ["media-*"]
+    days_after_initiation = 7
+    schedule = "0 3 * * *"
     [server.tls]
     certificate_file = "tls.crt"
     private_key_file = "tls.key"

@@ -11,6 +11,8 @@ use std::{
 
 use serde::Serialize;
 
+use super::backlog::BacklogFacts;
+
 /// Where everything is: what `dev --json` prints. For a person, the secrets are in a
 /// file that a shell reads.
 #[derive(Serialize)]
@@ -28,6 +30,7 @@ pub struct Facts {
     pub(super) tokens: BTreeMap<&'static str, String>,
     pub(super) keys: BTreeMap<&'static str, KeyFacts>,
     pub(super) vaults: Vec<VaultFacts>,
+    pub(super) backlog: BacklogFacts,
     #[serde(skip)]
     pub(super) environment: PathBuf,
 }
@@ -83,6 +86,11 @@ impl Facts {
         writeln!(file, "export SIMULATOR_ACCESS_KEY_ID='{access_key_id}'")?;
         writeln!(file, "export SIMULATOR_SECRET_ACCESS_KEY='{secret_access_key}'")?;
         writeln!(file, "export GATEWAY_CONFIG='{}'", self.config)?;
+        // The commands that ask a gateway ask this one, as the media team.
+        writeln!(file, "export GATEWAY_URL='{}'", self.rest)?;
+        if let Some(token) = self.tokens.get("media") {
+            writeln!(file, "export GATEWAY_TOKEN='{token}'")?;
+        }
         if let Some(upload) = self.vaults.first().and_then(|vault| vault.uploads.first()) {
             writeln!(file, "export UPLOAD='{}'", upload.upload_id)?;
         }
@@ -107,6 +115,11 @@ impl fmt::Display for Facts {
             vaults.iter().map(|vault| vault.name).collect::<Vec<_>>().join(", ")
         };
         writeln!(f, "  Vaults      {} (in {})", names(&own), simulator.account_id)?;
+        let BacklogFacts { name, uploads, .. } = &self.backlog;
+        writeln!(
+            f,
+            "              {name}, with {uploads} forgotten uploads (README.md, Clean up)"
+        )?;
         let archive = other.first().map_or("", |vault| vault.account_id);
         writeln!(f, "              {} (in {archive}, through a role)\n", names(&other))?;
         let teams: Vec<_> = self.tokens.keys().map(|team| team.to_uppercase()).collect();

@@ -1,6 +1,7 @@
 //! `dev`: a Glacier simulator with vaults and uploads, a token issuer and the
 //! gateway between them, in one process and without any configuration.
 
+mod backlog;
 mod facts;
 mod issuer;
 
@@ -17,6 +18,7 @@ use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub use self::facts::Facts;
 use self::{
+    backlog::BacklogFacts,
     facts::{KeyFacts, SimulatorFacts, UploadFacts, VaultFacts},
     issuer::{AUDIENCE, DevIssuer, LIFETIME},
 };
@@ -143,6 +145,14 @@ impl Dev {
             vaults.push(VaultFacts { account_id, name, uploads: uploads.collect() });
         }
 
+        let backlog = SeedVault {
+            account_id: account,
+            region,
+            vault_name: backlog::VAULT.parse().map_err(|e| example(&e))?,
+            uploads: backlog::uploads(),
+        };
+        simulator.simulator.seed(&backlog).map_err(|e| DevError::Example(format!("{e:?}")))?;
+
         let issuer = DevIssuer::start(bind(4))?;
         let directory = TempDir::with_prefix("glacier-gateway-dev-")?;
         let policies = directory.path().join("policies");
@@ -184,6 +194,13 @@ impl Dev {
             jwks_url = "{iss}/jwks.json"
             [store]
             url = "sqlite:{directory}/store.db"
+            [lifecycle.rules.media-backlog]
+            team = "media"
+            vaults = ["media-*"]
+            days_after_initiation = 7
+            schedule = "0 3 * * *"
+            # Nobody sends parts here.
+            quiet_for = "0s"
             [audit]
             checkpoint_file = "{directory}/checkpoint"
             [audit.key_files]
@@ -234,6 +251,7 @@ impl Dev {
             tokens,
             keys,
             vaults,
+            backlog: BacklogFacts::of(ACCOUNT),
             environment: directory.path().join("environment"),
         };
         facts.write_environment()?;

@@ -5,6 +5,7 @@ mod accounts;
 mod audit;
 mod inventory;
 mod jobs;
+mod lifecycle;
 
 use std::{future::Future, pin::pin, sync::Arc, time::Instant};
 

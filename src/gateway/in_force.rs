@@ -67,6 +67,7 @@ impl Foundations {
         let name = match setting.as_str() {
             revocations if revocations.ends_with(".revocation_file") => "RevocationsReplaced",
             "aws.accounts_directory" => "AccountsReplaced",
+            "lifecycle.directory" => "LifecycleRulesReplaced",
             keys if keys.starts_with("issuers.") || keys.starts_with("keys.") => "KeysReplaced",
             _ => "CertificatesReplaced",
         };

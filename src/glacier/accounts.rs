@@ -14,14 +14,14 @@ use super::{
     sessions::{ExternalIdFrom, Role, read_external_id},
 };
 use crate::{
-    config::{self, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
+    config::{self, ACCOUNT_FILES, DEFAULT_ACCOUNT, Mistake, SessionFor, Settings},
     domain::{AccountDirectory, AccountFacts, AccountId, Region, RegionalAccount},
     files::Reader,
     reload::{Contents, Paths, Reloaded, Unreadable},
 };
 
 /// The setting that names the folder with further accounts.
-const DIRECTORY: &str = "aws.accounts_directory";
+const DIRECTORY: &str = ACCOUNT_FILES.directory;
 
 /// Accounts that cannot be used: every mistake in them.
 #[derive(Debug, thiserror::Error)]
@@ -100,11 +100,12 @@ impl Accounts {
         Ok(read)
     }
 
-    /// What is known of the accounts, if their folder can be used now.
+    /// Whether the folder of accounts can be used now; gives the settings with its accounts,
+    /// and what is known of these.
     ///
     /// # Errors
     /// Every mistake in the accounts.
-    pub fn check(settings: &Settings) -> Result<AccountDirectory, UnusableAccounts> {
+    pub fn check(settings: &Settings) -> Result<(Settings, AccountDirectory), UnusableAccounts> {
         let directory = settings.aws.accounts_directory.clone();
         let paths = directory.map_or(Paths::Files(Vec::new()), Paths::Folder);
         let settings = settings.clone();
@@ -116,7 +117,7 @@ impl Accounts {
             Some((name.clone(), account.external_id_file.clone()?))
         };
         check_external_ids(settings.accounts.iter().filter_map(file).collect())?;
-        Ok(self::directory(&settings))
+        Ok((Settings::clone(&settings), self::directory(&settings)))
     }
 
     fn new(settings: &Settings, endpoints: &Endpoints) -> Self {
@@ -254,5 +255,5 @@ fn directory(settings: &Settings) -> AccountDirectory {
 
 fn with_files(settings: &Settings, contents: &Contents) -> Result<Settings, UnusableAccounts> {
     let files = contents.iter().map(|(path, text)| (path.as_path(), text.as_slice()));
-    Ok(settings.with_account_files(files)?)
+    Ok(settings.with_files(ACCOUNT_FILES, files)?)
 }

@@ -29,8 +29,8 @@ const MAX_MARKER: usize = 1024;
 pub type PathNames = Vec<(&'static str, String)>;
 
 /// The names that a path may have.
-pub const PATH_NAMES: [&str; 8] =
-    ["accountId", "vaultName", "uploadId", "eventId", "month", "tile", "runId", "jobId"];
+pub const PATH_NAMES: [&str; 9] =
+    ["accountId", "vaultName", "uploadId", "eventId", "month", "tile", "runId", "jobId", "ruleId"];
 
 /// A request's parameters as text: the path's once decoded, the query's unique.
 pub struct Parameters {

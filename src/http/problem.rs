@@ -111,6 +111,10 @@ codes! {
     IdempotencyKeyReused = "idempotency-key-reused", UNPROCESSABLE_ENTITY, "The key was used for another request";
     /// The team has as many jobs, or items of jobs, as it may.
     JobLimitReached = "job-limit-reached", TOO_MANY_REQUESTS, "The team has too many jobs";
+    /// There is no such lifecycle rule.
+    LifecycleRuleNotFound = "lifecycle-rule-not-found", NOT_FOUND, "The lifecycle rule does not exist";
+    /// A run of the lifecycle rule has not ended.
+    LifecycleRuleRunning = "lifecycle-rule-running", CONFLICT, "The lifecycle rule runs";
     /// The store does not answer.
     StoreUnavailable = "store-unavailable", SERVICE_UNAVAILABLE, "The store is unavailable now";
     /// The path exists, the method does not.

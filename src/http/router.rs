@@ -16,12 +16,12 @@ use super::{
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
-        access, accounts, audit, inventory, jobs,
+        access, accounts, audit, inventory, jobs, lifecycle,
         openapi::{self, Document, Rendered},
         uploads, vaults,
     },
 };
-use crate::{gateway::Gateway, jobs::Jobs};
+use crate::{gateway::Gateway, jobs::Jobs, lifecycle::Lifecycle};
 
 /// The API's operations. A new one is added here and nowhere else.
 fn operations(config: &mut ServiceConfig<'_>) {
@@ -55,7 +55,10 @@ fn operations(config: &mut ServiceConfig<'_>) {
         .service(jobs::pause)
         .service(jobs::resume)
         .service(jobs::cancel)
-        .service(jobs::retry_failed);
+        .service(jobs::retry_failed)
+        .service(lifecycle::list)
+        .service(lifecycle::show)
+        .service(lifecycle::run);
 }
 
 /// The OpenAPI document of all operations.
@@ -73,6 +76,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 pub struct Shared {
     gateway: Data<Gateway>,
     jobs: Data<Jobs>,
+    lifecycle: Data<Lifecycle>,
     rendered: Data<Rendered>,
     methods: Data<Methods>,
 }
@@ -85,13 +89,14 @@ impl Shared {
     pub fn new(
         gateway: Data<Gateway>,
         jobs: Data<Jobs>,
+        lifecycle: Data<Lifecycle>,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut document = document();
         if let Some(sign_in) = &gateway.settings.swagger_ui {
             openapi::add_sign_in(&mut document, sign_in);
         }
         let rendered = Data::new(Rendered::new(&document)?);
-        Ok(Self { gateway, jobs, rendered, methods: Data::new(Methods::of(&document)) })
+        Ok(Self { gateway, jobs, lifecycle, rendered, methods: Data::new(Methods::of(&document)) })
     }
 }
 
@@ -110,6 +115,7 @@ pub fn app(
     let (app, _) = App::new()
         .app_data(shared.gateway.clone())
         .app_data(shared.jobs.clone())
+        .app_data(shared.lifecycle.clone())
         .app_data(shared.rendered.clone())
         .app_data(shared.methods.clone())
         .into_utoipa_app()

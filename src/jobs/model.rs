@@ -71,6 +71,8 @@ pub enum Confirm {
     Required,
     /// The job aborts what it found. The caller needs `gateway:ConfirmOwnAbortJob`.
     Auto,
+    /// The job ends with what it found, and aborts nothing.
+    Never,
 }
 
 /// Where uploads are.
@@ -152,7 +154,7 @@ pub enum State {
     Pausing,
     /// It does nothing until it is resumed.
     Paused,
-    /// All of its items have ended.
+    /// All of its items have ended, or it was only to find them (`"confirm": "never"`).
     Completed,
     /// It has stopped; `problem` says why.
     Failed,

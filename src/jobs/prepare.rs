@@ -192,12 +192,17 @@ impl Jobs {
             preview.calls = number(selected - gone);
         }
         let confirmed = self.confirms_itself(&row)?;
-        let state = if confirmed { "queued" } else { "awaiting-confirmation" };
+        let state = match row.request()?.confirm {
+            Confirm::Never => "completed",
+            _ if confirmed => "queued",
+            _ => "awaiting-confirmation",
+        };
         let confirmer = row.confirmer.as_ref().filter(|_| confirmed);
         let preview = serde_json::to_string(&preview).unwrap_or_default();
         let update = format!(
             "UPDATE job SET state = $2, token = $3, preview = $4, selected = $5, gone = $6, \
-             confirmer = $7, revision = revision + 1, changed = {now} WHERE id = $1 \
+             confirmer = $7, finished = CASE WHEN $2 = 'completed' THEN {now} END, \
+             revision = revision + 1, changed = {now} WHERE id = $1 \
              AND state = 'preparing' AND error_code IS NULL"
         );
         let begin = store.begin();

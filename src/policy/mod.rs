@@ -22,7 +22,7 @@ pub use engine::batch::simulate_line;
 pub use engine::context::{Context, InvalidContext, KeptContext, MAX_GIVEN_VALUE};
 pub use engine::decision::{Denial, Grant, Layer, Missed, NearMiss, StatementId};
 pub use engine::own::{OwnGrant, Reach};
-pub use engine::pattern::matches_wildcards;
+pub use engine::pattern::{contains_wildcards, matches_wildcards};
 pub use engine::permit::{Asked, Permit};
 pub use engine::resource::{NoVault, Resource};
 pub use engine::set::PolicySet;

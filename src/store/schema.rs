@@ -7,7 +7,7 @@
 use super::error::StoreError;
 
 /// How many migrations this gateway knows: the version of the schema that it makes.
-pub(super) const VERSION: i64 = 3;
+pub(super) const VERSION: i64 = 4;
 /// The oldest version that can work with the schema that this gateway makes.
 pub(super) const OLDEST_READER: i64 = 1;
 

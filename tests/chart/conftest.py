@@ -28,11 +28,18 @@ SECRETS = {
     "store": {"ca.crt": (ROOT / "tests/chart/ca.crt").read_text(), "password": "a password\n"},
 }
 
-# Contents of the ConfigMaps that the value sets refer to, as docs/accounts.md has them.
+# Contents of the ConfigMaps that the value sets refer to, as docs/accounts.md and
+# docs/campaigns.md have them.
 [ACCOUNT_FILE] = re.findall(
     r"```toml\n# accounts/([^\n]+)\n(.*?)```", (ROOT / "docs/accounts.md").read_text(), re.S
 )
-CONFIG_MAPS = {"glacier-gateway-accounts": dict([ACCOUNT_FILE])}
+[RULE_FILE] = re.findall(
+    r"```toml\n# lifecycle/([^\n]+)\n(.*?)```", (ROOT / "docs/campaigns.md").read_text(), re.S
+)
+CONFIG_MAPS = {
+    "glacier-gateway-accounts": dict([ACCOUNT_FILE]),
+    "glacier-gateway-lifecycle": dict([RULE_FILE]),
+}
 
 
 def run(*command, check=True, **options):

@@ -85,6 +85,7 @@ def test_settings_reach_the_gateway_as_they_were_written(tmp_path):
     }
     given["audit"]["checkpoint_file"] = "/var/lib/glacier-gateway-checkpoints/checkpoint"
     given["aws"]["accounts_directory"] = f"{FOLDER}/accounts"
+    given["lifecycle"]["directory"] = f"{FOLDER}/lifecycle"
     given["policy"]["directory"] = f"{FOLDER}/policies"
     assert rendered == given
 
@@ -94,9 +95,10 @@ def documented_settings():
     section, keys = "", set()
     for line in (ROOT / "config/default.toml").read_text().splitlines():
         line = line.removeprefix("# ")
-        if table := re.fullmatch(r"\[([a-z_.]+)\]", line):
+        if table := re.fullmatch(r"\[([a-z_.-]+)\]", line):
             section = table[1].replace("issuers.corporate", "issuers.*")
             section = section.replace("accounts.media", "accounts.*")
+            section = section.replace("rules.stale-media", "rules.*")
         elif key := re.match(r"([a-z_]+|[0-9]+) = ({?)", line):
             name = "*" if key[1].isdigit() else key[1]
             keys.add(f"{section}.{name}{'.*' if key[2] else ''}")
@@ -160,6 +162,10 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("settings.accounts.media.role=x", "role"),
         ("settings.accounts.media/eu.id=x", "media/eu"),
         ("aws.accountsConfigMap=1", "accountsConfigMap"),
+        ("settings.lifecycle.rules.stale.filter=x", "filter"),
+        ("settings.lifecycle.rules.stale.mode=delete", "mode"),
+        ("settings.jobs.concurrency=0", "concurrency"),
+        ("lifecycle.rulesConfigMap=1", "rulesConfigMap"),
         ("env[0].value=x", "env"),
         ("podDisruptionBudget.maxUnavailable=some", "maxUnavailable"),
         ("serviceMonitor.interval=30", "interval"),

@@ -14,7 +14,7 @@ use crate::{
 
 /// Operation, the statuses that a team without a policy and one with a policy
 /// get, and the request's body.
-const OPERATIONS: [(&str, u16, u16, &str); 28] = [
+const OPERATIONS: [(&str, u16, u16, &str); 31] = [
     ("abortMultipartUpload", 403, 204, ""),
     ("cancelAbortJob", 403, 202, ""),
     // It is cancelled by then: the last goes first.
@@ -36,11 +36,13 @@ const OPERATIONS: [(&str, u16, u16, &str); 28] = [
     ("getAuditTile", 403, 404, ""),
     ("getInventory", 403, 200, ""),
     ("getInventoryRun", 403, 200, ""),
+    ("getLifecycleRule", 403, 200, ""),
     ("listAbortJobItems", 403, 200, ""),
     ("listAbortJobs", 403, 200, ""),
     ("listAccounts", 403, 200, ""),
     ("listAuditEvents", 403, 200, ""),
     ("listInventoryRuns", 403, 200, ""),
+    ("listLifecycleRules", 403, 200, ""),
     ("listMultipartUploads", 403, 200, ""),
     ("listParts", 403, 200, ""),
     ("listSeenUploads", 403, 200, ""),
@@ -49,6 +51,7 @@ const OPERATIONS: [(&str, u16, u16, &str); 28] = [
     ("reportAbortJob", 403, 200, ""),
     ("resumeAbortJob", 403, 409, ""),
     ("retryFailedAbortJob", 403, 409, ""),
+    ("runLifecycleRule", 403, 202, ""),
     (
         "simulateAccess",
         403,
@@ -64,7 +67,9 @@ const PUBLIC: [&str; 5] =
 
 #[tokio::test]
 async fn every_operation_asks_who_is_calling_and_whether_they_may() {
-    let gateway = trail::recording("").patient();
+    let rule = "[lifecycle.rules.own-a]\nteam = \"owner\"\nvaults = [\"own-a\"]\n\
+                days_after_initiation = 1\nschedule = \"@yearly\"\n";
+    let gateway = trail::recording(rule).patient();
     let read_audit = r#"{"Version": "2012-10-17", "Statement":
         {"Effect": "Allow", "Action": "gateway:*", "Resource": "*"}}"#;
     let folder = gateway.directory.path().join("policies/teams/owner");
@@ -111,6 +116,7 @@ async fn every_operation_asks_who_is_calling_and_whether_they_may() {
             .replace("{uploadId}", upload)
             .replace("{jobId}", job["jobId"].as_str().unwrap())
             .replace("{runId}", run["runId"].as_str().unwrap())
+            .replace("{ruleId}", "own-a")
             .replace("{eventId}", event.as_str().unwrap())
             .replace("{month}", "2026-11")
             .replace("{tile}", "0/000");

@@ -47,9 +47,16 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    (
+        "lifecycle",
+        &["config", "domain", "files", "gateway", "glacier", "jobs", "policy", "reload", "store"],
+    ),
     ("tls", &["authn", "config", "files", "reload"]),
     ("http/peer", &[]),
-    ("http/problem", &["audit", "authn", "domain", "gateway", "glacier", "jobs", "policy"]),
+    (
+        "http/problem",
+        &["audit", "authn", "domain", "gateway", "glacier", "jobs", "lifecycle", "policy"],
+    ),
     ("http/parameters", &["domain", "gateway", "glacier", "http/problem"]),
     ("http/docs", &["config", "gateway"]),
     ("http/body", &["http/problem"]),
@@ -71,6 +78,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "glacier",
             "inventory",
             "jobs",
+            "lifecycle",
             "policy",
             "http/body",
             "http/caller",
@@ -94,7 +102,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "http",
-        &["gateway", "jobs", "http/aws", "http/docs", "http/methods", "http/observe", "http/rest"],
+        &[
+            "gateway",
+            "jobs",
+            "lifecycle",
+            "http/aws",
+            "http/docs",
+            "http/methods",
+            "http/observe",
+            "http/rest",
+        ],
     ),
     (
         "app",
@@ -109,6 +126,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "http/management",
             "inventory",
             "jobs",
+            "lifecycle",
             "policy",
             "reload",
             "tls",
@@ -125,7 +143,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_sdk_sts", &["glacier"]),
     ("reqwest", &["authn", "cli"]),
     ("rusqlite", &["store"]),
-    ("sqlx", &["audit", "inventory", "jobs", "store"]),
+    ("sqlx", &["audit", "inventory", "jobs", "lifecycle", "store"]),
 ];
 
 #[test]

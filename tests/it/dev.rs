@@ -65,7 +65,7 @@ fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
     assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     let variables = std::fs::read_to_string(file).unwrap();
     assert!(variables.lines().any(|line| line.starts_with("export MEDIA='eyJ")));
-    for line in variables.lines() {
+    for line in variables.lines().filter(|line| !line.starts_with("export GATEWAY_URL=")) {
         let secret = line.split('\'').nth(1).unwrap();
         assert!(!lines.iter().any(|printed| printed.contains(secret)), "{line}");
     }
@@ -134,6 +134,44 @@ fn audit_verify_names_the_record_that_the_readme_changes() {
         code == Some(1) && told.contains(&format!("record {intent}: it was changed")),
         "{told}"
     );
+}
+
+#[test]
+fn the_readme_cleans_ten_thousand_uploads_up_in_five_commands() {
+    let dev = Dev::start(&[]);
+    dev.process.line(|line| line.contains("Press Ctrl-C").then_some(()));
+    let lines = dev.process.all_lines();
+    let load = lines.iter().find(|line| line.starts_with(". ")).unwrap();
+    let readme = include_str!("../../README.md");
+    let section = readme.split_once("## Clean up\n").unwrap().1.split_once("\n## ").unwrap().0;
+    let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let commands: Vec<&str> =
+        blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).collect();
+    // With the line that sets the variables there are five until nothing is left.
+    assert_eq!(commands.len(), 5, "{commands:?}");
+    let folder = tempfile::TempDir::new().unwrap();
+    let script = format!("set -e\n{load}\n{}", commands.join("\n"));
+    let script = script.replace("cargo run --quiet --", crate::support::BINARY);
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let aside = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}\n{aside}");
+    assert!(aside.contains("found 10,000 uploads in 1 vault, with"), "{aside}");
+    assert!(told.contains("completed: 10,000 aborted\n"), "{told}");
+    assert!(told.contains("\"mode\":\"report\""), "{told}");
+    let report = std::fs::read_to_string(folder.path().join("uploads.csv")).unwrap();
+    assert_eq!(report.lines().count(), 10_001);
+    assert_eq!(report.matches(",waiting,").count(), 10_000);
+    let list = "curl -s -H \"Authorization: Bearer $MEDIA\" \
+                $GATEWAY_URL/v1/accounts/-/vaults/media-backlog/multipart-uploads";
+    let script = format!("{load}\n{list}");
+    let left = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    let left: Value = serde_json::from_slice(&left.stdout).unwrap();
+    assert_eq!(left["uploads"], serde_json::json!([]));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
-use glacier_gateway::config::Settings;
+use glacier_gateway::config::{ACCOUNT_FILES, Settings};
 
 use crate::support::BINARY;
 
@@ -39,7 +39,7 @@ fn the_accounts_in_the_documentation_are_good() {
     assert!(!files.is_empty());
     let issuer = "[issuers.x]\nissuer = \"https://x.example\"\naudiences = [\"x\"]\n";
     let settings = Settings::from_toml(&format!("{text}{issuer}")).unwrap();
-    let settings = settings.with_account_files(files).unwrap();
+    let settings = settings.with_files(ACCOUNT_FILES, files).unwrap();
     assert_eq!(settings.accounts.keys().collect::<Vec<_>>(), ["films", "media"]);
 }
 

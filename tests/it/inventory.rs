@@ -699,5 +699,5 @@ async fn the_command_line_looks_through_vaults_and_shows_what_is_there() {
     assert!(!good && said.contains("region-not-served"), "{said}");
     let output = std::process::Command::new(BINARY).args(["inventory", "show"]).output().unwrap();
     assert_eq!(output.status.code(), Some(64));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("GLACIER_GATEWAY_TOKEN"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("GATEWAY_TOKEN"));
 }

@@ -6,6 +6,7 @@ mod access;
 mod accounts;
 mod architecture;
 mod audit;
+mod campaigns;
 mod cli;
 #[allow(dead_code)]
 #[path = "../store/cluster.rs"]
@@ -23,6 +24,7 @@ mod jobs;
 mod jobs_crash;
 mod jobs_run;
 mod keys;
+mod lifecycle;
 mod log;
 mod management;
 mod openapi;

@@ -90,6 +90,7 @@ impl From<Problem> for Exception {
             | Code::IdempotencyKeyReused
             | Code::IdempotencyKeyInUse
             | Code::JobConflict
+            | Code::LifecycleRuleRunning
             | Code::SelectionChanged
             | Code::BodyTooLong => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
             Code::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameterValueException"),
@@ -114,7 +115,8 @@ impl From<Problem> for Exception {
             | Code::EventNotFound
             | Code::LogNotFound
             | Code::InventoryRunNotFound
-            | Code::JobNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+            | Code::JobNotFound
+            | Code::LifecycleRuleNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
             Code::UpstreamThrottled | Code::TooManyInventoryRuns | Code::JobLimitReached => {
                 (StatusCode::BAD_REQUEST, "ThrottlingException")
             }

@@ -8,6 +8,7 @@ use crate::{
     gateway::Refusal,
     glacier::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind},
     jobs::JobError,
+    lifecycle::LifecycleError,
 };
 
 /// What to do about `log-not-found`.
@@ -127,6 +128,23 @@ impl From<JobError> for Problem {
                 "This Idempotency-Key came with another request before; use a new one.",
             ),
             JobError::Limit(what) => Self::new(Code::JobLimitReached, format!("{what}.")),
+        }
+    }
+}
+
+impl From<LifecycleError> for Problem {
+    fn from(error: LifecycleError) -> Self {
+        match error {
+            LifecycleError::Refused(refusal) => JobError::from(refusal).into(),
+            LifecycleError::Store(error) => JobError::Store(error).into(),
+            LifecycleError::NotFound => Self::new(
+                Code::LifecycleRuleNotFound,
+                "No lifecycle rule of this gateway has this ID; rules stand in its settings (lifecycle).",
+            ),
+            LifecycleError::Running => Self::new(
+                Code::LifecycleRuleRunning,
+                "A run of this lifecycle rule has not ended: wait for it, or cancel its job.",
+            ),
         }
     }
 }

@@ -5,6 +5,7 @@ pub(super) mod accounts;
 pub(super) mod audit;
 pub(super) mod inventory;
 pub(super) mod jobs;
+pub(super) mod lifecycle;
 pub(super) mod openapi;
 pub(super) mod uploads;
 pub(super) mod vaults;

@@ -42,6 +42,7 @@ const SIGN_IN: &str = "signIn";
         (name = "inventory", description = "What was seen in the vaults, and when"),
         (name = "accounts", description = "The AWS accounts of the vaults"),
         (name = "abort-jobs", description = "Uploads aborted in bulk"),
+        (name = "lifecycle-rules", description = "Rules by which that happens again and again"),
         (name = "audit", description = "What was decided and done, and proof of it"),
     ),
     security(("bearer" = [])),
@@ -189,7 +190,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 22] = [
+const REPLIES: [(&str, &[Code]); 24] = [
     (
         "BadRequest",
         &[
@@ -226,6 +227,8 @@ const REPLIES: [(&str, &[Code]); 22] = [
     ("LogNotFound", &[Code::LogNotFound]),
     ("InventoryRunNotFound", &[Code::InventoryRunNotFound]),
     ("TooManyInventoryRuns", &[Code::TooManyInventoryRuns]),
+    ("LifecycleRuleNotFound", &[Code::LifecycleRuleNotFound]),
+    ("LifecycleRuleRunning", &[Code::LifecycleRuleRunning]),
     ("JobNotFound", &[Code::JobNotFound]),
     ("JobConflict", &[Code::JobConflict, Code::SelectionChanged]),
     ("IdempotencyConflict", &[Code::IdempotencyKeyInUse]),
@@ -279,6 +282,10 @@ pub struct NewJobProblems;
 pub struct JobProblems;
 /// Problems of an operation that changes a job.
 pub struct JobChangeProblems;
+/// Problems of an operation that reads a lifecycle rule.
+pub struct LifecycleProblems;
+/// Problems of an operation that runs a lifecycle rule.
+pub struct LifecycleRunProblems;
 /// Problems of an operation on an account.
 pub struct AccountProblems;
 /// Problems of an operation on a vault.
@@ -375,6 +382,24 @@ impl IntoResponses for JobChangeProblems {
         let mut problems = BodyProblems::responses();
         problems.append(&mut JobProblems::responses());
         problems.insert("409".to_owned(), Ref::from_response_name("JobConflict").into());
+        problems
+    }
+}
+
+impl IntoResponses for LifecycleProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = TrailProblems::responses();
+        let not_found = Ref::from_response_name("LifecycleRuleNotFound");
+        problems.insert("404".to_owned(), not_found.into());
+        problems
+    }
+}
+
+impl IntoResponses for LifecycleRunProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut problems = LifecycleProblems::responses();
+        let running = Ref::from_response_name("LifecycleRuleRunning");
+        problems.insert("409".to_owned(), running.into());
         problems
     }
 }

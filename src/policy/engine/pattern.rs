@@ -278,6 +278,12 @@ pub fn matches_wildcards(pattern: &str, text: &str) -> bool {
     Pattern::wildcards(pattern).matches_text(text)
 }
 
+/// Whether `pattern` describes every text that `other` does. May be false where that is so in
+/// a roundabout way; never true where it is not.
+pub fn contains_wildcards(pattern: &str, other: &str) -> bool {
+    Pattern::wildcards(pattern).contains(&Pattern::wildcards(other))
+}
+
 /// Checks the variables of a resource: they may stand only in the last part of an ARN
 /// (IAM User Guide, "IAM policy elements: Variables and tags", "Resource element").
 ///

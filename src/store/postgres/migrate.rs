@@ -11,10 +11,11 @@ use super::super::{
 };
 
 /// The schema, a migration a file.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/postgres/0001_audit.sql"),
     include_str!("../migrations/postgres/0002_inventory.sql"),
     include_str!("../migrations/postgres/0003_jobs.sql"),
+    include_str!("../migrations/postgres/0004_lifecycle.sql"),
 ];
 /// Which advisory lock keeps migrations apart: any number that nobody else uses.
 const LOCK: i64 = 0x676c_6163_6965_7221;
@@ -28,7 +29,8 @@ const GRANTS: &str = "\
     GRANT SELECT, INSERT, UPDATE, DELETE ON audit_open, lease, replica TO {role}; \
     GRANT SELECT, INSERT, UPDATE, DELETE ON upload_seen, inventory_run, inventory_lane, \
         inventory_vault, inventory_trail TO {role}; \
-    GRANT SELECT, INSERT, UPDATE, DELETE ON job, job_lane, job_item, job_key TO {role}";
+    GRANT SELECT, INSERT, UPDATE, DELETE ON job, job_lane, job_item, job_key TO {role}; \
+    GRANT SELECT, INSERT, UPDATE, DELETE ON lifecycle_rule, lifecycle_run TO {role}";
 
 /// Applies the migrations that the database lacks, all or none. If the schema is up to
 /// date, the role needs no right to change it.

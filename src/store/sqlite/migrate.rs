@@ -10,10 +10,11 @@ use super::super::{
 };
 
 /// The schema, a migration a file.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_audit.sql"),
     include_str!("../migrations/sqlite/0002_inventory.sql"),
     include_str!("../migrations/sqlite/0003_jobs.sql"),
+    include_str!("../migrations/sqlite/0004_lifecycle.sql"),
 ];
 
 /// Applies the migrations that the file lacks, each or none.

@@ -1,4 +1,4 @@
-//! Accounts in files of their own: further layers of the settings.
+//! Tables that the operator names, in files of their own: further layers of the settings.
 
 use std::path::Path;
 
@@ -10,35 +10,54 @@ use figment::{
 
 use super::{Examined, Mistake, Settings, accounts::is_name};
 
-/// A file of `aws.accounts_directory`, as a layer of the settings: what stands in it stands
-/// in `[accounts.NAME]`.
-struct AccountFile<'a> {
-    name: &'a str,
+/// Tables that may stand in files of a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedFiles {
+    /// The setting that names the folder.
+    pub directory: &'static str,
+    /// Where the tables stand in the settings.
+    table: &'static str,
+    /// Whose file it is.
+    owner: &'static str,
+}
+
+/// What stands in `NAME.toml` stands in `[accounts.NAME]`.
+pub const ACCOUNT_FILES: NamedFiles =
+    NamedFiles { directory: "aws.accounts_directory", table: "accounts", owner: "an account" };
+
+/// What stands in `ID.toml` stands in `[lifecycle.rules.ID]`.
+pub const RULE_FILES: NamedFiles =
+    NamedFiles { directory: "lifecycle.directory", table: "lifecycle.rules", owner: "a rule" };
+
+/// A file as a layer of the settings.
+struct NamedFile<'a> {
+    key: &'a str,
     path: &'a Path,
     text: &'a str,
 }
 
-impl Provider for AccountFile<'_> {
+impl Provider for NamedFile<'_> {
     fn metadata(&self) -> Metadata {
-        Metadata::from("account file", self.path)
+        Metadata::from("file", self.path)
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        let within = |name: &str, dict: Dict| Dict::from([(name.to_owned(), Value::from(dict))]);
+        let within = |dict: Dict, name: &str| Dict::from([(name.to_owned(), Value::from(dict))]);
         let data = Toml::string(self.text).data()?.into_iter();
-        Ok(data.map(|(p, dict)| (p, within("accounts", within(self.name, dict)))).collect())
+        Ok(data.map(|(profile, dict)| (profile, self.key.rsplit('.').fold(dict, within))).collect())
     }
 }
 
 impl Settings {
-    /// These settings with the accounts of files, each of which is named `NAME.toml` and
-    /// holds what `[accounts.NAME]` would. Notes (`.md`) may stand beside them.
+    /// These settings with the tables of files, each of which is named `NAME.toml` and
+    /// holds what the table `NAME` would. Notes (`.md`) may stand beside them.
     ///
     /// # Errors
-    /// Every mistake in all of the files, and of these accounts together with those of the
+    /// Every mistake in all of the files, and of these tables together with those of the
     /// settings.
-    pub fn with_account_files<'a>(
+    pub fn with_files<'a>(
         &self,
+        NamedFiles { directory, table, owner }: NamedFiles,
         files: impl IntoIterator<Item = (&'a Path, &'a [u8])>,
     ) -> Result<Settings, Vec<Mistake>> {
         let mut mistakes = Vec::new();
@@ -54,14 +73,16 @@ impl Settings {
                 Some("md") => continue,
                 Some("toml") if is_name(name) => {}
                 _ => {
-                    let message = "name an account's file NAME.toml, with a NAME of 1 to 64 \
-                                   characters of A-Z, a-z, 0-9, _ and -";
-                    wrong("aws.accounts_directory".to_owned(), message.to_owned());
+                    let message = format!(
+                        "name {owner}'s file NAME.toml, with a NAME of 1 to 64 characters of A-Z, \
+                         a-z, 0-9, _ and -"
+                    );
+                    wrong(directory.to_owned(), message);
                     continue;
                 }
             }
-            let key = format!("accounts.{name}");
-            if self.accounts.contains_key(name) {
+            let key = format!("{table}.{name}");
+            if self.layers.find_value(&key).is_ok() {
                 wrong(key, "stands in the configuration as well; remove one".to_owned());
                 continue;
             }
@@ -69,7 +90,7 @@ impl Settings {
                 wrong(key, "is not UTF-8".to_owned());
                 continue;
             };
-            let file = AccountFile { name, path, text };
+            let file = NamedFile { key: &key, path, text };
             match file.data() {
                 Ok(_) => layers = layers.merge(file),
                 Err(error) => wrong(key, error.kind.to_string()),
@@ -96,7 +117,7 @@ mod tests {
         let settings = Settings::from_toml(&format!("{EXAMPLE}\n{text}")).unwrap();
         let files = files.iter().map(|(path, text)| (Path::new(*path), text.as_bytes()));
         let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
-        settings.with_account_files(files).map_err(told)
+        settings.with_files(ACCOUNT_FILES, files).map_err(told)
     }
 
     #[test]
