@@ -190,9 +190,19 @@ impl Jobs {
             return Ok(());
         }
         let store = self.store()?;
+        let (begin, now) = (store.begin(), store.now());
+        let goes_on =
+            format!("UPDATE job SET changed = {now} WHERE id = $1 AND state = 'creating'");
         let mut n = CHUNK;
         for chunk in rest.chunks(CHUNK) {
+            let goes_on = goes_on.clone();
             both!(store, pool => {
+                let mut transaction = pool.begin_with(begin).await?;
+                let job = sqlx::query(AssertSqlSafe(goes_on)).bind(id);
+                if job.execute(&mut *transaction).await?.rows_affected() == 0 {
+                    // It took so long that it was dropped.
+                    return Err(JobError::NotFound);
+                }
                 let mut query = sqlx::query(AssertSqlSafe(insert_named(chunk.len())));
                 for (vault, upload) in chunk {
                     query = query
@@ -204,7 +214,8 @@ impl Jobs {
                         .bind(upload.as_str());
                     n += 1;
                 }
-                query.execute(pool).await?;
+                query.execute(&mut *transaction).await?;
+                transaction.commit().await?;
             }, JobError);
         }
         both!(store, pool => {

@@ -20,6 +20,14 @@ const LONGEST: usize = 1024;
 /// The most patterns of a kind.
 const MOST_PATTERNS: usize = 1000;
 
+/// The most patterns with wildcards, and the most `*` of each: a pattern takes time for each.
+const MOST_WILD: usize = 100;
+const MOST_STARS: usize = 8;
+
+fn is_wild(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
 /// The uploads that a request names, each with its vault.
 pub(super) type Named = Vec<(VaultArn, UploadId)>;
 
@@ -39,13 +47,22 @@ pub(super) fn check(
         ("regions", &new.target.regions, 0),
         ("vaults", &new.target.vaults, 1),
     ];
-    for (name, patterns, least) in patterns {
+    for &(name, patterns, least) in &patterns {
         let fits = |text: &String| (1..=LONGEST).contains(&text.len());
         if !(least..=MOST_PATTERNS).contains(&patterns.len()) || !patterns.iter().all(fits) {
             return invalid(format!("target.{name}: write {least} to {MOST_PATTERNS} patterns"));
         }
     }
-    let is_name = |text: &&String| !text.contains(['*', '?']);
+    let wild: Vec<&String> =
+        patterns.iter().flat_map(|(_, given, _)| *given).filter(|text| is_wild(text)).collect();
+    let stars = |text: &&String| text.matches('*').count() > MOST_STARS;
+    if wild.len() > MOST_WILD || wild.iter().any(stars) {
+        return invalid(format!(
+            "target: write at most {MOST_WILD} patterns with wildcards, each with at most \
+             {MOST_STARS} \"*\""
+        ));
+    }
+    let is_name = |text: &&String| !is_wild(text);
     for name in new.target.vaults.iter().filter(is_name) {
         if let Err(error) = name.parse::<VaultName>() {
             return invalid(format!("target.vaults: {error}"));

@@ -8,8 +8,8 @@ use crate::store::{Store, StoreError, both};
 
 /// How many items are dropped at once.
 const CHUNK: i64 = 2_000;
-/// How long a job may take to be made, in microseconds.
-const CREATING: i64 = 600_000_000;
+/// How long a job that is being made may get no further item, in microseconds.
+const CREATING: i64 = 60_000_000;
 
 /// Drops jobs that ended longer than `keep` ago, and those that were never made to the end.
 pub(super) async fn tidy(store: &Store, keep: Duration) -> Result<(), StoreError> {
@@ -17,7 +17,7 @@ pub(super) async fn tidy(store: &Store, keep: Duration) -> Result<(), StoreError
     let now = store.now();
     let old = format!(
         "SELECT id FROM job WHERE finished < {now} - $1 \
-         OR (state = 'creating' AND created < {now} - $2) ORDER BY id LIMIT 100"
+         OR (state = 'creating' AND changed < {now} - $2) ORDER BY id LIMIT 100"
     );
     let old: Vec<(String,)> = both!(store, pool => {
         sqlx::query_as(AssertSqlSafe(old)).bind(keep).bind(CREATING).fetch_all(pool).await?

@@ -154,6 +154,13 @@ impl Lifecycle {
 
     /// Makes the job of a run, or sees whether it has ended.
     pub(super) async fn see_on(&self, store: &Store, run: &Run) -> Result<(), StoreError> {
+        if run.job.is_none()
+            && let Some(why) = self.is_overtaken(run, rows::now(store).await?)
+        {
+            let end =
+                End { outcome: RunOutcome::Skipped, detail: Some(why), job: None, pause: None };
+            return rows::end(store, run, &end).await;
+        }
         let seen = match &run.job {
             None => self.make_job(run).await,
             Some(job) => self.jobs.get(job).await,
@@ -189,6 +196,21 @@ impl Lifecycle {
         }
         let pause = pauses.then_some(detail.unwrap_or("a run has failed"));
         rows::end(store, run, &End { detail, pause, ..end }).await
+    }
+
+    /// Why a run that has no job yet makes none any more: it has waited for room, and what it
+    /// would do is not what the rule says now.
+    fn is_overtaken(&self, run: &Run, now: OffsetDateTime) -> Option<&'static str> {
+        let rules = self.rules.current();
+        let Some(rule) = rules.get(&run.rule) else {
+            return Some("the rule was removed before its job could be made");
+        };
+        if rule.digest != run.digest {
+            return Some("the rule was changed before its job could be made");
+        }
+        let waited = micros(now).saturating_sub(run.begun);
+        let most = i64::try_from(rule.settings.catch_up.as_micros()).unwrap_or(i64::MAX);
+        (waited > most).then_some("the job could not be made within the catch-up window")
     }
 
     fn end_with<'a>(&self, run: &Run, job: &'a AbortJob) -> End<'a> {

@@ -193,7 +193,21 @@ async fn a_request_that_breaks_a_rule_is_told_which() {
             "invalid-parameter",
             "maxUploads",
         ),
-        (json!({"target": target, "select": {"uploadIds": ["x/y"]}}), "malformed-request", ""),
+        (
+            json!({"target": target, "select": {"uploadIds": ["x/y"]}}),
+            "malformed-request",
+            "upload",
+        ),
+        (
+            json!({"target": target, "select": {"uploadIds": [{"vaultName": "own-b", "uploadId": "x"}]}}),
+            "invalid-parameter",
+            "own-b is not in the target",
+        ),
+        (
+            json!({"target": target, "select": {"all": true}, "notBefore": "2099-01-01T00:00:00Z"}),
+            "invalid-parameter",
+            "jobs.max_age",
+        ),
         (json!({"target": target, "select": {"all": true}, "team": "media"}), "not-authorized", ""),
         (
             json!({"target": target, "select": {"all": true}, "maxFailureRate": 2}),

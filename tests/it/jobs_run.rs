@@ -161,11 +161,20 @@ async fn each_item_needs_permission_when_it_runs() {
         assert_eq!((state.as_str(), code), ("skipped", json!("not-authorized")));
     }
     assert!(aborts(&gateway).await.is_empty());
+    let first = job;
     assert_eq!(gateway.call("owner", Method::DELETE, &direct).await.status(), 404);
     // The next job's look says so before anything runs.
     let job = created(&gateway, &now()).await;
     let found = in_state(&gateway, &job, &["awaiting-confirmation"]).await;
     assert_eq!((&found["preview"]["denied"], &found["preview"]["allowed"]), (&json!(3), &json!(0)));
+    acted(&gateway, &job, "cancel", &json!({})).await;
+    // Once the policies allow it again, what they refused is tried again.
+    let before = replaced(&gateway.process.all_lines());
+    std::fs::remove_file(&file).unwrap();
+    gateway.process.wait_until(|lines| replaced(lines) > before);
+    acted(&gateway, &first, "retry-failed", &json!({})).await;
+    let ended = in_state(&gateway, &first, &["completed"]).await;
+    assert_eq!((&ended["counts"]["aborted"], &ended["counts"]["skipped"]), (&json!(3), &json!(0)));
 }
 
 #[actix_web::test]
@@ -174,7 +183,7 @@ async fn a_job_stops_when_its_creator_is_revoked() {
     let gateway = gateway(Kind::Sqlite, settings).await;
     seed(&gateway, "own-a", 3, 10).await;
     let mut body = now();
-    body["notBefore"] = json!("2099-01-01T00:00:00Z");
+    body["notBefore"] = json!(in_time(Duration::from_secs(86_400)));
     let job = created(&gateway, &body).await;
     confirmed(&gateway, &job).await;
     let body = json!({"target": {"vaults": ["own-a"]}, "select": {"quietFor": "PT1H"}});
@@ -194,6 +203,33 @@ async fn a_job_stops_when_its_creator_is_revoked() {
     assert!(aborts(&gateway).await.is_empty());
 }
 
+/// The time in a while, in RFC 3339.
+fn in_time(duration: Duration) -> String {
+    let then = time::OffsetDateTime::now_utc() + duration;
+    then.format(&time::format_description::well_known::Rfc3339).unwrap()
+}
+
+#[actix_web::test]
+async fn the_end_of_a_pause_does_not_begin_a_job_before_its_time() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "").await;
+        seed(&gateway, "own-a", 2, 10).await;
+        let mut body = now();
+        body["notBefore"] = json!(in_time(Duration::from_secs(86_400)));
+        let job = created(&gateway, &body).await;
+        confirmed(&gateway, &job).await;
+        let soon = json!({"until": in_time(Duration::from_millis(100))});
+        acted(&gateway, &job, "pause", &soon).await;
+        // One that is asked for later has run by then.
+        let later = created(&gateway, &now()).await;
+        in_state(&gateway, &later, &["awaiting-confirmation"]).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        let state = get(&gateway, &path(&job)).await["state"].clone();
+        assert!([json!("paused"), json!("queued")].contains(&state), "{state}");
+        assert!(aborts(&gateway).await.is_empty());
+    }
+}
+
 #[actix_web::test]
 async fn a_job_pauses_goes_on_and_ends_when_it_is_told_to() {
     for kind in BOTH {
@@ -211,8 +247,7 @@ async fn a_job_pauses_goes_on_and_ends_when_it_is_told_to() {
         let done = aborts(&gateway).await.len();
         tokio::time::sleep(Duration::from_millis(700)).await;
         assert_eq!(aborts(&gateway).await.len(), done, "nothing runs in a paused job");
-        let soon = time::OffsetDateTime::now_utc() + Duration::from_secs(1);
-        let soon = soon.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let soon = in_time(Duration::from_secs(1));
         acted(&gateway, &job, "pause", &json!({"until": soon})).await;
         in_state(&gateway, &job, &["running"]).await;
         let cancelled = acted(&gateway, &job, "cancel", &json!({})).await;
@@ -360,7 +395,7 @@ async fn a_job_is_followed_to_its_end_and_again_from_where_a_client_was() {
 async fn a_stream_ends_with_the_token_of_whoever_follows_and_with_the_gateway() {
     let mut gateway = gateway(Kind::Sqlite, "").await;
     let mut body = now();
-    body["notBefore"] = json!("2099-01-01T00:00:00Z");
+    body["notBefore"] = json!(in_time(Duration::from_secs(86_400)));
     let job = created(&gateway, &body).await;
     let mut short = crate::support::claims("owner");
     short["exp"] = json!(crate::support::now() + 3);

@@ -291,6 +291,37 @@ async fn a_rule_reports_what_it_would_abort_before_it_aborts_and_again_once_it_i
 }
 
 #[actix_web::test]
+async fn a_run_that_waits_for_room_makes_no_job_once_its_rule_is_gone() {
+    let rule = rule("own-a", "schedule = \"@yearly\"");
+    let mut gateway = start(&format!("{SQLITE}[jobs]\nactive_per_team = 1\n{rule}")).await;
+    seed(&gateway, "own-a", 2).await;
+    assert_eq!(ran(&gateway, "own-a").await["outcome"], "reported");
+    // The team's only place is taken.
+    let body = json!({"target": {"vaults": ["own-b"]}, "select": {"all": true}});
+    let job: Value =
+        crate::jobs::post(&gateway, "/v1/abort-jobs", &body).await.json().await.unwrap();
+    let reply = gateway.call("owner", Method::POST, "/v1/lifecycle-rules/own-a/runs").await;
+    let run: Value = reply.json().await.unwrap();
+    assert_eq!((&run["mode"], &run["jobId"]), (&json!("abort"), &Value::Null));
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let config = gateway.directory.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains(&rule));
+    std::fs::write(&config, text.replace(&rule, "")).unwrap();
+    let gateway = gateway.restarted();
+    let cancel = format!("/v1/abort-jobs/{}/cancel", job["jobId"].as_str().unwrap());
+    crate::jobs::post(&gateway, &cancel, &json!({})).await;
+    while number(&gateway, None, "SELECT count(*) FROM lifecycle_run WHERE ended IS NULL").await > 0
+    {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(number(&gateway, None, "SELECT count(*) FROM job").await, 2);
+    let skipped = "SELECT count(*) FROM lifecycle_run WHERE outcome = 'skipped'";
+    assert_eq!(number(&gateway, None, skipped).await, 1);
+}
+
+#[actix_web::test]
 async fn a_run_that_fails_pauses_its_rule_until_one_that_is_asked_for_succeeds() {
     let rules = [
         rule("own-a", "schedule = \"* * * * * *\"\nmax_uploads = 1"),

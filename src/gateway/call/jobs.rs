@@ -95,6 +95,13 @@ impl Call {
         self.policies.decide_own(&self.principal, action, reach, &self.context).is_ok()
     }
 
+    /// The same by the policies that are in force now, for a call that lasts long.
+    pub fn may_still_with_job(&self, action: GatewayAction, team: &str, id: &str) -> bool {
+        let reach = format!("{team}/{id}");
+        let policies = self.gateway.policies.current();
+        policies.decide_own(&self.principal, action, Reach::Team(&reach), &self.context).is_ok()
+    }
+
     /// Notes what became of something that was asked of jobs: `job` is the one that it was
     /// about, `failed` the code of an error. A change is durable on record when this returns.
     ///

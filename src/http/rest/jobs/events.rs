@@ -19,7 +19,7 @@ use super::{
     JobPath, noted, seen,
 };
 use crate::{
-    domain::Principal,
+    domain::{GatewayAction, Principal},
     gateway::Call,
     jobs::{Jobs, model::AbortJob},
 };
@@ -82,6 +82,7 @@ pub async fn follow(
         call,
         jobs,
         id: job.job_id.clone(),
+        team: job.team.clone(),
         ends,
         known,
         next: Some(job),
@@ -108,6 +109,7 @@ struct Follower {
     call: Call,
     jobs: Data<Jobs>,
     id: String,
+    team: String,
     /// When the caller's token ends, in seconds since 1970.
     ends: Option<f64>,
     /// The revision that the client knows.
@@ -154,5 +156,6 @@ impl Follower {
         self.ends.is_none_or(|ends| now < ends)
             && gateway.readiness().is_ok()
             && gateway.authenticator.renewed(principal).is_ok()
+            && self.call.may_still_with_job(GatewayAction::GetAbortJob, &self.team, &self.id)
     }
 }
