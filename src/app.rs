@@ -314,9 +314,14 @@ async fn stop(
     gateway.drain();
     // Another replica may go on with it meanwhile.
     drop(end_inventory);
-    let jobs = rt::task::spawn_blocking(move || runner.stop());
-    rest.stop(true).await;
-    let _ = jobs.await;
+    let limit = gateway.settings.server.shutdown_timeout;
+    let jobs = tokio::time::timeout(limit, rt::task::spawn_blocking(move || runner.stop()));
+    let (jobs, ()) = tokio::join!(jobs, rest.stop(true));
+    if jobs.is_err() {
+        tracing::warn!(
+            "calls of jobs are under way; the next process finds out what became of them"
+        );
+    }
     // Not before: until here it tells others that this process lives.
     recovery.abort();
     let _ = recovery.await;

@@ -285,6 +285,12 @@ impl Metrics {
         self.jobs.item(state);
     }
 
+    /// Says in which states the jobs are that have not ended, and in how many accounts and
+    /// regions this process works for them.
+    pub fn jobs<'a>(&self, states: impl Iterator<Item = &'a str>, lanes: usize) {
+        self.jobs.set(states, lanes);
+    }
+
     /// Says how the audit trail is, if there is one.
     pub fn trail(&self, status: Option<&TrailStatus>) {
         self.trail.set(status);

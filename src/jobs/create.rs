@@ -1,6 +1,6 @@
 //! Making a job: once this has succeeded, the job outlives whatever asked for it.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -28,21 +28,23 @@ pub struct Key {
 }
 
 impl Key {
-    /// The key `given` by a caller, for a request with this body.
-    pub fn new(actor: &Actor, route: &str, given: &str, body: &[u8]) -> Self {
+    /// The key `given` by a caller, for a request that consists of these parts.
+    pub fn new(actor: &Actor, route: &str, given: &str, parts: &[&[u8]]) -> Self {
         let principal = &actor.principal;
-        let scope = [&principal.issuer, &principal.subject, route, given].map(length_first);
-        Self { scope: sha256(scope.concat().as_bytes()), asked: sha256(body) }
+        let scope = [&principal.issuer, &principal.subject, route, given];
+        Self { scope: sha256(&scope.map(str::as_bytes)), asked: sha256(parts) }
     }
 }
 
-fn length_first(text: &str) -> String {
-    format!("{}:{text}", text.len())
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+/// The hash of texts, none of which can pass into its neighbour.
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut sum = Context::new(&SHA256);
+    for part in parts {
+        sum.update(&part.len().to_be_bytes());
+        sum.update(part);
+    }
     let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash.copy_from_slice(sum.finish().as_ref());
     hash
 }
 

@@ -153,14 +153,17 @@ impl Jobs {
              FROM job_item WHERE job = $1 AND state <> 'unselected'"
         );
         type Sums = (i64, i64, i64, i64, i64, i64, i64, i64, Option<i64>, Option<i64>);
-        let left = "SELECT count(*) FROM job_item WHERE job = $1 AND state = 'found'";
-        let (sums, (left,)): (Sums, (i64,)) = both!(store, pool => {
-            let sums = sqlx::query_as(AssertSqlSafe(sums)).bind(id).fetch_one(pool).await?;
-            (sums, sqlx::query_as(left).bind(id).fetch_one(pool).await?)
+        let left = "SELECT i.n FROM job_lane l CROSS JOIN job_item i \
+                    WHERE l.job = $1 AND i.job = l.job AND i.account = l.account \
+                    AND i.region = l.region AND i.state = 'found' LIMIT 1";
+        let sums: Option<Sums> = both!(store, pool => {
+            let left: Option<(i64,)> = sqlx::query_as(left).bind(id).fetch_optional(pool).await?;
+            match left {
+                Some(_) => None,
+                None => Some(sqlx::query_as(AssertSqlSafe(sums)).bind(id).fetch_one(pool).await?),
+            }
         }, JobError);
-        if left > 0 {
-            return Ok(());
-        }
+        let Some(sums) = sums else { return Ok(()) };
         let (selected, allowed, denied, gone, waiting, parts, bytes, calls, oldest, newest) = sums;
         let number = |sum: i64| u64::try_from(sum).unwrap_or(0);
         (preview.allowed, preview.denied) = (number(allowed), number(denied));

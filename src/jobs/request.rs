@@ -44,6 +44,12 @@ pub(super) fn check(
             return invalid(format!("target.{name}: write {least} to {MOST_PATTERNS} patterns"));
         }
     }
+    let is_name = |text: &&String| !text.contains(['*', '?']);
+    for name in new.target.vaults.iter().filter(is_name) {
+        if let Err(error) = name.parse::<VaultName>() {
+            return invalid(format!("target.vaults: {error}"));
+        }
+    }
     for (name, text) in
         [("reason", &new.reason), ("select.descriptionMatches", &new.select.description_matches)]
     {

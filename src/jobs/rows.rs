@@ -119,13 +119,16 @@ pub(super) async fn find(store: &Store, id: &str) -> Result<Option<Row>, StoreEr
 
 /// How many items of a job wait until they are quiet.
 pub(super) async fn waiting(store: &Store, row: &Row) -> Result<i64, StoreError> {
-    if row.selected == row.ended() {
+    let quiet = row.request()?.select.quiet_for;
+    if row.selected == row.ended() || quiet.is_none_or(|quiet| quiet.0.is_zero()) {
         return Ok(0);
     }
     let now = store.now();
+    // SQLite joins in this order, and finds the index.
     let sql = format!(
-        "SELECT count(*) FROM job_item WHERE job = $1 AND state IN ('found', 'waiting') \
-         AND not_before > {now}"
+        "SELECT count(*) FROM job_lane l CROSS JOIN job_item i \
+         WHERE l.job = $1 AND i.job = l.job AND i.account = l.account AND i.region = l.region \
+         AND i.state = 'waiting' AND i.not_before > {now}"
     );
     let (waiting,): (i64,) = both!(store, pool => {
         sqlx::query_as(AssertSqlSafe(sql)).bind(&row.id).fetch_one(pool).await?

@@ -140,6 +140,7 @@ impl Work {
         let all: Vec<Due> = both!(store, pool => {
             sqlx::query_as(AssertSqlSafe(sql)).fetch_all(pool).await?
         }, JobError);
+        jobs.gateway.metrics.jobs(all.iter().map(|job| job.state.as_str()), self.lanes.len());
         for job in all {
             if job.error_code.is_none() && job.is_expired == 1 {
                 let detail = "The job took longer than jobs.max_age allows. Ask for a new one.";

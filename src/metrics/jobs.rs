@@ -2,7 +2,7 @@
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -10,6 +10,13 @@ use prometheus_client::{
 #[derive(Debug)]
 pub(super) struct JobMetrics {
     items: Family<ItemState, Counter>,
+    jobs: Family<JobState, Gauge>,
+    lanes: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct JobState {
+    state: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -26,7 +33,27 @@ impl JobMetrics {
              again",
             items.clone(),
         );
-        Self { items }
+        let jobs = Family::default();
+        registry.register(
+            "jobs",
+            "Jobs that have not ended, by state; the same in all replicas",
+            jobs.clone(),
+        );
+        let lanes = Gauge::default();
+        registry.register(
+            "job_lanes",
+            "Accounts and regions in which this process works for jobs",
+            lanes.clone(),
+        );
+        Self { items, jobs, lanes }
+    }
+
+    pub fn set<'a>(&self, states: impl Iterator<Item = &'a str>, lanes: usize) {
+        self.jobs.clear();
+        for state in states {
+            self.jobs.get_or_create(&JobState { state: state.to_owned() }).inc();
+        }
+        self.lanes.set(lanes.try_into().unwrap_or(i64::MAX));
     }
 
     pub fn item(&self, state: &'static str) {

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     jobs::{
-        BOTH, Kind, aborts, acted, confirmed, created, gateway, get, in_state, items, path, post,
-        post_with, seed,
+        BOTH, JOBS_POLICY, Kind, aborts, acted, confirmed, created, gateway, get, in_state, items,
+        path, post, post_with, seed,
     },
-    support::{Gateway, client, problem, uploads},
+    support::{Gateway, OWNER_POLICY, client, problem, uploads},
 };
 
 async fn act(gateway: &Gateway, upload: &str, activity: &str) {
@@ -373,4 +373,39 @@ async fn a_stream_ends_with_the_token_of_whoever_follows_and_with_the_gateway() 
     gateway.process.signal("TERM");
     assert!(reply.text().await.unwrap().contains("\nevent: job\n"));
     assert!(gateway.process.child.wait().unwrap().success());
+}
+
+#[actix_web::test]
+async fn teams_take_turns_in_an_account() {
+    let gateway = gateway(Kind::Sqlite, "[jobs]\nconcurrency = 2\n").await;
+    let policy = OWNER_POLICY.to_owned() + "\n";
+    let folder = gateway.directory.path().join("policies/teams/guest");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("own.json"), policy.replace("own-*", "guest-*")).unwrap();
+    std::fs::write(folder.join("jobs.json"), JOBS_POLICY.replace("/owner", "/guest")).unwrap();
+    while gateway.call("guest", Method::GET, "/v1/abort-jobs").await.status() != 200 {}
+    seed(&gateway, "own-a", 200, 10).await;
+    seed(&gateway, "guest-a", 10, 10).await;
+    gateway.simulator.fault(json!({"latencyMillis": 20})).await;
+    let first = created(&gateway, &now()).await;
+    confirmed(&gateway, &first).await;
+    in_state(&gateway, &first, &["running"]).await;
+    let body = json!({"target": {"vaults": ["guest-a"]}, "select": {"all": true, "quietFor": "PT0S"}, "confirm": "auto"});
+    let reply = client()
+        .post(format!("{}/v1/abort-jobs", gateway.rest))
+        .bearer_auth(gateway.key.token("guest"))
+        .json(&body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(reply.status(), 202, "{:?}", reply.text().await);
+    let second: Value = reply.json().await.unwrap();
+    loop {
+        let reply = gateway.call("guest", Method::GET, &path(&second)).await;
+        if reply.json::<Value>().await.unwrap()["state"] == "completed" {
+            break;
+        }
+    }
+    let state = get(&gateway, &path(&first)).await;
+    assert_eq!(state["state"], "running", "the small job did not wait for the large one");
 }

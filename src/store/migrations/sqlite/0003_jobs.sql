@@ -82,8 +82,10 @@ CREATE TABLE job_item (
     PRIMARY KEY (job, n)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX job_item_waiting ON job_item (job, account, region, not_before)
-    WHERE state IN ('found', 'waiting');
+-- SQLite uses them only for queries that say exactly this of the state.
+CREATE INDEX job_item_found ON job_item (job, account, region, n) WHERE state = 'found';
+CREATE INDEX job_item_waiting ON job_item (job, account, region, not_before, n)
+    WHERE state = 'waiting';
 CREATE INDEX job_item_claimed ON job_item (account, region) WHERE state = 'claimed';
 
 -- Idempotency keys, by the hash of whose they are, and of what was asked with them.
