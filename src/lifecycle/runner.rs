@@ -218,7 +218,7 @@ impl Lifecycle {
         }
         call.may(GatewayAction::CreateAbortJob, Reach::Team(&all))?;
         let key = format!("{} {}", run.rule, run.scheduled);
-        let key = Key::new(&actor, "lifecycle rule", &key, run.request.as_bytes());
+        let key = Key::new(&actor, "lifecycle rule", &key, &[run.request.as_bytes()]);
         let made = async {
             let Created { job, .. } = self.jobs.create(&actor, request, Some(&key)).await?;
             self.jobs.get(&job).await
