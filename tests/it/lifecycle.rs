@@ -236,11 +236,14 @@ async fn ran(gateway: &Gateway, id: &str) -> Value {
     let reply = gateway.call("owner", Method::POST, &path).await;
     assert_eq!(reply.status(), 202, "{:?}", reply.text().await);
     let begun: Value = reply.json().await.unwrap();
-    let ended = |rule: &Value| {
-        let run = &rule["runs"][0];
-        run["scheduledAt"] == begun["scheduledAt"] && run["outcome"].is_string()
+    // Others may begin meanwhile.
+    let this = |rule: &Value| {
+        let mut runs = rule["runs"].as_array().unwrap().iter();
+        let ended =
+            |run: &&Value| run["scheduledAt"] == begun["scheduledAt"] && run["outcome"].is_string();
+        runs.find(ended).cloned()
     };
-    get_when(gateway, id, ended).await["runs"][0].clone()
+    this(&get_when(gateway, id, |rule| this(rule).is_some()).await).unwrap()
 }
 
 #[actix_web::test]
@@ -404,7 +407,11 @@ async fn a_tick_is_one_job_on_however_many_replicas_also_if_one_is_killed() {
     drop(replicas);
 
     let (jobs, runs) = counted(&mut admin).await;
-    assert_eq!(jobs, i64::try_from(runs.len()).unwrap());
+    // The last leader may have been killed after it made a job and before it noted that.
+    let sql = "SELECT count(*) FROM lifecycle_run WHERE job IS NULL AND ended IS NULL";
+    let (open,): (i64,) = sqlx::query_as(sql).fetch_one(&mut admin).await.unwrap();
+    let with_job = i64::try_from(runs.len()).unwrap();
+    assert!((with_job..=with_job + open).contains(&jobs), "{jobs} jobs, {with_job} + {open} runs");
     assert_eq!(runs.iter().collect::<BTreeSet<_>>().len(), runs.len());
     admin.close().await.unwrap();
 }
