@@ -22,7 +22,7 @@ use super::{
     uploads::UploadFacts,
 };
 use crate::{
-    audit::Intent,
+    audit::{Event, Intent},
     config::{DenialDetail, Reads},
     domain::{
         GatewayAction, Operation, Principal, RegionalAccount, UploadId, VaultArn,
@@ -320,7 +320,8 @@ impl Call {
             if let Some(intent) = self.gateway.trail.unrecorded() {
                 return Ok(intent);
             }
-            self.gateway.trail.intent(&record.event())
+            // What was asked before is not the change.
+            self.gateway.trail.intent(&Event { upstream: None, ..record.event() })
         };
         Ok(durable.await?)
     }

@@ -9,7 +9,7 @@ use actix_web::{
 };
 use futures_util::stream;
 use time::OffsetDateTime;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     super::{
@@ -38,8 +38,23 @@ const RETRY: u32 = 2000;
 #[allow(dead_code)]
 struct LastEvent {
     /// The revision of the job that the client has seen.
-    #[param(rename = "Last-Event-ID", pattern = "^[0-9]{1,18}$")]
+    #[param(rename = "Last-Event-ID", example = "17")]
     last_event_id: Option<String>,
+}
+
+/// An event of a stream.
+#[derive(ToSchema)]
+#[schema(as = AbortJobEvent)]
+#[allow(dead_code)]
+struct JobEvent {
+    /// The job's revision.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// `job`.
+    #[schema(nullable = false)]
+    event: Option<String>,
+    /// The job, as JSON.
+    data: String,
 }
 
 /// Follow a job
@@ -55,7 +70,7 @@ struct LastEvent {
     operation_id = "followAbortJob",
     params(JobPath, LastEvent),
     responses(
-        (status = 200, description = "The job's changes.", body = String,
+        (status = 200, description = "The job's changes.", body = JobEvent,
          content_type = "text/event-stream"),
         (status = 204, description = "The job has ended, and the client knows."),
         JobProblems,

@@ -91,7 +91,7 @@ struct JobPath {
 /// confirmed that (`confirm`). It is durable when this is answered. An upload that somebody
 /// still sends parts to is left alone: see `quietFor`.
 ///
-/// A list of uploads may also come as CSV: `uploadId` alone, or with `accountId`, `region`
+/// A list of uploads may also come as CSV (`Content-Type: text/csv`): `uploadId` alone, or with `accountId`, `region`
 /// and `vaultName`, as a first line says. Then query parameters say what else the body of
 /// JSON would.
 ///
@@ -105,9 +105,7 @@ struct JobPath {
     tag = "abort-jobs",
     operation_id = "createAbortJob",
     params(KeyHeader, ManifestParameters),
-    request_body(
-        content((NewAbortJob = "application/json"), (String = "text/csv")),
-    ),
+    request_body = NewAbortJob,
     responses(
         (status = 200, description = "The job has ended; it comes with its items.",
          body = AbortJob),

@@ -44,6 +44,7 @@ enum Which {
 #[allow(dead_code)]
 struct ReportParameters {
     /// `failed`: only those that failed, were skipped, or are unknown.
+    #[param(inline)]
     items: Option<Which>,
 }
 
