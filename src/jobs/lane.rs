@@ -567,7 +567,10 @@ fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
             (looked.state, looked.code) = ("gone", Some(code));
         }
         Err("not-authorized") => {}
-        Err(code) if code == "upstream-throttled" || todo.attempts < MOST_LOOKS => {
+        Err(code)
+            if matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
+                || todo.attempts < MOST_LOOKS =>
+        {
             (looked.state, looked.code) = ("found", Some(code));
             looked.after = 1_000_000 << todo.attempts.clamp(0, 5);
         }

@@ -47,7 +47,9 @@ impl Call {
             for _ in 0..MOST_PAGES {
                 turn().await;
                 let page = Page { marker, limit: Some(PARTS) };
-                let page = self.forward(&route, upstream.list_parts(&route, upload, page)).await?;
+                let slot = self.slot(&permit).await?;
+                let listed = upstream.list_parts(&route, upload, page);
+                let page = self.forward(&route, slot, listed).await?;
                 all.extend(page.parts);
                 marker = page.marker;
                 if marker.is_none() {

@@ -185,6 +185,12 @@ impl Call {
                 return self.not_begun("not-attempted", Some(code)).await;
             }
         };
+        let slot = match self.slot(&permit).await {
+            Ok(slot) => slot,
+            Err(error) => {
+                return self.not_begun("not-attempted", Some(error.kind.code())).await;
+            }
+        };
         if !holds() {
             return self.abandoned();
         }
@@ -202,7 +208,7 @@ impl Call {
         }
         let upstream = &self.gateway.upstream;
         let result = self
-            .forward(&route, upstream.abort_multipart_upload(&route, &intent, upload.upload))
+            .forward(&route, slot, upstream.abort_multipart_upload(&route, &intent, upload.upload))
             .await;
         let outcome = result.as_ref().map_or_else(UpstreamError::outcome, |()| "aborted");
         let mut record = self.recorder.edit();
@@ -270,8 +276,9 @@ impl Call {
         let (mut parts, mut marker, mut attempts) = (Vec::new(), None, 0);
         for _ in 0..MOST_PAGES {
             let page = Page { marker, limit: Some(PARTS_PAGE) };
+            let slot = self.slot(permit).await?;
             let listed = self.gateway.upstream.list_parts(&route, upload, page);
-            let (result, mut forwarded) = self.ask(Operation::ListParts, listed).await;
+            let (result, mut forwarded) = self.ask(Operation::ListParts, slot, listed).await;
             attempts += forwarded.attempts;
             forwarded.attempts = attempts;
             {

@@ -129,7 +129,7 @@ impl DirectAbort {
         let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
         match answer.await.map_err(BoxError::from).flatten() {
             Ok(Answer { status: NO_CONTENT, request_id, .. }) => {
-                Attempt::Aborted(Reply { value: (), request_id, attempts: 1 })
+                Attempt::Aborted(Reply { value: (), request_id, attempts: 1, throttled: false })
             }
             Ok(Answer { status, request_id, retry_after, body, .. }) => {
                 tracing::debug!(status, "the SDK repeats an abort");
