@@ -25,6 +25,7 @@ mod jobs_crash;
 mod jobs_run;
 mod keys;
 mod lifecycle;
+mod limits;
 mod log;
 mod management;
 mod openapi;
