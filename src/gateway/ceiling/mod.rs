@@ -27,7 +27,7 @@ use self::{
     flow::Flow,
     queue::{Queue, Told},
 };
-pub use self::{breaker::OpenSince, concurrency::Concurrency};
+pub use self::{breaker::OpenSince, concurrency::Concurrency, queue::Held};
 use crate::{
     config::UpstreamLimits,
     domain::{AccountId, Region},
@@ -37,15 +37,6 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest after which a caller is told to try again.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-
-/// Why a call is not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held {
-    /// Too many are under way or wait. It may be better after so long.
-    Overloaded(Duration),
-    /// Calls only fail.
-    Open(OpenSince),
-}
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

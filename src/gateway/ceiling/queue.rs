@@ -1,11 +1,20 @@
 //! Who waits for a call of Glacier. Teams take turns, so that one with a thousand requests
 //! delays another's by one of them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::Held;
+use super::breaker::OpenSince;
+
+/// Why a call is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Too many are under way or wait. It may be better after so long.
+    Overloaded(Duration),
+    /// Calls only fail.
+    Open(OpenSince),
+}
 
 /// What ends a wait.
 pub(super) type Told = Result<(), Held>;
