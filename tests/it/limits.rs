@@ -9,7 +9,7 @@ use crate::{
     management::metrics,
     signed::Request,
     support::{ACCOUNT, Gateway, OWNER_POLICY, client, problem, uploads},
-    trail::entries,
+    trail::entries_in_time,
 };
 
 /// A gateway with these limits, a trail and a master key. Two teams may do everything in
@@ -118,18 +118,7 @@ async fn beyond_the_queue_nothing_is_sent_and_both_doors_say_so() {
 
     assert_eq!(places(&gateway, "own-b").await, [0; 0]);
     assert_eq!(gateway.simulator.status("own-b", &id).await.unwrap(), "in-progress");
-    let refused = |line: &Value| line["error_code"] == "overloaded";
-    let line = gateway.process.event(refused);
-    assert_eq!((&line["decision"], &line["result"]), (&json!("allowed"), &json!("not-attempted")));
-    let of_aborts = || {
-        let mut found = entries(&gateway);
-        found.retain(|entry| entry["eventName"] == "AbortMultipartUpload");
-        found
-    };
-    while of_aborts().len() < 2 {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    for entry in of_aborts() {
+    for entry in entries_in_time(&gateway, 2).await {
         assert_ne!(entry["eventType"], "Intent", "{entry}");
         assert_eq!(entry["errorCode"], "overloaded", "{entry}");
     }
