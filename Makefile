@@ -53,6 +53,9 @@ locks: ## Bring the lock files of the crates beside this one up to date with it
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
 
+reference: ## Write the reference pages anew that are made of the code
+	UPDATE_REFERENCE=1 .cache/venv/bin/pytest --quiet tests/repository/test_reference.py
+
 lint: ## Check formatting, lints and documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -87,4 +90,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test soak chart image openapi lint generated-clients differential fuzz bench bench-policy locks
+.PHONY: help setup test soak chart image openapi lint generated-clients differential fuzz bench bench-policy locks reference
