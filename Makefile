@@ -38,6 +38,8 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
+check-all: lint test deny differential generated-clients fuzz soak ## Check everything; takes hours
+
 SOAK ?= 1
 
 soak: ## Injure the store and the trail for an hour (SOAK=0.1: for a tenth of it)
@@ -49,6 +51,10 @@ locks: ## Bring the lock files of the crates beside this one up to date with it
 	for crate in fuzz bench/policy bench/tools tests/sigv4-differential tests/generated-clients/progenitor; do \
 	  cargo metadata --format-version 1 --manifest-path $$crate/Cargo.toml >/dev/null || exit 1; \
 	done
+
+deny: ## Check licences, bans, sources, duplicates, advisories
+	cargo install --quiet --locked --root .cache/tools --version 0.20.2 cargo-deny
+	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo deny check $(DENY)
 
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
@@ -90,4 +96,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test soak chart image openapi lint generated-clients differential fuzz bench bench-policy locks reference
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference setup soak test
