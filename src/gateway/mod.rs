@@ -4,6 +4,7 @@
 
 mod actor;
 mod call;
+mod idempotency;
 mod in_force;
 mod record;
 mod recovery;
@@ -19,6 +20,7 @@ use self::uploads::UploadLookup;
 pub use self::{
     actor::Actor,
     call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
+    idempotency::IdempotencyKey,
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,

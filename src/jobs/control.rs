@@ -27,12 +27,9 @@ pub enum Control {
     Resume,
     /// End before the items have ended.
     Cancel,
-    /// Try again what has failed or is unknown, and go on.
+    /// Try again what has failed, is unknown or was not allowed, and go on.
     RetryFailed,
 }
-
-/// Items that the policies did not allow when their turn came, in SQL.
-const DENIED: &str = "state = 'skipped' AND code = 'not-authorized'";
 
 impl Jobs {
     /// Does it, and gives the job as it is then. Done twice, it has no further effect.
@@ -49,7 +46,7 @@ impl Jobs {
             Control::Pause(until) => self.pause(id, *until).await?,
             Control::Resume => self.resume(id).await?,
             Control::Cancel => self.cancel(id).await?,
-            Control::RetryFailed => self.retry_failed(id).await?,
+            Control::RetryFailed => self.retry_failed(&before).await?,
         };
         let row = self.row(id).await?;
         if !changed && !is_done(&control, &row) {
@@ -91,7 +88,7 @@ impl Jobs {
         Ok(changed == 1)
     }
 
-    async fn resume(&self, id: &str) -> Result<bool, JobError> {
+    pub(super) async fn resume(&self, id: &str) -> Result<bool, JobError> {
         let now = self.store()?.now();
         self.change(
             id,
@@ -112,35 +109,6 @@ impl Jobs {
              'awaiting-confirmation', 'queued', 'running', 'pausing', 'paused')"
         ))
         .await
-    }
-
-    async fn retry_failed(&self, id: &str) -> Result<bool, JobError> {
-        let (now, begin) = (self.store()?.now(), self.store()?.begin());
-        let job = format!(
-            "UPDATE job SET state = 'queued', finished = NULL, error_code = NULL, error = NULL, \
-             repeats = repeats + unknown, failed = 0, unknown = 0, \
-             skipped = skipped - (SELECT count(*) FROM job_item WHERE job = $1 AND {DENIED}), \
-             revision = revision + 1, changed = {now} WHERE id = $1 AND state IN ('completed', 'failed') \
-             AND confirmer IS NOT NULL AND token IS NOT NULL AND expires > {now}"
-        );
-        let items = format!(
-            "UPDATE job_item SET state = 'waiting', code = NULL, not_before = 0, ended = NULL \
-             WHERE job = $1 AND (state IN ('failed', 'unknown') OR ({DENIED}))"
-        );
-        let changed = both!(self.store()?, pool => {
-            let mut transaction = pool.begin_with(begin).await?;
-            let changed = sqlx::query(AssertSqlSafe(job))
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected();
-            if changed == 1 {
-                sqlx::query(AssertSqlSafe(items)).bind(id).execute(&mut *transaction).await?;
-            }
-            transaction.commit().await?;
-            changed
-        }, JobError);
-        Ok(changed == 1)
     }
 
     /// Runs an update that says `WHERE id = $1`. Gives whether there was something to change.

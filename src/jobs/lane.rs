@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,19 +15,21 @@ use uuid::Uuid;
 
 use super::{
     Jobs,
-    claims::{self, Done, Lane, Todo},
-    ending::{Next, next},
+    claims::{self, Lane, Todo},
+    ending::Done,
     error::JobError,
     looks::{self, Looked},
-    model::{ItemState, NewAbortJob, State},
+    model::{NewAbortJob, State},
     pace::Pace,
     party::{Party, Stop},
     rows::{Row, micros, time},
+    trouble,
 };
 use crate::{
     audit::query::{Fate, fates},
     domain::{UploadId, VaultArn},
     gateway::{Attempted, JobRef, JobUpload, Look, SeenUpload},
+    inventory::listed::tamed,
     store::{Lease, Store, StoreError},
 };
 
@@ -111,6 +113,8 @@ pub(super) struct Worker {
     clock: (i64, Instant),
     /// Jobs without further items just now.
     drained: Vec<String>,
+    /// Jobs that have lost a permission, until that is known of them.
+    stopping: HashSet<String>,
     /// Whether the outcomes that are written next may be written already.
     is_unsure: bool,
 }
@@ -134,6 +138,7 @@ impl Worker {
             looked: HashMap::new(),
             clock: (0, now),
             drained: Vec::new(),
+            stopping: HashSet::new(),
             is_unsure: false,
         }
     }
@@ -154,25 +159,25 @@ impl Worker {
                     }
                     // Another process has had it.
                     Ok(_) => break,
-                    Err(error) => trouble(&error.into()),
+                    Err(error) => self.trouble(&error.into()),
                 }
                 extended = Instant::now();
             }
             if is_due(refreshed, REFRESH) {
                 if let Err(error) = self.refresh().await {
-                    trouble(&error);
+                    self.trouble(&error);
                 }
                 refreshed = Some(Instant::now());
             }
             if is_due(swept, SWEEP) {
                 if let Err(error) = self.sweep().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                 }
                 swept = Some(Instant::now());
             }
             if self.lease.borrow().holds() {
                 if let Err(error) = self.fill().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                     // Some may be claimed all the same. Whoever has the lane next finds them.
                     break;
                 }
@@ -181,7 +186,7 @@ impl Worker {
             let unwritten = self.unwritten();
             if unwritten >= FLUSHED || (unwritten > 0 && flushed.elapsed() >= FLUSH) {
                 if let Err(error) = self.flush().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                 }
                 flushed = Instant::now();
             }
@@ -224,10 +229,18 @@ impl Worker {
             }
         }
         if let Err(error) = self.flush().await {
-            trouble(&error.into());
+            self.trouble(&error.into());
         }
         if let Err(error) = self.store.release(&self.lane.lease()).await {
-            trouble(&error.into());
+            self.trouble(&error.into());
+        }
+    }
+
+    /// Tells what keeps the lane from working.
+    fn trouble(&self, error: &JobError) {
+        trouble::tell(error, "a lane of jobs has trouble with the store");
+        for job in self.known.keys() {
+            self.jobs.obstructed(job, error);
         }
     }
 
@@ -259,6 +272,7 @@ impl Worker {
         let (rows, now) = claims::jobs(&self.store, &self.lane).await?;
         self.clock = (now, asked);
         self.drained.clear();
+        self.stopping.retain(|job| self.done.contains_key(job));
         let mut known = HashMap::new();
         for row in rows {
             let stop = if row.expires <= now {
@@ -305,20 +319,14 @@ impl Worker {
         let fates = fates(&self.store, &events).await?;
         let mut done: HashMap<String, Vec<Done>> = HashMap::new();
         for claimed in stale {
-            let event = event(&claimed.event);
+            let (event, taken) = (event(&claimed.event), claimed.taken);
             let one = match fates.get(&event) {
                 // Another process will find out what became of it.
                 Some(Fate::Open) => continue,
                 // Nothing was sent.
-                None => again(claimed.n, event, None, Duration::ZERO),
+                None => taken.put_back(event),
                 Some(Fate::Ended { outcome, code, recovered }) => {
-                    let code = code.as_deref();
-                    let mut one = match next(outcome, code, *recovered, claimed.attempts) {
-                        Next::End(state) => ended(claimed.n, event, state, code),
-                        Next::Again(after) => again(claimed.n, event, code, after),
-                    };
-                    one.repeats = outcome == "unknown" && one.state == ItemState::Waiting;
-                    one
+                    taken.done(event, outcome, code.as_deref(), *recovered)
                 }
             };
             done.entry(claimed.job).or_default().push(one);
@@ -373,7 +381,7 @@ impl Worker {
                     let found =
                         claims::found(&self.store, id, &self.lane, looks.after, share).await?;
                     looks.in_hand += found.len();
-                    looks.after = found.last().map_or(looks.after, |last| last.n);
+                    looks.after = found.last().map_or(looks.after, |last| last.taken.n);
                     let task = |todo| Task { known: known.clone(), todo, event: None };
                     found.into_iter().map(task).collect()
                 };
@@ -396,7 +404,7 @@ impl Worker {
             }
             let Some(task) = self.next_task() else { return };
             let may_begin = match task.event {
-                Some(_) => task.known.is_running(),
+                Some(_) => task.known.is_running() && !self.stopping.contains(&task.todo.job),
                 None => task.known.is_preparing(),
             };
             if !may_begin {
@@ -429,8 +437,8 @@ impl Worker {
         let job = task.todo.job.clone();
         match task.event {
             Some(event) => {
-                let again = again(task.todo.n, event, None, Duration::ZERO);
-                self.done.entry(job).or_default().push(again);
+                let put_back = task.todo.taken.put_back(event);
+                self.done.entry(job).or_default().push(put_back);
             }
             None => self.put_down(&job, 1),
         }
@@ -455,10 +463,10 @@ impl Worker {
         match (came, event) {
             (Came::Attempted(Attempted { outcome, code, .. }), Some(event)) => {
                 let outcome = outcome.unwrap_or("not-attempted");
-                let one = match next(outcome, code, false, todo.attempts + 1) {
-                    Next::End(state) => ended(todo.n, event, state, code),
-                    Next::Again(after) => again(todo.n, event, code, after),
-                };
+                let one = todo.taken.done(event, outcome, code, false);
+                if one.stops {
+                    self.stopping.insert(todo.job.clone());
+                }
                 self.jobs.gateway.metrics.job_item(one.state.as_str());
                 self.done.entry(todo.job).or_default().push(one);
             }
@@ -518,7 +526,7 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
     let id = event.unwrap_or_else(Uuid::now_v7);
     let call = creator.call(jobs.gateway.clone(), id, todo.job.clone());
     let confirmed_by = confirmer.as_ref().map(|confirmer| confirmer.principal.clone());
-    let item = event.map(|_| todo.n);
+    let item = event.map(|_| todo.taken.n);
     call.for_item(JobRef { id: todo.job.clone(), item, confirmed_by });
     if event.is_none() {
         return Came::Looked(call.look_for_job(about).await);
@@ -538,7 +546,7 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
 /// What a look means for its item.
 fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
     let mut looked = Looked {
-        n: todo.n,
+        n: todo.taken.n,
         vault: todo.vault.clone(),
         upload: todo.upload.clone(),
         state: "waiting",
@@ -559,7 +567,7 @@ fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
                 looked.state = "unselected";
             }
             looked.created = Some(micros(seen.created));
-            looked.description = seen.description;
+            looked.description = seen.description.map(tamed);
             (looked.parts, looked.bytes) = (Some(seen.parts), Some(seen.bytes));
             looked.digest = Some(seen.digest);
         }
@@ -567,26 +575,11 @@ fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
             (looked.state, looked.code) = ("gone", Some(code));
         }
         Err("not-authorized") => {}
-        Err(code) if code == "upstream-throttled" || todo.attempts < MOST_LOOKS => {
+        Err(code) if code == "upstream-throttled" || todo.taken.attempts < MOST_LOOKS => {
             (looked.state, looked.code) = ("found", Some(code));
-            looked.after = 1_000_000 << todo.attempts.clamp(0, 5);
+            looked.after = 1_000_000 << todo.taken.attempts.clamp(0, 5);
         }
         Err(code) => looked.code = Some(code),
     }
     looked
-}
-
-fn ended(n: i64, event: Uuid, state: ItemState, code: Option<&str>) -> Done {
-    let code = code.map(str::to_owned);
-    Done { n, event, state, code, after: 0, repeats: false }
-}
-
-fn again(n: i64, event: Uuid, code: Option<&str>, after: Duration) -> Done {
-    let after = i64::try_from(after.as_micros()).unwrap_or(0);
-    let (state, code) = (ItemState::Waiting, code.map(str::to_owned));
-    Done { n, event, state, code, after, repeats: false }
-}
-
-fn trouble(error: &JobError) {
-    super::trouble::tell(error, "a lane of jobs has trouble with the store");
 }

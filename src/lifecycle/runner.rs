@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     domain::GatewayAction,
-    gateway::{Actor, Refusal},
+    gateway::{Actor, IdempotencyKey, Refusal},
     jobs::{
-        Created, JobError, Key,
+        Created, JobError,
         model::{AbortJob, Person, State},
     },
     policy::Reach,
@@ -240,7 +240,7 @@ impl Lifecycle {
         }
         call.may(GatewayAction::CreateAbortJob, Reach::Team(&all))?;
         let key = format!("{} {}", run.rule, run.scheduled);
-        let key = Key::new(&actor, "lifecycle rule", &key, &[run.request.as_bytes()]);
+        let key = IdempotencyKey::new(&actor, "lifecycle rule", &key, &[run.request.as_bytes()]);
         let made = async {
             let Created { job, .. } = self.jobs.create(&actor, request, Some(&key)).await?;
             self.jobs.get(&job).await

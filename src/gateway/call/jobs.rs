@@ -16,15 +16,9 @@ use crate::{
         GatewayAction, Operation, UploadId, VaultArn,
         action::{AbortMultipartUpload, ListParts},
     },
-    glacier::{Page, UpstreamError, UpstreamErrorKind, sum_of_parts},
+    glacier::{Pages, UpstreamError, UpstreamErrorKind, sum_of_parts},
     policy::{Asked, Permit, Reach},
 };
-
-/// Glacier's most for a page of parts.
-const PARTS_PAGE: i32 = 50;
-/// How many pages of parts there are at most: an upload has at most 10,000 parts (Glacier
-/// Developer Guide, "Uploading Large Archives in Parts").
-const MOST_PAGES: usize = 400;
 
 /// An upload that a job is about.
 #[derive(Clone, Copy, Debug)]
@@ -267,10 +261,9 @@ impl Call {
     ) -> Result<SeenUpload, UpstreamError> {
         let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
         let route = self.route(permit).await?;
-        let (mut parts, mut marker, mut attempts) = (Vec::new(), None, 0);
-        for _ in 0..MOST_PAGES {
-            let page = Page { marker, limit: Some(PARTS_PAGE) };
-            let listed = self.gateway.upstream.list_parts(&route, upload, page);
+        let (mut parts, mut pages, mut attempts) = (Vec::new(), Pages::of_parts(), 0);
+        loop {
+            let listed = self.gateway.upstream.list_parts(&route, upload, pages.next());
             let (result, mut forwarded) = self.ask(Operation::ListParts, listed).await;
             attempts += forwarded.attempts;
             forwarded.attempts = attempts;
@@ -282,8 +275,7 @@ impl Call {
             }
             let page = result?;
             parts.extend(page.parts);
-            marker = page.marker;
-            if marker.is_none() {
+            if !pages.go_on(page.marker)? {
                 let created = OffsetDateTime::parse(&page.upload.creation_date, &Rfc3339)
                     .map_err(|_| invalid("the upload's creation date is not a date"))?;
                 let (bytes, digest) =
@@ -297,7 +289,6 @@ impl Call {
                 });
             }
         }
-        Err(invalid("the list of the upload's parts does not end"))
     }
 
     /// Puts on record that an abort was not begun.
