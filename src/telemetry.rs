@@ -3,6 +3,7 @@
 
 mod exporter;
 mod lines;
+mod sampling;
 pub mod traces;
 
 use std::{

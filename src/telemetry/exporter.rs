@@ -33,7 +33,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::traces::Sampling;
+use super::sampling::Sampling;
 use crate::config::{Otlp, Telemetry};
 
 /// How many spans may wait.

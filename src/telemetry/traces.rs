@@ -18,10 +18,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::{
     propagation::TraceContextPropagator,
-    trace::{
-        IdGenerator, RandomIdGenerator, Sampler, SamplingDecision, ShouldSample, SpanData,
-        SpanEvents, SpanLinks,
-    },
+    trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks},
 };
 
 use super::exporter::{self, EXPORT};
@@ -32,23 +29,6 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// The version of the conventions that attributes are named by.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.30.0";
-
-/// Which traces are kept.
-#[derive(Debug)]
-pub(super) struct Sampling(Sampler);
-
-impl Sampling {
-    /// What a caller's `sampled` flag says, else `ratio` of all.
-    pub(super) fn new(ratio: f64) -> Self {
-        Self(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
-    }
-
-    fn keeps(&self, parent: &Context, id: TraceId) -> bool {
-        let kind = SpanKind::Internal;
-        let result = self.0.should_sample(Some(parent), id, "", &kind, &[], &[]);
-        matches!(result.decision, SamplingDecision::RecordAndSample)
-    }
-}
 
 /// A place in a trace, from which further spans go out; or none. Cheap to clone.
 #[derive(Clone, Debug, Default)]

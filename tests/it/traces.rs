@@ -182,7 +182,7 @@ async fn an_abort_is_a_trace_of_its_parts_in_the_callers_trace() {
     send(&gateway, Method::DELETE, &path, "unsampled", Some(&parent.replace("-01", "-00"))).await;
     assert_eq!(line(&gateway, "unsampled")["trace_id"], Value::Null);
 
-    for number in 0..2 {
+    for (number, id) in ids[..2].iter().enumerate() {
         let request = format!("abort-{number}");
         let (server, parts) = collector.wait(|spans| {
             let server = spans.iter().find(|s| s.get("glacier_gateway.request_id") == request)?;
@@ -197,7 +197,7 @@ async fn an_abort_is_a_trace_of_its_parts_in_the_callers_trace() {
             ("http.request.method", "DELETE"),
             ("http.route", ROUTE),
             ("http.response.status_code", "204"),
-            ("url.path", &format!("{}/{}", uploads("own-a"), ids[number])),
+            ("url.path", &format!("{}/{}", uploads("own-a"), id)),
             ("url.scheme", "http"),
             ("glacier_gateway.outcome", "aborted"),
             ("glacier_gateway.team", "owner"),
@@ -298,7 +298,7 @@ async fn a_job_its_batches_and_its_items_are_spans() {
     }
     assert!(spans.iter().any(|span| span.name == "job listing"), "{spans:#?}");
     for item in spans.iter().filter(|span| span.name == "job item") {
-        assert_eq!(item.links, [whole.trace.clone()]);
+        assert_eq!(item.links, std::slice::from_ref(&whole.trace));
         assert_eq!(item.get("glacier_gateway.outcome"), "aborted", "{item:#?}");
         collector.wait(|spans| {
             let mut parts = spans.iter().filter(|span| span.parent == item.id);
