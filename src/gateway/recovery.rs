@@ -17,6 +17,7 @@ use crate::{
         UpstreamErrorKind::{self, *},
     },
     policy::Permit,
+    telemetry::traces::Trace,
 };
 
 /// How often this process says that it lives, and looks for changes left by others.
@@ -136,7 +137,8 @@ impl Gateway {
             let page = Page { marker: None, limit: Some(1) };
             let asked = async {
                 let Gateway { upstream, .. } = gateway.as_ref();
-                let route = upstream.route(&upstream.accounts(), &permit).await?;
+                let route =
+                    upstream.route(&upstream.accounts(), &permit, &Trace::default()).await?;
                 upstream.list_parts(&route, &upload, page).await
             };
             asked.await.map(drop).map_err(|error| error.kind)

@@ -3,6 +3,7 @@
 //! servers or callers.
 
 mod accounts;
+mod attempt_span;
 mod direct;
 mod endpoints;
 mod error;

@@ -9,7 +9,12 @@ use actix_web::{
 };
 
 use super::connections::Connections;
-use crate::{audit::TrailStatus, gateway::Gateway, metrics::CONTENT_TYPE, telemetry};
+use crate::{
+    audit::TrailStatus,
+    gateway::Gateway,
+    metrics::CONTENT_TYPE,
+    telemetry::{self, traces},
+};
 
 /// How many accounts with broken roles `/readyz` names.
 const MOST_ACCOUNTS: usize = 10;
@@ -111,6 +116,7 @@ async fn metrics(
     gateway.metrics.policies(&gateway.policies.status());
     gateway.metrics.trail(gateway.trail.status().as_ref());
     gateway.metrics.log(&telemetry::status());
+    gateway.metrics.spans(traces::dropped());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
     gateway.metrics.accounts(gateway.upstream.role_statuses().into_iter());

@@ -9,9 +9,12 @@ use uuid::Uuid;
 use super::{
     ending::{Done, Taken},
     model::ItemState,
-    rows::{COLUMNS, Row, values},
+    rows::{COLUMNS, Row, time, values},
 };
-use crate::store::{Lease, Store, StoreError, both};
+use crate::{
+    store::{Lease, Store, StoreError, both},
+    telemetry::traces::Span,
+};
 
 /// An account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::FromRow)]
@@ -254,8 +257,14 @@ pub(super) async fn end(
             sqlx::query(AssertSqlSafe(lost)).bind(job).execute(&mut *transaction).await?;
         }
         sqlx::query(AssertSqlSafe(stop)).bind(job).bind(failures).execute(&mut *transaction).await?;
-        sqlx::query(AssertSqlSafe(advance)).bind(job).execute(&mut *transaction).await?;
+        let moved: Option<Moved> = sqlx::query_as(AssertSqlSafe(advance))
+            .bind(job)
+            .fetch_optional(&mut *transaction)
+            .await?;
         transaction.commit().await?;
+        if let Some(moved) = moved {
+            moved.tell();
+        }
     });
     Ok(())
 }
@@ -266,7 +275,31 @@ fn was_sent(done: &Done) -> bool {
     matches!(done.state, Aborted | Failed | Gone | Unknown)
 }
 
-/// Moves a job on that has nothing in hand: it has paused, ended, or failed.
+/// What a statement that moves a job on gives.
+pub(super) const MOVED: &str = "RETURNING id, state, created, finished";
+
+/// A job that was moved on.
+#[derive(sqlx::FromRow)]
+pub(super) struct Moved {
+    id: String,
+    state: String,
+    created: i64,
+    finished: Option<i64>,
+}
+
+impl Moved {
+    /// Ends the job's span, if the job has ended.
+    pub fn tell(&self) {
+        if self.finished.is_some() {
+            let mut span = Span::of_job(&self.id, time(self.created).into());
+            span.text("glacier_gateway.job.id", Some(&self.id));
+            span.text("glacier_gateway.job.state", Some(&self.state));
+        }
+    }
+}
+
+/// Moves a job on that has nothing in hand: it has paused, ended, or failed. Gives a
+/// [`Moved`].
 pub(super) fn advance(store: &Store) -> String {
     let now = store.now();
     format!(
@@ -277,7 +310,7 @@ pub(super) fn advance(store: &Store) -> String {
          revision = revision + 1, changed = {now} \
          WHERE id = $1 AND finished IS NULL AND claimed = 0 AND (error_code IS NOT NULL \
          OR state IN ('pausing', 'cancelling') OR (state = 'running' \
-         AND selected = aborted + gone + failed + skipped + unknown))"
+         AND selected = aborted + gone + failed + skipped + unknown)) {MOVED}"
     )
 }
 
@@ -315,7 +348,11 @@ pub(super) async fn stop(
     let advance = advance(store);
     both!(store, pool => {
         sqlx::query(AssertSqlSafe(sql)).bind(job).bind(code).bind(detail).execute(pool).await?;
-        sqlx::query(AssertSqlSafe(advance)).bind(job).execute(pool).await?;
+        let moved: Option<Moved> =
+            sqlx::query_as(AssertSqlSafe(advance)).bind(job).fetch_optional(pool).await?;
+        if let Some(moved) = moved {
+            moved.tell();
+        }
     });
     Ok(())
 }

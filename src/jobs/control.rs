@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     Jobs,
+    claims::{MOVED, Moved},
     error::JobError,
     model::{AbortJob, State},
     rows::{Row, micros},
@@ -102,11 +103,11 @@ impl Jobs {
 
     async fn cancel(&self, id: &str) -> Result<bool, JobError> {
         let now = self.store()?.now();
-        self.change(id, format!(
+        self.moves(id, format!(
             "UPDATE job SET state = CASE WHEN claimed > 0 THEN 'cancelling' ELSE 'cancelled' END, \
              finished = CASE WHEN claimed > 0 THEN NULL ELSE {now} END, paused_until = NULL, \
              revision = revision + 1, changed = {now} WHERE id = $1 AND state IN ('preparing', \
-             'awaiting-confirmation', 'queued', 'running', 'pausing', 'paused')"
+             'awaiting-confirmation', 'queued', 'running', 'pausing', 'paused') {MOVED}"
         ))
         .await
     }
@@ -117,6 +118,14 @@ impl Jobs {
             sqlx::query(AssertSqlSafe(sql)).bind(id).execute(pool).await?.rows_affected()
         }, JobError);
         Ok(changed == 1)
+    }
+
+    /// The same with a statement that gives a [`Moved`].
+    pub(super) async fn moves(&self, id: &str, sql: String) -> Result<bool, JobError> {
+        let moved: Option<Moved> = both!(self.store()?, pool => {
+            sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?
+        }, JobError);
+        Ok(moved.inspect(Moved::tell).is_some())
     }
 }
 

@@ -31,6 +31,7 @@ use crate::{
     gateway::{Attempted, JobRef, JobUpload, Look, SeenUpload},
     inventory::listed::tamed,
     store::{Lease, Store, StoreError},
+    telemetry::traces::{Span, Trace},
 };
 
 /// How long the lease of a lane lasts, and how often it is extended.
@@ -78,6 +79,8 @@ struct Task {
     todo: Todo,
     /// The event of an item that was claimed; `None` for a look.
     event: Option<Uuid>,
+    /// Ends when the last of those has ended that were taken together.
+    batch: Rc<Span>,
 }
 
 /// What came of it.
@@ -370,11 +373,10 @@ impl Worker {
                     break;
                 }
                 let id = &known.row.id;
-                let tasks: Vec<Task> = if known.is_running() {
+                let mut batch = Trace::of_job(id).span("job batch");
+                let taken: Vec<(Todo, Option<Uuid>)> = if known.is_running() {
                     let claimed = claims::claim(&self.store, id, &self.lane, &lease, share).await?;
-                    let task =
-                        |(todo, event)| Task { known: known.clone(), todo, event: Some(event) };
-                    claimed.into_iter().map(task).collect()
+                    claimed.into_iter().map(|(todo, event)| (todo, Some(event))).collect()
                 } else {
                     let looks =
                         self.looks.entry(id.clone()).or_insert(Looks { after: -1, in_hand: 0 });
@@ -382,14 +384,29 @@ impl Worker {
                         claims::found(&self.store, id, &self.lane, looks.after, share).await?;
                     looks.in_hand += found.len();
                     looks.after = found.last().map_or(looks.after, |last| last.taken.n);
-                    let task = |todo| Task { known: known.clone(), todo, event: None };
-                    found.into_iter().map(task).collect()
+                    found.into_iter().map(|todo| (todo, None)).collect()
                 };
-                if tasks.is_empty() {
+                left = left.saturating_sub(taken.len());
+                if taken.is_empty() {
                     self.drained.push(id.clone());
+                    batch.discard();
+                    continue;
                 }
-                left = left.saturating_sub(tasks.len());
-                self.queues.entry(team.clone()).or_default().extend(tasks);
+                if batch.is_kept() {
+                    batch.text("glacier_gateway.job.id", Some(id));
+                    batch.text("cloud.account.id", Some(&self.lane.account));
+                    batch.text("cloud.region", Some(&self.lane.region));
+                    batch
+                        .set("glacier_gateway.batch.size", i64::try_from(taken.len()).unwrap_or(0));
+                }
+                let batch = Rc::new(batch);
+                let task = |(todo, event)| Task {
+                    known: known.clone(),
+                    todo,
+                    event,
+                    batch: batch.clone(),
+                };
+                self.queues.entry(team.clone()).or_default().extend(taken.into_iter().map(task));
             }
         }
         Ok(())
@@ -459,7 +476,7 @@ impl Worker {
         if asked.requests > 0 {
             self.pace.ended(begun, asked.requests, asked.throttled, Instant::now());
         }
-        let Task { known, todo, event } = task;
+        let Task { known, todo, event, .. } = task;
         match (came, event) {
             (Came::Attempted(Attempted { outcome, code, .. }), Some(event)) => {
                 let outcome = outcome.unwrap_or("not-attempted");
@@ -511,7 +528,7 @@ impl Worker {
 }
 
 async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, now: i64) -> Came {
-    let Task { known, todo, event } = task;
+    let Task { known, todo, event, batch } = task;
     let (account, region) = (lane.account.parse(), lane.region.parse());
     let (vault, upload) = (todo.vault.parse(), todo.upload.parse::<UploadId>());
     let (Ok(account), Ok(region), Ok(vault), Ok(upload)) = (account, region, vault, upload) else {
@@ -524,7 +541,14 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
     let Party { creator, others, confirmer } = &known.party;
     let about = JobUpload { vault: &vault, upload: &upload, facts, others };
     let id = event.unwrap_or_else(Uuid::now_v7);
-    let call = creator.call(jobs.gateway.clone(), id, todo.job.clone());
+    let mut span = Span::root(if event.is_some() { "job item" } else { "job look" });
+    if span.is_kept() {
+        span.link(&batch.trace());
+        span.text("glacier_gateway.job.id", Some(&todo.job));
+        span.set("glacier_gateway.job.item", todo.taken.n);
+        span.set("glacier_gateway.event_id", id.to_string());
+    }
+    let call = creator.call(jobs.gateway.clone(), id, todo.job.clone(), span.trace());
     let confirmed_by = confirmer.as_ref().map(|confirmer| confirmer.principal.clone());
     let item = event.map(|_| todo.taken.n);
     call.for_item(JobRef { id: todo.job.clone(), item, confirmed_by });
@@ -540,7 +564,9 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
         }
     });
     let holds = || lease.borrow().holds();
-    Came::Attempted(call.abort_for_job(about, check, holds).await)
+    let attempted = call.abort_for_job(about, check, holds).await;
+    span.text("glacier_gateway.outcome", attempted.outcome);
+    Came::Attempted(attempted)
 }
 
 /// What a look means for its item.

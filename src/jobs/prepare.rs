@@ -22,6 +22,7 @@ use crate::{
     inventory::listed::Listed,
     policy::matches_wildcards,
     store::{Lease, both},
+    telemetry::traces::Trace,
 };
 
 /// A listing of a job's uploads under way.
@@ -31,6 +32,7 @@ struct Listing<'a> {
     request: &'a NewAbortJob,
     creator: Actor,
     lease: &'a Lease,
+    trace: Trace,
     preview: Preview,
     selected: Vec<(VaultArn, Listed)>,
     n: i64,
@@ -54,7 +56,10 @@ impl Jobs {
             Preview { uploads: u64::try_from(row.selected).unwrap_or(0), ..Preview::default() }
         } else {
             self.begin_again(id, lease).await?;
+            let mut span = Trace::of_job(id).span("job listing");
+            span.text("glacier_gateway.job.id", Some(id));
             let mut listing = Listing {
+                trace: span.trace(),
                 jobs: self,
                 row: &row,
                 request: &request,
@@ -223,7 +228,12 @@ impl Jobs {
             return Ok(false);
         }
         let Ok(party) = Party::of(&self.gateway, row)? else { return Ok(false) };
-        let call = party.creator.call(self.gateway.clone(), Uuid::now_v7(), row.id.clone());
+        let call = party.creator.call(
+            self.gateway.clone(),
+            Uuid::now_v7(),
+            row.id.clone(),
+            Trace::default(),
+        );
         Ok(call.may_with_job(GatewayAction::ConfirmOwnAbortJob, &row.team, &row.id))
     }
 }
@@ -254,7 +264,7 @@ impl Listing<'_> {
 
     fn call(&self) -> Call {
         let id = self.row.id.clone();
-        self.creator.call(self.jobs.gateway.clone(), Uuid::now_v7(), id)
+        self.creator.call(self.jobs.gateway.clone(), Uuid::now_v7(), id, self.trace.clone())
     }
 
     /// The vaults of an account and region that the target names.

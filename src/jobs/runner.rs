@@ -153,7 +153,7 @@ impl Work {
                 || matches!(job.state.as_str(), "pausing" | "cancelling")
                 || (job.state == "running" && job.is_done == 1);
             if ends && job.claimed == 0 {
-                jobs.change(&job.id, claims::advance(store)).await?;
+                jobs.moves(&job.id, claims::advance(store)).await?;
             } else if job.is_due == 1 {
                 jobs.change(&job.id, resume(store)).await?;
             } else if job.state == "preparing" && job.error_code.is_none() {

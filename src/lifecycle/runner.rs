@@ -21,6 +21,7 @@ use crate::{
     },
     policy::Reach,
     store::{Lease, Store, StoreError},
+    telemetry::traces::Trace,
 };
 
 /// The lease of whoever looks after the rules.
@@ -233,7 +234,7 @@ impl Lifecycle {
         let team = request.team.clone().unwrap_or_default();
         let actor = Actor::service(SERVICE, &team);
         let of = format!("lifecycle-rule/{}", run.rule);
-        let call = actor.call(Arc::clone(&self.gateway), Uuid::now_v7(), of);
+        let call = actor.call(Arc::clone(&self.gateway), Uuid::now_v7(), of, Trace::default());
         let all = format!("{team}/*");
         if run.mode == Mode::Abort.as_str() {
             call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;

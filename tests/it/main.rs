@@ -45,6 +45,7 @@ mod tls;
 mod tokens;
 mod tokens_attacks;
 mod tokens_issuer;
+mod traces;
 mod trail;
 mod uploads;
 mod vaults;

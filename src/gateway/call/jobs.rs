@@ -123,7 +123,7 @@ impl Call {
             durable
         };
         match durable {
-            Some(durable) => Ok(durable.await?),
+            Some(durable) => self.recorded(durable).await,
             None => Ok(()),
         }
     }
@@ -236,7 +236,8 @@ impl Call {
                 self.asks(Operation::AbortMultipartUpload.action(), asked.seen().text());
                 self.concerns(asked.seen());
                 let context = about(self.context.clone());
-                self.decided(self.policies.authorize(&self.principal, &asked, &context))?
+                let span = self.trace.span("decide");
+                self.decided(span, self.policies.authorize(&self.principal, &asked, &context))?
             }
         };
         for other in others {
@@ -244,9 +245,10 @@ impl Call {
             let context = context.accounts(self.gateway.upstream.accounts().directory().clone());
             let operation = Operation::AbortMultipartUpload;
             let seen = asked.seen().clone();
+            let span = self.trace.span("decide");
             let decision = self.policies.decide(&other.principal, operation, seen, &about(context));
             if let Err(denial) = decision {
-                self.note(operation.action(), Err(&denial));
+                self.note(span, operation.action(), Err(&denial));
                 return Err(self.not_authorized(operation.name(), denial));
             }
         }
@@ -299,12 +301,12 @@ impl Call {
             record.on_record = true;
             self.gateway.trail.record_durably(&record.event())
         };
-        let durable = durable.await;
+        let durable = self.recorded(durable).await;
         let asked = asked(&self.recorder.edit());
         match durable {
             Ok(()) => Attempted { outcome: Some(outcome), code, asked },
-            Err(unrecorded) => {
-                let code = Some(unrecorded.code());
+            Err(refusal) => {
+                let code = Some(refusal.code());
                 Attempted { outcome: Some("not-attempted"), code, asked }
             }
         }
