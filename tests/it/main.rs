@@ -23,6 +23,7 @@ mod inventory;
 mod jobs;
 mod jobs_crash;
 mod jobs_run;
+mod jobs_wary;
 mod keys;
 mod lifecycle;
 mod log;
