@@ -1,5 +1,8 @@
 # `make test` needs Rust, Python 3.11, Node 20 and, for what it installs, Debian.
 
+# Cargo.toml says which version this is; tests/repository compares what else names it.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+
 export GATEWAY_BIN ?= $(CURDIR)/target/debug/glacier-gateway
 
 help: ## List the targets
@@ -13,6 +16,7 @@ test: setup ## Run every test: Rust's, the AWS clients', the specification's
 	cargo build --locked
 	.cache/venv/bin/pytest tests/clients
 	.cache/venv/bin/pytest tests/policy
+	.cache/venv/bin/pytest tests/repository
 	node --test --test-timeout=300000 tests/clients/*.test.mjs
 	$(MAKE) chart
 
@@ -21,7 +25,7 @@ chart: ## Check the Helm chart, the AWS role's template, the Dockerfile and one 
 	cargo build --locked
 	.cache/chart/bin/pytest tests/chart
 
-IMAGE ?= localhost/glacier-gateway:0.1.0
+IMAGE ?= localhost/glacier-gateway:$(VERSION)
 
 image: ## Build the image on base images made here of Debian packages, and run it
 	tests/chart/setup.sh
@@ -29,10 +33,12 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	buildah build --isolation chroot --pull-never --layers --format docker \
 	    --build-arg BUILDER_IMAGE=localhost/glacier-gateway-builder:trixie \
 	    --build-arg RUNTIME_IMAGE=localhost/glacier-gateway-runtime:trixie \
-	    --build-arg VERSION=0.1.0 --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$$(git rev-parse HEAD) --tag $(IMAGE) .
 	buildah images $(IMAGE)
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
+
+check-all: lint test deny differential generated-clients fuzz soak ## Check everything; takes hours
 
 SOAK ?= 1
 
@@ -40,8 +46,21 @@ soak: ## Injure the store and the trail for an hour (SOAK=0.1: for a tenth of it
 	tests/clients/setup.sh
 	SOAK=$(SOAK) cargo test --locked --test faults -- --nocapture
 
+locks: ## Bring the lock files of the crates beside this one up to date with it
+	cp Cargo.lock tests/sigv4-differential/
+	for crate in fuzz bench/policy bench/tools tests/sigv4-differential tests/generated-clients/progenitor; do \
+	  cargo metadata --format-version 1 --manifest-path $$crate/Cargo.toml >/dev/null || exit 1; \
+	done
+
+deny: ## Check licences, bans, sources, duplicates, advisories
+	cargo install --quiet --locked --root .cache/tools --version 0.20.2 cargo-deny
+	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo deny check $(DENY)
+
 openapi: ## Write the specification anew, after changing an operation
 	cargo run --locked --quiet -- openapi > openapi/glacier-gateway.yaml
+
+reference: ## Write the reference pages anew that are made of the code
+	UPDATE_REFERENCE=1 .cache/venv/bin/pytest --quiet tests/repository/test_reference.py
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --check
@@ -77,4 +96,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: help setup test soak chart image openapi lint generated-clients differential fuzz bench bench-policy
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference setup soak test

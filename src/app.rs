@@ -29,6 +29,7 @@ use crate::{
     policy::{Diagnostic, LivePolicies, Reload, Status},
     reload::Followed,
     signals::Signals,
+    telemetry::{UnusableTelemetry, traces},
     tls::{self, TlsError},
 };
 
@@ -105,6 +106,9 @@ pub enum StartError {
          among them are settled at the next start"
     )]
     LastRecords,
+    /// Where traces go.
+    #[error(transparent)]
+    Telemetry(#[from] UnusableTelemetry),
     /// Signal handlers.
     #[error("cannot set up the gateway: {0}")]
     System(#[from] io::Error),
@@ -143,6 +147,7 @@ pub async fn start(
     settings: Settings,
     credentials: Option<SharedCredentialsProvider>,
 ) -> Result<Running, StartError> {
+    traces::start(&settings.telemetry)?;
     let (policies, warnings) =
         LivePolicies::open(&settings.policy.directory).map_err(StartError::Policies)?;
     for warning in warnings {

@@ -13,6 +13,7 @@ mod limits;
 mod named_files;
 mod store;
 mod swagger_ui;
+mod telemetry;
 mod tls;
 
 use std::{
@@ -41,6 +42,7 @@ pub use self::{
     named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
+    telemetry::{Otlp, Telemetry},
     tls::Tls,
 };
 use crate::domain::{AccountId, CLIENT_CERTIFICATES, GATEWAY_KEYS, Region, SERVICES, check_team};
@@ -59,6 +61,9 @@ pub struct Settings {
     pub server: Server,
     /// What is logged, and how.
     pub log: Log,
+    /// Where traces go.
+    #[serde(default)]
+    pub telemetry: Telemetry,
     /// The Glacier behind the gateway.
     pub aws: Aws,
     /// How much is let through.
@@ -310,6 +315,7 @@ impl Settings {
         self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
         self.limits.check(&mut wrong);
+        self.telemetry.check(&mut wrong);
         self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {
             tls.check(!self.issuers.is_empty(), &mut wrong);

@@ -13,7 +13,10 @@ use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{
+        counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge,
+        histogram::Histogram, info::Info,
+    },
     registry::{Registry, Unit},
 };
 
@@ -35,6 +38,8 @@ const BUCKETS: [f64; 13] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 40.0];
 
 type Latencies<L> = Family<L, Histogram, fn() -> Histogram>;
+type TracedLatencies<L> =
+    Family<L, HistogramWithExemplars<TraceLabel>, fn() -> HistogramWithExemplars<TraceLabel>>;
 
 /// The gateway's metrics; one for the process.
 #[derive(Debug)]
@@ -46,7 +51,7 @@ pub struct Metrics {
     jobs: JobMetrics,
     upstream: UpstreamMetrics,
     requests: Family<(Route, StatusCode), Counter>,
-    request_duration: Latencies<Route>,
+    request_duration: TracedLatencies<Route>,
     decisions: Family<Decision, Counter>,
     upstream_requests: Family<(Upstream, UpstreamResult), Counter>,
     upstream_request_duration: Latencies<Upstream>,
@@ -59,6 +64,13 @@ pub struct Metrics {
     rest_connections_limit: Gauge,
     log_lines_lost: Counter,
     log_lines_waiting: Gauge,
+    trace_spans_lost: Counter,
+}
+
+/// The trace of a request, beside a bucket of a histogram.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TraceLabel {
+    trace_id: String,
 }
 
 /// What a request asked for, as its method and URL name it.
@@ -113,7 +125,9 @@ impl Default for Metrics {
             "Requests answered, by status; 499 where the client left before the answer",
             requests.clone(),
         );
-        let request_duration = Family::new_with_constructor(latencies);
+        let traced: fn() -> HistogramWithExemplars<TraceLabel> =
+            || HistogramWithExemplars::new(BUCKETS.into_iter());
+        let request_duration = Family::new_with_constructor(traced);
         registry.register_with_unit(
             "request_duration",
             "Time from a request's arrival to its answer",
@@ -190,6 +204,12 @@ impl Default for Metrics {
             "Log lines that are not yet written",
             log_lines_waiting.clone(),
         );
+        let trace_spans_lost = Counter::default();
+        registry.register(
+            "trace_spans_lost",
+            "Spans of traces that could not be sent, or found too many others waiting",
+            trace_spans_lost.clone(),
+        );
         let build = [
             ("version", env!("CARGO_PKG_VERSION")),
             ("revision", option_env!("GLACIER_GATEWAY_REVISION").unwrap_or("unknown")),
@@ -221,14 +241,18 @@ impl Default for Metrics {
             rest_connections_limit,
             log_lines_lost,
             log_lines_waiting,
+            trace_spans_lost,
         }
     }
 }
 
 impl Metrics {
-    /// Counts a request that ended with `status` after `duration`.
-    pub fn request(&self, route: Route, status: u16, duration: Duration) {
-        self.request_duration.get_or_create(&route).observe(duration.as_secs_f64());
+    /// Counts a request that ended with `status` after `duration`. Its trace, if it is kept,
+    /// is the exemplar of its bucket.
+    pub fn request(&self, route: Route, status: u16, duration: Duration, trace_id: Option<String>) {
+        let exemplar = trace_id.map(|trace_id| TraceLabel { trace_id });
+        let seconds = duration.as_secs_f64();
+        self.request_duration.get_or_create(&route).observe(seconds, exemplar, None);
         self.requests.get_or_create(&(route, StatusCode { status })).inc();
     }
 
@@ -310,6 +334,11 @@ impl Metrics {
     pub fn log(&self, log: &LogStatus) {
         self.log_lines_lost.inner().store(log.lost, Ordering::Relaxed);
         self.log_lines_waiting.set(log.waiting.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Says how many spans of traces are lost.
+    pub fn spans(&self, lost: u64) {
+        self.trace_spans_lost.inner().store(lost, Ordering::Relaxed);
     }
 
     /// All of it in the OpenMetrics text format.

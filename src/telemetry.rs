@@ -1,6 +1,10 @@
-//! Logging: events of `tracing` to standard error, as JSON or for a terminal.
+//! Logging: events of `tracing` to standard error, as JSON or for a terminal. Traces are in
+//! [`traces`].
 
+mod exporter;
 mod lines;
+mod sampling;
+pub mod traces;
 
 use std::{
     fmt::{self, Write as _},
@@ -20,7 +24,10 @@ use tracing_subscriber::{
 };
 
 use self::lines::Lines;
-pub use self::lines::{LogStatus, Unwritten};
+pub use self::{
+    exporter::UnusableTelemetry,
+    lines::{LogStatus, Unwritten},
+};
 use crate::config::{Log, LogFormat};
 
 /// The lines of the process's log.

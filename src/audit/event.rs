@@ -34,6 +34,8 @@ pub struct Event<'a> {
     pub account: Option<&'a str>,
     /// The caller's ID of the request.
     pub request_id: Option<&'a str>,
+    /// The trace that it is part of, if that is kept.
+    pub trace_id: Option<String>,
     /// Through which door the request came.
     pub door: Option<&'static str>,
     /// The caller's address.
@@ -220,6 +222,8 @@ struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none", rename = "requestID")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     door: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "sourceIPAddress")]
     source_ip: Option<Source>,
@@ -302,6 +306,7 @@ impl Event<'_> {
             aws_region: self.region,
             recipient_account_id: self.account,
             request_id: self.request_id,
+            trace_id: self.trace_id.as_deref(),
             door: self.door,
             source_ip: self.origin(),
             user_identity: self.identity.as_ref(),

@@ -8,10 +8,16 @@ use std::{
 };
 
 use super::failure::Failure;
-use crate::{config::Log, telemetry};
+use crate::{
+    config::Log,
+    telemetry::{self, traces},
+};
 
 /// How long standard error is waited for at the end, at the least.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long the last spans of traces may take to be sent.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Prints a message on standard error, which may be broken, or blocked by a log that
 /// nobody reads.
@@ -33,6 +39,7 @@ pub(super) fn logged(
     telemetry::init(log).map_err(Failure::other)?;
     let left = actix_web::rt::System::new().block_on(work);
     let limit = left.as_ref().map_or(LAST_WORDS, |left| LAST_WORDS.max(*left));
+    traces::finish(limit.min(LAST_SPANS));
     let finished = telemetry::finish(limit).map_err(Failure::other);
     left.and(finished)
 }

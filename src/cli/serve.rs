@@ -15,6 +15,7 @@ use crate::{
     glacier::{Accounts, Probe, ROLE_CAUSES, Upstream},
     lifecycle,
     policy::LivePolicies,
+    telemetry::traces,
     tls,
 };
 
@@ -98,6 +99,9 @@ fn check_files(file: Option<&Path>) -> Result<(), Failure> {
     }
     if let Some(tls) = examined.sound("server.tls").and_then(|s| s.server.tls.as_ref()) {
         files(tls::check(tls).map_err(Into::into));
+    }
+    if let Some(settings) = examined.sound("telemetry") {
+        files(traces::check(&settings.telemetry).map_err(Into::into));
     }
     let mut accounts = None;
     if let Some(settings) = examined.sound("accounts").and(examined.sound("aws")) {

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{Call, Gateway, Record, Recorder};
-use crate::{domain::Principal, policy::KeptContext};
+use crate::{domain::Principal, policy::KeptContext, telemetry::traces::Trace};
 
 /// A caller, and in which context it asked. Nothing in it is a secret.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -39,9 +39,16 @@ impl Actor {
     }
 
     /// A call in the actor's name, now, whose record will have the ID `event`. `request_id`
-    /// says what it belongs to.
-    pub fn call(&self, gateway: Arc<Gateway>, event: Uuid, request_id: String) -> Call {
+    /// says what it belongs to, and its spans go out from `trace`.
+    pub fn call(
+        &self,
+        gateway: Arc<Gateway>,
+        event: Uuid,
+        request_id: String,
+        trace: Trace,
+    ) -> Call {
         let record = Record {
+            trace,
             event_id: event,
             time: Some(OffsetDateTime::now_utc()),
             request_id,

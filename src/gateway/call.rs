@@ -24,7 +24,7 @@ use super::{
     uploads::UploadFacts,
 };
 use crate::{
-    audit::{Event, Intent},
+    audit::{Event, Intent, Unrecorded},
     config::{DenialDetail, Reads},
     domain::{
         GatewayAction, Operation, Principal, RegionalAccount, UploadId, VaultArn,
@@ -40,6 +40,7 @@ use crate::{
         Access, Asked, Context, Denial, InvalidContext, KeptContext, Permit, PolicySet, Reach,
         Resource, Simulation, StatementId,
     },
+    telemetry::traces::{Span, Trace},
 };
 
 /// A call whose caller is known.
@@ -48,6 +49,8 @@ pub struct Call {
     pub gateway: Arc<Gateway>,
     principal: Arc<Principal>,
     recorder: Recorder,
+    /// Where its spans go out from.
+    trace: Trace,
     context: Context,
     /// The policies that decide all of the call, even if others replace them meanwhile.
     policies: Arc<PolicySet>,
@@ -66,11 +69,24 @@ impl Call {
         context: Context,
         recorder: Recorder,
     ) -> Self {
-        recorder.edit().principal = Some(principal.clone());
+        let trace = {
+            let mut record = recorder.edit();
+            record.principal = Some(principal.clone());
+            record.trace.clone()
+        };
         let policies = Arc::clone(&gateway.policies.current());
         let accounts = gateway.upstream.accounts();
         let context = context.accounts(accounts.directory().clone());
-        Self { gateway, principal, recorder, context, policies, accounts, in_background: false }
+        Self {
+            gateway,
+            principal,
+            recorder,
+            trace,
+            context,
+            policies,
+            accounts,
+            in_background: false,
+        }
     }
 
     /// The same for a job, or whatever else nobody waits for: it leaves room to those who
@@ -198,9 +214,10 @@ impl Call {
         reach: Reach<'_>,
         context: &Context,
     ) -> Result<(), Refusal> {
+        let span = self.trace.span("decide");
         let decision = self.policies.decide_own(&self.principal, action, reach, context);
         self.asks(action.action(), reach.resource(action).into());
-        self.note(action.action(), decision.as_ref().map(|grant| &grant.statement));
+        self.note(span, action.action(), decision.as_ref().map(|grant| &grant.statement));
         // A call may ask several times. A denial belongs to all of the caller's teams.
         let team = decision.as_ref().ok().and_then(|grant| self.principal.teams.get(grant.team));
         self.recorder.edit().team = team.cloned();
@@ -241,7 +258,8 @@ impl Call {
         let asked = Asked::new(resource);
         self.asks(A::OPERATION.action(), asked.seen().text());
         self.concerns(asked.seen());
-        self.decided(self.policies.authorize(&self.principal, &asked, &self.context))
+        let span = self.trace.span("decide");
+        self.decided(span, self.policies.authorize(&self.principal, &asked, &self.context))
     }
 
     /// The same for an upload, whose age and description policies may ask for.
@@ -260,7 +278,8 @@ impl Call {
         self.concerns(asked.seen());
         let lookup = policies.authorize_lookup(principal, A::OPERATION, &asked, context);
         let Some(lookup) = lookup else {
-            return self.decided(policies.authorize(principal, &asked, context));
+            let span = self.trace.span("decide");
+            return self.decided(span, policies.authorize(principal, &asked, context));
         };
         let facts = match gateway.uploads.remembered(lookup.resource(), upload) {
             Some(facts) => facts,
@@ -270,7 +289,8 @@ impl Call {
         let UploadFacts { created, description } = facts;
         let age = OffsetDateTime::now_utc() - created;
         let context = context.clone().upload(age, description.as_deref());
-        self.decided(policies.authorize(principal, &asked, &context))
+        let span = self.trace.span("decide");
+        self.decided(span, policies.authorize(principal, &asked, &context))
     }
 
     /// Notes what is asked for.
@@ -288,11 +308,15 @@ impl Call {
     }
 
     /// Notes the decision about an operation of Glacier's; a denial becomes a refusal.
-    fn decided<A>(&self, decision: Result<Permit<A>, Denial>) -> Result<Permit<A>, Refusal>
+    fn decided<A>(
+        &self,
+        span: Span,
+        decision: Result<Permit<A>, Denial>,
+    ) -> Result<Permit<A>, Refusal>
     where
         A: Action,
     {
-        self.note(A::OPERATION.action(), decision.as_ref().map(Permit::statement));
+        self.note(span, A::OPERATION.action(), decision.as_ref().map(Permit::statement));
         if let Ok(permit) = &decision {
             self.recorder.edit().team = Some(permit.team().to_owned());
         }
@@ -300,7 +324,12 @@ impl Call {
     }
 
     /// Notes a decision, and counts it.
-    fn note(&self, action: &'static str, decision: Result<&Arc<StatementId>, &Denial>) {
+    fn note(
+        &self,
+        mut span: Span,
+        action: &'static str,
+        decision: Result<&Arc<StatementId>, &Denial>,
+    ) {
         let (outcome, statement) = match decision {
             Ok(statement) => ("allowed", Some(statement)),
             Err(denial) => (denial.reason(), denial.statement()),
@@ -308,6 +337,12 @@ impl Call {
         let mut record = self.recorder.edit();
         record.decision = Some(outcome);
         record.statement = statement.cloned();
+        if span.is_kept() {
+            span.set("glacier_gateway.action", action);
+            span.set("glacier_gateway.decision", outcome);
+            span.text("aws.resource", record.resource.as_deref());
+            span.text("glacier_gateway.statement", statement.map(|id| id.to_string()).as_deref());
+        }
         drop(record);
         self.gateway.metrics.decision(action, outcome);
     }
@@ -336,7 +371,20 @@ impl Call {
             // What was asked before is not the change.
             self.gateway.trail.intent(&Event { upstream: None, ..record.event() })
         };
-        Ok(durable.await?)
+        self.recorded(durable).await
+    }
+
+    /// Waits until something is durable on record.
+    async fn recorded<T>(
+        &self,
+        durable: impl Future<Output = Result<T, Unrecorded>>,
+    ) -> Result<T, Refusal> {
+        let mut span = self.trace.span("audit commit");
+        let durable = durable.await;
+        if let Err(unrecorded) = &durable {
+            span.fail(unrecorded.code());
+        }
+        Ok(durable?)
     }
 
     /// Waits for Glacier's answer to a read. If the settings want it, the answer waits
@@ -364,7 +412,7 @@ impl Call {
             record.on_record.then(|| self.gateway.trail.record_durably(&record.event()))
         };
         match durable {
-            Some(durable) => Ok(durable.await?),
+            Some(durable) => self.recorded(durable).await,
             None => Ok(()),
         }
     }
@@ -375,7 +423,7 @@ impl Call {
         &self,
         permit: &'p Permit<A>,
     ) -> Result<Route<'p, A>, UpstreamError> {
-        let route = self.gateway.upstream.route(&self.accounts, permit).await;
+        let route = self.gateway.upstream.route(&self.accounts, permit, &self.trace).await;
         let mut record = self.recorder.edit();
         match &route {
             Ok(route) => record.session = route.session().cloned(),

@@ -5,6 +5,7 @@
 mod actor;
 mod call;
 mod ceiling;
+mod idempotency;
 mod in_force;
 mod record;
 mod recovery;
@@ -20,6 +21,7 @@ pub use self::{
     actor::Actor,
     call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
     ceiling::{CeilingStatus, Concurrency},
+    idempotency::IdempotencyKey,
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,

@@ -15,6 +15,7 @@ use crate::{
     domain::{AccountId, GatewayAction, Operation, Principal, Region, UploadId},
     glacier::Session,
     policy::StatementId,
+    telemetry::traces::Trace,
 };
 
 /// What is known of a call so far.
@@ -27,6 +28,8 @@ pub struct Record {
     /// The caller's ID of the call, or `event_id` again if it sent none. Callers may
     /// send the same one many times.
     pub request_id: String,
+    /// The trace that the call is part of, if it is kept. A caller may have chosen its ID.
+    pub trace: Trace,
     /// Through which door the call came: `rest` or `glacier`.
     pub door: &'static str,
     /// The caller's address, as far as it is known.
@@ -93,6 +96,7 @@ impl Record {
             region: self.region.as_ref().map(Region::as_str),
             account: self.account.as_ref().map(AccountId::as_str),
             request_id: Some(&self.request_id),
+            trace_id: self.trace.id(),
             door: Some(self.door),
             source_ip: self.source_ip,
             identity: self.principal.as_deref().map(|principal| UserIdentity {

@@ -20,6 +20,7 @@ use crate::{
         UpstreamErrorKind::{self, *},
     },
     policy::Permit,
+    telemetry::traces::Trace,
 };
 
 /// How often this process says that it lives, and looks for changes left by others.
@@ -141,7 +142,8 @@ impl Gateway {
             let page = Page { marker: None, limit: Some(1) };
             let asked = async {
                 let Gateway { upstream, ceilings, .. } = gateway.as_ref();
-                let route = upstream.route(&upstream.accounts(), &permit).await?;
+                let route =
+                    upstream.route(&upstream.accounts(), &permit, &Trace::default()).await?;
                 let ceiling = ceilings.of(permit.account(), permit.region());
                 let slot = ceiling.enter(Caller::Background).await;
                 let mut slot = slot.map_err(|held| held.error(Operation::ListParts))?;

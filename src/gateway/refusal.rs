@@ -39,6 +39,9 @@ pub enum Refusal {
     /// Too many inventory runs are not done yet.
     #[error("too many inventory runs are not done yet")]
     TooManyInventoryRuns,
+    /// The idempotency key came before, with another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyKeyReused,
     /// Glacier did not answer with success.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -56,6 +59,7 @@ impl Refusal {
             Self::LogNotFound => "log-not-found",
             Self::InventoryRunNotFound => "inventory-run-not-found",
             Self::TooManyInventoryRuns => "too-many-inventory-runs",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
             Self::Upstream(error) => error.kind.code(),
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -13,8 +13,8 @@ use aws_sdk_glacier::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
         interceptors::{
-            BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextRef,
-            FinalizerInterceptorContextRef,
+            BeforeDeserializationInterceptorContextMut, BeforeTransmitInterceptorContextMut,
+            BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
         },
     },
     error::{BoxError, ProvideErrorMetadata, SdkError},
@@ -24,8 +24,11 @@ use aws_sdk_glacier::{
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
-use super::{Reply, UpstreamError, UpstreamErrorKind};
-use crate::domain::Operation;
+use super::{Reply, UpstreamError, UpstreamErrorKind, attempt_span};
+use crate::{
+    domain::{Operation, Region},
+    telemetry::traces::{Span, TRACEPARENT, Trace},
+};
 
 /// A longer body is not read to its end. Glacier's longest page is far shorter.
 const MAX_BODY: usize = 8 * 1024 * 1024;
@@ -91,11 +94,17 @@ fn limit(response: &mut HttpResponse, most: usize) {
 
 /// Counts a call's attempts, and notes whether one ended without Glacier's refusal, so that
 /// it may have been carried out whatever a later attempt says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Attempts(Arc<Seen>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
+    trace: Trace,
+    operation: Operation,
+    /// The region, if there is a trace.
+    region: Option<Region>,
+    /// The present attempt's.
+    span: Mutex<Span>,
     made: AtomicU32,
     /// Whether the present attempt came as far as to be sent: without credentials it
     /// does not.
@@ -105,6 +114,25 @@ struct Seen {
 }
 
 impl Attempts {
+    /// Those of a call of `operation`, each a span of `trace`.
+    pub(super) fn new(trace: Trace, operation: Operation, region: &Region) -> Self {
+        let region = trace.is_kept().then(|| region.clone());
+        Self(Arc::new(Seen {
+            trace,
+            operation,
+            region,
+            span: Mutex::default(),
+            made: AtomicU32::default(),
+            under_way: AtomicBool::default(),
+            unsettled: AtomicBool::default(),
+            throttled: AtomicBool::default(),
+        }))
+    }
+
+    fn span(&self) -> MutexGuard<'_, Span> {
+        self.0.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes an attempt that the SDK did not make.
     pub(super) fn made(&self, unsettled: bool, throttled: bool) {
         self.0.made.fetch_add(1, Ordering::Relaxed);
@@ -145,6 +173,26 @@ impl Intercept for Attempts {
         "Attempts"
     }
 
+    /// Begins the attempt's span. What it adds to the request is not signed.
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let Some(region) = &self.0.region else { return Ok(()) };
+        let request = context.request_mut();
+        let host: Option<http::Uri> = request.uri().parse().ok();
+        let host = host.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let before = self.0.made.load(Ordering::Relaxed);
+        let span = attempt_span::begin(&self.0.trace, self.0.operation, region, host, before);
+        if let Some(traceparent) = span.trace().traceparent() {
+            request.headers_mut().insert(TRACEPARENT, traceparent);
+        }
+        *self.span() = span;
+        Ok(())
+    }
+
     fn read_before_transmit(
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
@@ -162,6 +210,12 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let span = std::mem::take(&mut *self.span());
+        if span.is_kept() {
+            let response = context.response();
+            let status = response.map(|response| response.status().as_u16());
+            attempt_span::end(span, status, response.and_then(RequestId::request_id));
+        }
         let sent = self.0.under_way.swap(false, Ordering::Relaxed);
         let refused = context.response().filter(|response| response.status().is_client_error());
         match refused {

@@ -11,7 +11,7 @@ use aws_sdk_glacier::{
 };
 
 use super::{Session, UpstreamError, UpstreamErrorKind, endpoints::Regional, response::Attempts};
-use crate::{domain::action::Action, policy::Permit};
+use crate::{domain::action::Action, policy::Permit, telemetry::traces::Trace};
 
 /// The way to what a permit permits: the endpoint of the account, and the session of the team
 /// that may.
@@ -19,6 +19,8 @@ pub struct Route<'p, A: Action> {
     pub(super) permit: &'p Permit<A>,
     pub(super) regional: Arc<Regional>,
     pub(super) session: Option<Arc<Session>>,
+    /// Where the spans of attempts go out from.
+    pub(super) trace: Trace,
 }
 
 impl<'p, A: Action> Route<'p, A> {
@@ -30,6 +32,11 @@ impl<'p, A: Action> Route<'p, A> {
     /// The session of the account's role; `None` if the gateway's own credentials sign.
     pub fn session(&self) -> Option<&Arc<Session>> {
         self.session.as_ref()
+    }
+
+    /// What sees the attempts of a call.
+    pub(super) fn attempts(&self) -> Attempts {
+        Attempts::new(self.trace.clone(), A::OPERATION, self.permit.region())
     }
 
     /// The error that the last attempt ended with.

@@ -14,7 +14,7 @@ use super::{
     Upload, UploadPage, UpstreamError, Vault, VaultPage,
     direct::{Attempt, Refusal},
     endpoints::{self, Endpoints},
-    response::{Attempts, Sent},
+    response::Sent,
     sessions::{Identity, Sessions},
 };
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     },
     policy::Permit,
     reload::{Followed, Reloaded},
+    telemetry::traces::Trace,
 };
 
 /// The clients of Glacier, in all accounts and regions that the gateway serves.
@@ -99,7 +100,7 @@ impl Upstream {
     }
 
     /// The way to what is permitted, by what `accounts` says. If the account has a role, this
-    /// waits for a session unless there is one.
+    /// waits for a session unless there is one. The spans of attempts go out from `trace`.
     ///
     /// # Errors
     /// When there is no session, or the account is no longer served.
@@ -107,6 +108,7 @@ impl Upstream {
         &self,
         accounts: &Accounts,
         permit: &'p Permit<A>,
+        trace: &Trace,
     ) -> Result<Route<'p, A>, UpstreamError> {
         let not_served = || UpstreamError::not_served(A::OPERATION);
         let account = accounts.get(permit.account()).ok_or_else(not_served)?;
@@ -116,11 +118,13 @@ impl Upstream {
             Some(role) => {
                 let session = accounts.session_for(account, permit.team());
                 let identity = Identity::new(session, permit.principal(), permit.team());
+                let mut span = trace.span("session");
                 let session = self.sessions.get(role, identity).await;
-                Some(session.map_err(|unusable| unusable.error(A::OPERATION))?)
+                let session = session.map_err(|unusable| unusable.error(A::OPERATION));
+                Some(session.inspect_err(|error| span.fail(error.kind.code()))?)
             }
         };
-        Ok(Route { permit, regional, session })
+        Ok(Route { permit, regional, session, trace: trace.clone() })
     }
 
     /// Glacier's AbortMultipartUpload. Repeating it does no harm: Glacier answers
@@ -138,10 +142,10 @@ impl Upstream {
         let started = Instant::now();
         let session = route.session.as_ref().map(|session| session.credentials());
         let attempt = match &route.regional.direct_abort {
-            Some(direct) => direct.attempt(arn, upload, session).await,
+            Some(direct) => direct.attempt(arn, upload, session, &route.trace).await,
             None => Attempt::NotMade,
         };
-        let attempts = Attempts::default();
+        let attempts = route.attempts();
         let again = match attempt {
             Attempt::Aborted(reply) => return Ok(reply),
             Attempt::Refused(refusal) => {
@@ -210,7 +214,7 @@ impl Upstream {
         page: Page,
     ) -> Result<Reply<UploadPage>, UpstreamError> {
         let arn = route.permit.resource();
-        let attempts = Attempts::default();
+        let attempts = route.attempts();
         let call = route
             .client()
             .list_multipart_uploads()
@@ -248,7 +252,7 @@ impl Upstream {
         page: Page,
     ) -> Result<Reply<PartPage>, UpstreamError> {
         let arn = route.permit.resource();
-        let attempts = Attempts::default();
+        let attempts = route.attempts();
         let call = route
             .client()
             .list_parts()
@@ -291,7 +295,7 @@ impl Upstream {
         route: &Route<'_, DescribeVault>,
     ) -> Result<Reply<Vault>, UpstreamError> {
         let arn = route.permit.resource();
-        let attempts = Attempts::default();
+        let attempts = route.attempts();
         let call = route
             .client()
             .describe_vault()
@@ -324,7 +328,7 @@ impl Upstream {
         page: Page,
     ) -> Result<Reply<VaultPage>, UpstreamError> {
         let RegionalAccount { account, .. } = route.permit.resource();
-        let attempts = Attempts::default();
+        let attempts = route.attempts();
         let call = route
             .client()
             .list_vaults()

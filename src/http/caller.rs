@@ -35,7 +35,13 @@ impl FromRequest for Call {
             else {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
+            let mut span = arrival.trace.span("authenticate");
             let proven = prove(&request, gateway).await;
+            match &proven {
+                Ok(principal) => span.text("glacier_gateway.issuer", Some(&principal.issuer)),
+                Err(problem) => span.fail(problem.code.as_str()),
+            }
+            drop(span);
             let principal = proven.inspect_err(|problem| {
                 refused(&request, gateway, arrival.peer, problem.code.as_str());
             })?;

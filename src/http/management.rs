@@ -14,7 +14,7 @@ use crate::{
     domain::AccountFacts,
     gateway::{CeilingStatus, Gateway},
     metrics::{CONTENT_TYPE, UpstreamLevel},
-    telemetry,
+    telemetry::{self, traces},
 };
 
 /// How many accounts with broken roles `/readyz` names.
@@ -126,6 +126,7 @@ async fn metrics(
     gateway.metrics.policies(&gateway.policies.status());
     gateway.metrics.trail(gateway.trail.status().as_ref());
     gateway.metrics.log(&telemetry::status());
+    gateway.metrics.spans(traces::dropped());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
     let accounts = gateway.upstream.accounts();

@@ -31,6 +31,7 @@ use crate::{
     domain::{AccountId, Principal, UploadId},
     gateway::{Gateway, Record, Recorder},
     metrics::Route,
+    telemetry::traces::{Span, Trace},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,6 +48,8 @@ pub struct Arrival {
     pub peer: Option<Peer>,
     /// The record that this request began.
     pub recorder: Recorder,
+    /// Where spans of this request go out from.
+    pub trace: Trace,
     /// The route's pattern, once it is found.
     route: Rc<OnceCell<String>>,
 }
@@ -68,7 +71,11 @@ pub async fn observe(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut observed = Observed::begin(&request);
     let mut response = next.call(request).await?.map_into_boxed_body();
-    observed.route.get_or_init(|| response.request().match_pattern().unwrap_or_default());
+    let route =
+        observed.route.get_or_init(|| response.request().match_pattern().unwrap_or_default());
+    if !route.is_empty() {
+        observed.span.text("url.path", Some(response.request().path()));
+    }
     let mut record = observed.recorder.edit();
     if let Some(error) = response.response().error() {
         let problem = match error.as_error::<Problem>() {
@@ -109,6 +116,7 @@ fn aws_request_id(record: &Record) -> Option<&str> {
 /// whose client went away leaves its line as well.
 struct Observed {
     recorder: Recorder,
+    span: Span,
     method: Method,
     /// The route's pattern; never the raw path, which may hold anything.
     route: Rc<OnceCell<String>>,
@@ -127,21 +135,27 @@ impl Observed {
             let tls = request.app_config().secure();
             Peer::new(connected.ip(), tls, request.headers(), proxies)
         });
+        let mut span = Span::server(|name| request.headers().get(name)?.to_str().ok());
+        if span.is_kept() {
+            describe(&mut span, request, peer);
+        }
+        let trace = span.trace();
         let event_id = uuid::Uuid::now_v7();
         let request_id = given_id(request).map_or_else(|| event_id.to_string(), ToOwned::to_owned);
         let recorder = Recorder::new(Record {
             event_id,
             request_id,
             time: Some(OffsetDateTime::now_utc()),
+            trace: trace.clone(),
             door: "rest",
             source_ip: peer.and_then(|peer| peer.address),
             ..Record::default()
         });
         let route = Rc::<OnceCell<String>>::default();
-        let arrival = Arrival { peer, recorder: recorder.clone(), route: route.clone() };
+        let arrival = Arrival { peer, recorder: recorder.clone(), trace, route: route.clone() };
         request.extensions_mut().insert(arrival);
         let method = request.method().clone();
-        Self { recorder, method, route, gateway, started, answer: None }
+        Self { recorder, span, method, route, gateway, started, answer: None }
     }
 }
 
@@ -179,6 +193,7 @@ impl Drop for Observed {
             target: "glacier_gateway::request",
             event_id = event_id(&record, &mut uuid::Uuid::encode_buffer()),
             request_id = record.request_id,
+            trace_id = record.trace.id(),
             method = self.method.as_str(),
             route,
             source_ip = record.source_ip.map(tracing::field::display),
@@ -211,11 +226,52 @@ impl Drop for Observed {
             duration_ms = milliseconds(duration),
             "request"
         );
+        if self.span.is_kept() {
+            let method = known(self.method.as_str());
+            let method = if method == "other" { "HTTP" } else { method };
+            match route {
+                "" => self.span.rename(&[method]),
+                route => self.span.rename(&[method, " ", route]),
+            }
+            self.span.text("http.route", Some(route).filter(|route| !route.is_empty()));
+            self.span.set("http.response.status_code", i64::from(status.unwrap_or(CLIENT_LEFT)));
+            told(&mut self.span, &record);
+            match (status, record.outcome) {
+                (Some(500..), code) => self.span.fail(code.unwrap_or("internal-error")),
+                (None, _) => self.span.fail("client-left"),
+                _ => {}
+            }
+        }
         if let Some(gateway) = &self.gateway {
             let (door, method) = (record.door, known(self.method.as_str()));
             let route = Route { door, method, route: route.to_owned() };
-            gateway.metrics.request(route, status.unwrap_or(CLIENT_LEFT), duration);
+            let (status, trace) = (status.unwrap_or(CLIENT_LEFT), record.trace.id());
+            gateway.metrics.request(route, status, duration, trace);
         }
+    }
+}
+
+/// What a span says of a request as it arrives. A query may hold a signature.
+fn describe(span: &mut Span, request: &ServiceRequest, peer: Option<Peer>) {
+    let method = known(request.method().as_str());
+    span.set("http.request.method", if method == "other" { "_OTHER" } else { method });
+    let secure = peer.is_some_and(|peer| peer.secure);
+    span.set("url.scheme", if secure { "https" } else { "http" });
+    span.set("network.protocol.version", "1.1");
+}
+
+/// What a span says of what became of a call.
+fn told(span: &mut Span, record: &Record) {
+    span.set("glacier_gateway.event_id", record.event_id.to_string());
+    span.set("glacier_gateway.request_id", record.request_id.clone());
+    span.set("glacier_gateway.door", record.door);
+    for (key, text) in [
+        ("glacier_gateway.action", record.action),
+        ("glacier_gateway.team", record.team.as_deref()),
+        ("glacier_gateway.outcome", record.outcome),
+        ("aws.request_id", aws_request_id(record)),
+    ] {
+        span.text(key, text);
     }
 }
 

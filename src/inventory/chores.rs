@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::{
-    run::{self, Order},
+    run::{self, Created, Order},
     summary,
     target::Target,
 };
@@ -110,7 +110,8 @@ impl Chores {
         };
         let upstream = &self.gateway.upstream;
         let places = order.target.places(upstream);
-        if let Some(id) = run::create(&self.store, &order, Some(tick), &places).await? {
+        let created = run::create(&self.store, &order, Some(tick), None, &places).await?;
+        if let Created::New(id) = created {
             tracing::info!(id, "the scheduled inventory run begins");
         }
         Ok(())
@@ -154,6 +155,7 @@ impl Chores {
         for (table, old) in [
             ("inventory_vault", "tried < $1"),
             ("inventory_lane", "run IN (SELECT id FROM inventory_run WHERE finished < $1)"),
+            ("job_key", "job IN (SELECT id FROM inventory_run WHERE finished < $1)"),
             ("inventory_run", "finished < $1"),
         ] {
             let sql = format!("DELETE FROM {table} WHERE {old}");

@@ -2,8 +2,6 @@
 //! and, if asked for, which parts these have. It goes on where another process left off.
 
 use std::{
-    collections::HashSet,
-    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,9 +11,10 @@ use tokio::{sync::Semaphore, task::JoinSet, time::sleep};
 use uuid::Uuid;
 
 use super::{
+    listed::Listed,
     own,
     pacer::Pacer,
-    pages::{Listed, Listing, Pages},
+    pages::{Listing, Pages},
     parts,
     run::Order,
     seen,
@@ -24,7 +23,7 @@ use super::{
 use crate::{
     domain::{RegionalAccount, UploadId, VaultArn, VaultName},
     gateway::{Actor, Call, Gateway, Record, Recorder, Refusal},
-    glacier::{Page, Upload, UpstreamErrorKind::*},
+    glacier::{Pages as List, UpstreamError, UpstreamErrorKind::*},
     store::{Lease, Store, StoreError},
 };
 
@@ -33,19 +32,8 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// How many uploads are taken up at once whose parts are to be looked at.
 const SIZED_AT_ONCE: i64 = 100;
-/// Glacier's most for a page of vaults and of uploads.
-const VAULTS_PAGE: i32 = 10;
-const UPLOADS_PAGE: i32 = 50;
-/// How many pages a list has at most. A list that is longer, or comes back to where it was,
-/// is not Glacier's.
-const MOST_VAULT_PAGES: usize = 10_000;
-const MOST_UPLOAD_PAGES: usize = 40_000;
-/// The most uploads of a page that are believed, and the longest description, in characters
-/// (Glacier API Reference, "Initiate Multipart Upload").
+/// The most uploads of a page that are believed.
 const MOST_UPLOADS: usize = 1_000;
-const LONGEST_DESCRIPTION: usize = 1_024;
-/// The longest marker, in bytes.
-const LONGEST_MARKER: usize = 1_024;
 /// How often a request is made that Glacier throttles, and one that it fails to answer.
 const THROTTLED_TRIES: u32 = 20;
 const FAILED_TRIES: u32 = 3;
@@ -78,6 +66,12 @@ enum Stop {
 impl From<Halt> for Stop {
     fn from(halt: Halt) -> Self {
         Self::Halt(halt)
+    }
+}
+
+impl From<UpstreamError> for Stop {
+    fn from(error: UpstreamError) -> Self {
+        Self::Refused(error.kind.code())
     }
 }
 
@@ -144,10 +138,10 @@ impl Crawl {
             let named: Vec<&str> = named.iter().map(VaultName::as_str).collect();
             return Ok(vaults::add(store, tenure, &named).await?);
         }
-        let mut markers = Markers::default();
-        for _ in 0..MOST_VAULT_PAGES {
+        let mut list = List::of_vaults();
+        loop {
             let page = self.ask(|call| {
-                let page = Page { marker: markers.last.clone(), limit: Some(VAULTS_PAGE) };
+                let page = list.next();
                 async move {
                     self.pacer.turn().await;
                     call.list_all_vaults(self.tenure.at.clone(), page).await
@@ -158,14 +152,13 @@ impl Crawl {
             let meant =
                 names.filter(|name| name.parse::<VaultName>().is_ok() && order.target.covers(name));
             vaults::add(store, tenure, &meant.collect::<Vec<_>>()).await?;
-            if !markers.go_on(page.marker)? {
+            if !list.go_on(page.marker)? {
                 let known = vaults::known(store, tenure).await?;
                 let known = known.iter().map(String::as_str);
                 let meant: Vec<&str> = known.filter(|name| order.target.covers(name)).collect();
                 return Ok(vaults::add(store, tenure, &meant).await?);
             }
         }
-        Err(Stop::Refused(INVALID))
     }
 
     async fn vault(self: Arc<Self>, task: Task) -> Result<(), Halt> {
@@ -195,14 +188,14 @@ impl Crawl {
     /// Lists a vault's uploads, and gives when that began. `None` if there is no such vault
     /// any more.
     async fn list_uploads(&self, task: &Task, vault: &VaultArn) -> Result<Option<i64>, Stop> {
-        let (mut begun, mut markers) = match (task.begun, &task.marker) {
-            (Some(begun), Some(marker)) => (begun, Markers::after(marker.clone())),
-            _ => (self.begin(&task.vault).await?, Markers::default()),
+        let (mut begun, mut list) = match (task.begun, &task.marker) {
+            (Some(begun), Some(marker)) => (begun, List::of_uploads().after(marker.clone())),
+            _ => (self.begin(&task.vault).await?, List::of_uploads()),
         };
-        let mut resumed = markers.last.is_some();
-        for _ in 0..MOST_UPLOAD_PAGES {
+        let mut resumed = list.marker().is_some();
+        loop {
             let page = self.ask(|call| {
-                let page = Page { marker: markers.last.clone(), limit: Some(UPLOADS_PAGE) };
+                let page = list.next();
                 async move {
                     self.pacer.turn().await;
                     call.list_multipart_uploads(vault.clone(), page).await
@@ -215,7 +208,7 @@ impl Crawl {
                 }
                 // Glacier may have forgotten where the process before this one was.
                 Err(Stop::Refused("invalid-parameter")) if resumed => {
-                    (begun, markers) = (self.begin(&task.vault).await?, Markers::default());
+                    (begun, list) = (self.begin(&task.vault).await?, List::of_uploads());
                     resumed = false;
                     continue;
                 }
@@ -225,10 +218,10 @@ impl Crawl {
             if page.uploads.len() > MOST_UPLOADS {
                 return Err(Stop::Refused(INVALID));
             }
-            let uploads: Option<Vec<_>> = page.uploads.into_iter().map(listed).collect();
+            let uploads: Option<Vec<_>> = page.uploads.into_iter().map(Listed::read).collect();
             let uploads = uploads.ok_or(Stop::Refused(INVALID))?;
-            let more = markers.go_on(page.marker)?;
-            let (tenure, next) = (self.tenure.clone(), markers.last.clone());
+            let more = list.go_on(page.marker)?;
+            let (tenure, next) = (self.tenure.clone(), list.marker().map(str::to_owned));
             let listing = Listing { tenure, vault: task.vault.clone(), begun, uploads, next };
             self.pages.write(listing).await?;
             if !more {
@@ -237,7 +230,6 @@ impl Crawl {
                 return Ok(Some(begun));
             }
         }
-        Err(Stop::Refused(INVALID))
     }
 
     /// Begins with a vault, and gives when.
@@ -352,77 +344,5 @@ impl Crawl {
         let recorder = Recorder::new(record);
         let context = context.at(now);
         Call::new(self.gateway.clone(), principal.clone(), context, recorder).in_background()
-    }
-}
-
-/// The markers of a list. One that comes a second time would go round for ever.
-#[derive(Default)]
-struct Markers {
-    last: Option<String>,
-    known: HashSet<u64>,
-    hasher: RandomState,
-}
-
-impl Markers {
-    /// Goes on after a page of which only the marker is known.
-    fn after(marker: String) -> Self {
-        Self { last: Some(marker), ..Self::default() }
-    }
-
-    /// Whether the list goes on.
-    fn go_on(&mut self, next: Option<String>) -> Result<bool, Stop> {
-        if let Some(marker) = &next {
-            let fits = (1..=LONGEST_MARKER).contains(&marker.len()) && !marker.contains('\0');
-            if !fits || !self.known.insert(self.hasher.hash_one(marker)) {
-                return Err(Stop::Refused(INVALID));
-            }
-        }
-        self.last = next;
-        Ok(self.last.is_some())
-    }
-}
-
-/// An upload as it is kept, if it can be one of Glacier's.
-fn listed(upload: Upload) -> Option<Listed> {
-    let created = parts::created(&upload).ok()?;
-    let Upload { upload_id, archive_description, part_size_in_bytes, .. } = upload;
-    let description = archive_description.map(|text| {
-        let text = text.chars().take(LONGEST_DESCRIPTION);
-        text.map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-    });
-    upload_id.parse::<UploadId>().ok()?;
-    Some(Listed { upload: upload_id, created, description, part_size: part_size_in_bytes })
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_list_that_comes_back_to_where_it_was_is_not_believed() {
-        let mut markers = Markers::default();
-        let mut go_on = |next: Option<&str>| markers.go_on(next.map(str::to_owned)).ok();
-        assert_eq!((go_on(Some("a")), go_on(Some("b"))), (Some(true), Some(true)));
-        assert_eq!(go_on(Some("a")), None);
-        assert_eq!((go_on(Some("")), go_on(Some("a\0b"))), (None, None));
-        assert_eq!(go_on(Some(&"m".repeat(LONGEST_MARKER + 1))), None);
-        assert_eq!(go_on(None), Some(false));
-    }
-
-    #[test]
-    fn an_upload_is_kept_if_it_can_be_one_and_its_description_is_tamed() {
-        let upload = Upload {
-            upload_id: "-id".to_owned(),
-            vault_arn: String::new(),
-            archive_description: Some("a\0b\u{1b}[31m".to_owned() + &"x".repeat(5_000)),
-            part_size_in_bytes: 1 << 20,
-            creation_date: "2026-11-01T00:00:00.000Z".to_owned(),
-        };
-        let description = listed(upload.clone()).unwrap().description.unwrap();
-        assert!(description.starts_with("a\u{fffd}b\u{fffd}[31mx"));
-        assert_eq!(description.chars().count(), LONGEST_DESCRIPTION);
-        assert!(listed(Upload { upload_id: "a/b".to_owned(), ..upload.clone() }).is_none());
-        assert!(listed(Upload { creation_date: "soon".to_owned(), ..upload }).is_none());
     }
 }

@@ -9,6 +9,7 @@
 mod ages;
 mod chores;
 mod crawl;
+pub mod listed;
 mod own;
 mod pacer;
 mod pages;

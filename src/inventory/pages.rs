@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{
+    listed::Listed,
     seen::AGAIN,
     vaults::{FENCE, Halt, Tenure},
 };
@@ -19,15 +20,6 @@ use crate::store::{Store, StoreError, both};
 const AT_ONCE: usize = 10;
 /// How long others have the store to themselves between two commits.
 const BREATH: Duration = Duration::from_millis(1);
-
-/// An upload of a page.
-#[derive(Clone, Debug)]
-pub(super) struct Listed {
-    pub upload: String,
-    pub created: i64,
-    pub description: Option<String>,
-    pub part_size: i64,
-}
 
 /// A page of a vault's uploads, and where its list goes on.
 pub(super) struct Listing {
@@ -111,7 +103,7 @@ async fn write(
                     .bind(vault)
                     .bind(begun);
                 for Listed { upload, created, description, part_size } in uploads.iter().copied() {
-                    query = query.bind(upload).bind(created).bind(description).bind(part_size);
+                    query = query.bind(upload.as_str()).bind(created).bind(description).bind(part_size);
                 }
                 query.execute(&mut *transaction).await?;
             }

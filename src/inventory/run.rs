@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::target::Target;
 use crate::{
     domain::{RegionalAccount, VaultArn},
-    gateway::Actor,
+    gateway::{Actor, IdempotencyKey},
     store::{Store, StoreError, both},
 };
 
@@ -100,7 +100,20 @@ fn order(caller: &str, target: &str, sizes: i64) -> Result<Order, StoreError> {
     })
 }
 
-/// Makes a run, and gives its ID. `None` if `tick` has one already.
+/// What became of the wish for a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was made, with this ID.
+    New(String),
+    /// An earlier request with the same key made this one.
+    Before(String),
+    /// The key was used for another request.
+    KeyReused,
+    /// The time of the schedule has one already.
+    Ticked,
+}
+
+/// Makes a run, of which there is one for a `tick` and one for a `key`.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -108,8 +121,9 @@ pub async fn create(
     store: &Store,
     order: &Order,
     tick: Option<i64>,
+    key: Option<&IdempotencyKey>,
     places: &[RegionalAccount],
-) -> Result<Option<String>, StoreError> {
+) -> Result<Created, StoreError> {
     let unusable = |error: serde_json::Error| StoreError::Unusable(error.to_string());
     let caller = serde_json::to_string(&order.actor).map_err(unusable)?;
     let target = serde_json::to_string(&order.target).map_err(unusable)?;
@@ -119,8 +133,30 @@ pub async fn create(
          VALUES ($1, {}, $2, $3, $4, $5) ON CONFLICT (tick) DO NOTHING",
         store.now()
     );
-    let made = both!(store, pool => {
+    let keep = format!(
+        "INSERT INTO job_key (scope, asked, job, created) VALUES ($1, $2, $3, {}) \
+         ON CONFLICT (scope) DO NOTHING",
+        store.now()
+    );
+    Ok(both!(store, pool => {
         let mut transaction = pool.begin_with(store.begin()).await?;
+        if let Some(key) = key {
+            let kept = sqlx::query(AssertSqlSafe(keep))
+                .bind(&key.scope[..])
+                .bind(&key.asked[..])
+                .bind(&id)
+                .execute(&mut *transaction)
+                .await?;
+            if kept.rows_affected() == 0 {
+                let (asked, run): (Vec<u8>, String) =
+                    sqlx::query_as("SELECT asked, job FROM job_key WHERE scope = $1")
+                        .bind(&key.scope[..])
+                        .fetch_one(&mut *transaction)
+                        .await?;
+                let same = asked == key.asked;
+                return Ok(if same { Created::Before(run) } else { Created::KeyReused });
+            }
+        }
         let made = sqlx::query(AssertSqlSafe(sql))
             .bind(&id)
             .bind(tick)
@@ -143,9 +179,8 @@ pub async fn create(
             }
             transaction.commit().await?;
         }
-        made
-    });
-    Ok((made > 0).then_some(id))
+        if made > 0 { Created::New(id) } else { Created::Ticked }
+    }))
 }
 
 /// A lane that is not done yet.

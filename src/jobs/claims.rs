@@ -7,10 +7,14 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
+    ending::{Done, Taken},
     model::ItemState,
-    rows::{COLUMNS, Row, values},
+    rows::{COLUMNS, Row, time, values},
 };
-use crate::store::{Lease, Store, StoreError, both};
+use crate::{
+    store::{Lease, Store, StoreError, both},
+    telemetry::traces::Span,
+};
 
 /// An account and region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::FromRow)]
@@ -30,7 +34,8 @@ impl Lane {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Todo {
     pub job: String,
-    pub n: i64,
+    #[sqlx(flatten)]
+    pub taken: Taken,
     pub vault: String,
     pub upload: String,
     pub created: Option<i64>,
@@ -38,32 +43,18 @@ pub(super) struct Todo {
     pub parts: Option<i64>,
     pub digest: Option<Vec<u8>>,
     pub since: Option<i64>,
-    pub attempts: i64,
 }
 
-const TODO: &str = "job, n, vault, upload, created, description, parts, digest, since, attempts";
+const TODO: &str = "job, n, attempts, decision, code, vault, upload, created, description, parts, \
+    digest, since";
 
 /// An item that somebody has claimed and not ended.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(super) struct Claimed {
     pub job: String,
-    pub n: i64,
+    #[sqlx(flatten)]
+    pub taken: Taken,
     pub event: Vec<u8>,
-    pub attempts: i64,
-}
-
-/// What became of an item that was claimed with `event`.
-#[derive(Clone, Debug)]
-pub(super) struct Done {
-    pub n: i64,
-    pub event: Uuid,
-    /// `Waiting` if it is to be tried again.
-    pub state: ItemState,
-    pub code: Option<String>,
-    /// When it is to be tried again, in microseconds from now.
-    pub after: i64,
-    /// Whether the earlier attempt may have succeeded.
-    pub repeats: bool,
 }
 
 /// The lanes that have something to do.
@@ -146,7 +137,9 @@ pub(super) async fn claim(
     if candidates.is_empty() {
         return Ok(Vec::new());
     }
+    let mut candidates = candidates;
     let events: Vec<Uuid> = candidates.iter().map(|_| Uuid::now_v7()).collect();
+    candidates.iter_mut().for_each(|todo| todo.taken.attempts += 1);
     let update = format!(
         "UPDATE job_item SET state = 'claimed', epoch = $1, event = c.column2, \
          attempts = attempts + 1 FROM (VALUES {}) AS c \
@@ -165,7 +158,7 @@ pub(super) async fn claim(
             .bind(lane.lease())
             .bind(store.replica());
         for (todo, event) in candidates.iter().zip(&events) {
-            query = query.bind(todo.n).bind(event.as_bytes().to_vec());
+            query = query.bind(todo.taken.n).bind(event.as_bytes().to_vec());
         }
         let claimed = query.fetch_all(&mut *transaction).await?;
         let counted = sqlx::query(count)
@@ -183,7 +176,7 @@ pub(super) async fn claim(
         }
     });
     let pairs = candidates.into_iter().zip(events);
-    Ok(pairs.filter(|(todo, _)| claimed.contains(&todo.n)).collect())
+    Ok(pairs.filter(|(todo, _)| claimed.contains(&todo.taken.n)).collect())
 }
 
 /// Writes what became of a job's items, and moves the job on if that was the last of them.
@@ -221,6 +214,13 @@ pub(super) async fn end(
          AND error_code IS NULL AND aborted + gone + failed + skipped + unknown >= 20 \
          AND failed + unknown > $2 * (aborted + gone + failed + skipped + unknown)"
     );
+    let lost = format!(
+        "UPDATE job SET error_code = 'permission-lost', error = 'The policies allowed items when \
+         they were found, and do not allow them any more to the creator and the confirmer. \
+         Restore the permission and let retry-failed go on, or ask for another job.', \
+         revision = revision + 1, changed = {now} WHERE id = $1 AND state = 'running' \
+         AND error_code IS NULL"
+    );
     let advance = advance(store);
     both!(store, pool => {
         let mut transaction = pool.begin_with(begin).await?;
@@ -253,9 +253,18 @@ pub(super) async fn end(
             .bind(count(&|one| one.repeats))
             .execute(&mut *transaction)
             .await?;
+        if count(&|one| one.stops) > 0 {
+            sqlx::query(AssertSqlSafe(lost)).bind(job).execute(&mut *transaction).await?;
+        }
         sqlx::query(AssertSqlSafe(stop)).bind(job).bind(failures).execute(&mut *transaction).await?;
-        sqlx::query(AssertSqlSafe(advance)).bind(job).execute(&mut *transaction).await?;
+        let moved: Option<Moved> = sqlx::query_as(AssertSqlSafe(advance))
+            .bind(job)
+            .fetch_optional(&mut *transaction)
+            .await?;
         transaction.commit().await?;
+        if let Some(moved) = moved {
+            moved.tell();
+        }
     });
     Ok(())
 }
@@ -266,7 +275,31 @@ fn was_sent(done: &Done) -> bool {
     matches!(done.state, Aborted | Failed | Gone | Unknown)
 }
 
-/// Moves a job on that has nothing in hand: it has paused, ended, or failed.
+/// What a statement that moves a job on gives.
+pub(super) const MOVED: &str = "RETURNING id, state, created, finished";
+
+/// A job that was moved on.
+#[derive(sqlx::FromRow)]
+pub(super) struct Moved {
+    id: String,
+    state: String,
+    created: i64,
+    finished: Option<i64>,
+}
+
+impl Moved {
+    /// Ends the job's span, if the job has ended.
+    pub fn tell(&self) {
+        if self.finished.is_some() {
+            let mut span = Span::of_job(&self.id, time(self.created).into());
+            span.text("glacier_gateway.job.id", Some(&self.id));
+            span.text("glacier_gateway.job.state", Some(&self.state));
+        }
+    }
+}
+
+/// Moves a job on that has nothing in hand: it has paused, ended, or failed. Gives a
+/// [`Moved`].
 pub(super) fn advance(store: &Store) -> String {
     let now = store.now();
     format!(
@@ -277,7 +310,7 @@ pub(super) fn advance(store: &Store) -> String {
          revision = revision + 1, changed = {now} \
          WHERE id = $1 AND finished IS NULL AND claimed = 0 AND (error_code IS NOT NULL \
          OR state IN ('pausing', 'cancelling') OR (state = 'running' \
-         AND selected = aborted + gone + failed + skipped + unknown))"
+         AND selected = aborted + gone + failed + skipped + unknown)) {MOVED}"
     )
 }
 
@@ -288,7 +321,7 @@ pub(super) async fn stale(
     lease: &Lease,
 ) -> Result<Vec<Claimed>, StoreError> {
     both!(store, pool => {
-        let sql = "SELECT job, n, event, attempts FROM job_item \
+        let sql = "SELECT job, n, attempts, decision, code, event FROM job_item \
                    WHERE account = $1 AND region = $2 AND state = 'claimed' AND epoch <> $3 \
                    ORDER BY job, n LIMIT 500";
         Ok(sqlx::query_as(sql)
@@ -315,7 +348,11 @@ pub(super) async fn stop(
     let advance = advance(store);
     both!(store, pool => {
         sqlx::query(AssertSqlSafe(sql)).bind(job).bind(code).bind(detail).execute(pool).await?;
-        sqlx::query(AssertSqlSafe(advance)).bind(job).execute(pool).await?;
+        let moved: Option<Moved> =
+            sqlx::query_as(AssertSqlSafe(advance)).bind(job).fetch_optional(pool).await?;
+        if let Some(moved) = moved {
+            moved.tell();
+        }
     });
     Ok(())
 }

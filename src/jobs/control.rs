@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 
 use super::{
     Jobs,
+    claims::{MOVED, Moved},
     error::JobError,
     model::{AbortJob, State},
     rows::{Row, micros},
@@ -27,12 +28,9 @@ pub enum Control {
     Resume,
     /// End before the items have ended.
     Cancel,
-    /// Try again what has failed or is unknown, and go on.
+    /// Try again what has failed, is unknown or was not allowed, and go on.
     RetryFailed,
 }
-
-/// Items that the policies did not allow when their turn came, in SQL.
-const DENIED: &str = "state = 'skipped' AND code = 'not-authorized'";
 
 impl Jobs {
     /// Does it, and gives the job as it is then. Done twice, it has no further effect.
@@ -49,7 +47,7 @@ impl Jobs {
             Control::Pause(until) => self.pause(id, *until).await?,
             Control::Resume => self.resume(id).await?,
             Control::Cancel => self.cancel(id).await?,
-            Control::RetryFailed => self.retry_failed(id).await?,
+            Control::RetryFailed => self.retry_failed(&before).await?,
         };
         let row = self.row(id).await?;
         if !changed && !is_done(&control, &row) {
@@ -91,7 +89,7 @@ impl Jobs {
         Ok(changed == 1)
     }
 
-    async fn resume(&self, id: &str) -> Result<bool, JobError> {
+    pub(super) async fn resume(&self, id: &str) -> Result<bool, JobError> {
         let now = self.store()?.now();
         self.change(
             id,
@@ -105,42 +103,13 @@ impl Jobs {
 
     async fn cancel(&self, id: &str) -> Result<bool, JobError> {
         let now = self.store()?.now();
-        self.change(id, format!(
+        self.moves(id, format!(
             "UPDATE job SET state = CASE WHEN claimed > 0 THEN 'cancelling' ELSE 'cancelled' END, \
              finished = CASE WHEN claimed > 0 THEN NULL ELSE {now} END, paused_until = NULL, \
              revision = revision + 1, changed = {now} WHERE id = $1 AND state IN ('preparing', \
-             'awaiting-confirmation', 'queued', 'running', 'pausing', 'paused')"
+             'awaiting-confirmation', 'queued', 'running', 'pausing', 'paused') {MOVED}"
         ))
         .await
-    }
-
-    async fn retry_failed(&self, id: &str) -> Result<bool, JobError> {
-        let (now, begin) = (self.store()?.now(), self.store()?.begin());
-        let job = format!(
-            "UPDATE job SET state = 'queued', finished = NULL, error_code = NULL, error = NULL, \
-             repeats = repeats + unknown, failed = 0, unknown = 0, \
-             skipped = skipped - (SELECT count(*) FROM job_item WHERE job = $1 AND {DENIED}), \
-             revision = revision + 1, changed = {now} WHERE id = $1 AND state IN ('completed', 'failed') \
-             AND confirmer IS NOT NULL AND token IS NOT NULL AND expires > {now}"
-        );
-        let items = format!(
-            "UPDATE job_item SET state = 'waiting', code = NULL, not_before = 0, ended = NULL \
-             WHERE job = $1 AND (state IN ('failed', 'unknown') OR ({DENIED}))"
-        );
-        let changed = both!(self.store()?, pool => {
-            let mut transaction = pool.begin_with(begin).await?;
-            let changed = sqlx::query(AssertSqlSafe(job))
-                .bind(id)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected();
-            if changed == 1 {
-                sqlx::query(AssertSqlSafe(items)).bind(id).execute(&mut *transaction).await?;
-            }
-            transaction.commit().await?;
-            changed
-        }, JobError);
-        Ok(changed == 1)
     }
 
     /// Runs an update that says `WHERE id = $1`. Gives whether there was something to change.
@@ -149,6 +118,14 @@ impl Jobs {
             sqlx::query(AssertSqlSafe(sql)).bind(id).execute(pool).await?.rows_affected()
         }, JobError);
         Ok(changed == 1)
+    }
+
+    /// The same with a statement that gives a [`Moved`].
+    pub(super) async fn moves(&self, id: &str, sql: String) -> Result<bool, JobError> {
+        let moved: Option<Moved> = both!(self.store()?, pool => {
+            sqlx::query_as(AssertSqlSafe(sql)).bind(id).fetch_optional(pool).await?
+        }, JobError);
+        Ok(moved.inspect(Moved::tell).is_some())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Making a job: once this has succeeded, the job outlives whatever asked for it.
 
-use aws_lc_rs::digest::{Context, SHA256};
 use sqlx::AssertSqlSafe;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,41 +12,14 @@ use super::{
     rows::{micros, values},
 };
 use crate::{
+    config,
     domain::{UploadId, VaultArn},
-    gateway::Actor,
+    gateway::{Actor, IdempotencyKey, Refusal},
     store::both,
 };
 
 /// How many items go into one transaction.
 pub(super) const CHUNK: usize = 500;
-
-/// What makes a request that is sent twice one request: whose it is, and what it asks.
-#[derive(Clone, Debug)]
-pub struct Key {
-    scope: [u8; 32],
-    asked: [u8; 32],
-}
-
-impl Key {
-    /// The key `given` by a caller, for a request that consists of these parts.
-    pub fn new(actor: &Actor, route: &str, given: &str, parts: &[&[u8]]) -> Self {
-        let principal = &actor.principal;
-        let scope = [&principal.issuer, &principal.subject, route, given];
-        Self { scope: sha256(&scope.map(str::as_bytes)), asked: sha256(parts) }
-    }
-}
-
-/// The hash of texts, none of which can pass into its neighbour.
-fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut sum = Context::new(&SHA256);
-    for part in parts {
-        sum.update(&part.len().to_be_bytes());
-        sum.update(part);
-    }
-    let mut hash = [0; 32];
-    hash.copy_from_slice(sum.finish().as_ref());
-    hash
-}
 
 /// A job that was made, now or by an earlier request with the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +41,7 @@ impl Jobs {
         &self,
         actor: &Actor,
         mut new: NewAbortJob,
-        key: Option<&Key>,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Created, JobError> {
         let store = self.store()?;
         let (team, named) = request::check(&self.gateway, &actor.principal, &mut new)?;
@@ -94,9 +66,6 @@ impl Jobs {
         let (first, rest) = named.split_at(named.len().min(CHUNK));
         let state = if rest.is_empty() { "preparing" } else { "creating" };
         let selected = i64::try_from(named.len()).unwrap_or(i64::MAX);
-        // Whoever makes a job of the same team meanwhile waits for this row.
-        let lock = "INSERT INTO lease (name, owner, epoch, until) VALUES ($1, '', 1, 0) \
-                    ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1";
         let keep = format!(
             "INSERT INTO job_key (scope, asked, job, created) VALUES ($1, $2, $3, {now}) \
              ON CONFLICT (scope) DO NOTHING"
@@ -108,10 +77,7 @@ impl Jobs {
         );
         let created = both!(store, pool => {
             let mut transaction = pool.begin_with(begin).await?;
-            sqlx::query(lock)
-                .bind(format!("jobs/{team}"))
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query(LOCK).bind(lock(&team)).execute(&mut *transaction).await?;
             if let Some(key) = key {
                 let kept = sqlx::query(AssertSqlSafe(keep))
                     .bind(&key.scope[..])
@@ -127,7 +93,9 @@ impl Jobs {
                         .fetch_optional(&mut *transaction)
                         .await?;
                     return match earlier {
-                        Some((asked, ..)) if asked != key.asked => Err(JobError::KeyReused),
+                        Some((asked, ..)) if asked != key.asked => {
+                            Err(Refusal::IdempotencyKeyReused.into())
+                        }
                         Some((_, _, state)) if state == "creating" => Err(JobError::KeyInFlight),
                         Some((_, job, _)) => Ok(Some(Created { job, is_new: false })),
                         None => Err(JobError::KeyInFlight),
@@ -136,18 +104,8 @@ impl Jobs {
             }
             let sql = "SELECT count(*), CAST(coalesce(sum(selected), 0) AS BIGINT) FROM job \
                        WHERE team = $1 AND finished IS NULL";
-            let (jobs, items): (i64, i64) =
-                sqlx::query_as(sql).bind(&team).fetch_one(&mut *transaction).await?;
-            if jobs >= i64::from(settings.active_per_team) {
-                return Err(JobError::Limit(format!(
-                    "The team has {jobs} jobs that have not ended: wait, or cancel one"
-                )));
-            }
-            if items + selected > i64::from(settings.items_per_team) {
-                return Err(JobError::Limit(format!(
-                    "The team's jobs have {items} items already: wait, or cancel one"
-                )));
-            }
+            let others = sqlx::query_as(sql).bind(&team).fetch_one(&mut *transaction).await?;
+            room(settings, others, selected)?;
             sqlx::query(AssertSqlSafe(insert))
                 .bind(&id)
                 .bind(&team)
@@ -226,6 +184,35 @@ impl Jobs {
         }, JobError);
         Ok(())
     }
+}
+
+/// Whoever adds to a team's jobs waits with this for the one before.
+pub(super) const LOCK: &str = "INSERT INTO lease (name, owner, epoch, until) \
+    VALUES ($1, '', 1, 0) ON CONFLICT (name) DO UPDATE SET epoch = lease.epoch + 1";
+
+/// The name of that lock.
+pub(super) fn lock(team: &str) -> String {
+    format!("jobs/{team}")
+}
+
+/// Whether a team that has so many jobs which have not ended, with so many items, may have one
+/// more with `selected`.
+pub(super) fn room(
+    settings: &config::Jobs,
+    (jobs, items): (i64, i64),
+    selected: i64,
+) -> Result<(), JobError> {
+    if jobs >= i64::from(settings.active_per_team) {
+        return Err(JobError::Limit(format!(
+            "The team has {jobs} jobs that have not ended: wait, or cancel one"
+        )));
+    }
+    if items + selected > i64::from(settings.items_per_team) {
+        return Err(JobError::Limit(format!(
+            "The team's jobs have {items} items already: wait, or cancel one"
+        )));
+    }
+    Ok(())
 }
 
 fn insert_named(rows: usize) -> String {

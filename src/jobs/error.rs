@@ -24,9 +24,6 @@ pub enum JobError {
     /// The token is not that of the job's items.
     #[error("the token does not stand for the job's items")]
     WrongToken,
-    /// The idempotency key came before, with another request.
-    #[error("the idempotency key was used for another request")]
-    KeyReused,
     /// The idempotency key came before, and that request is still under way.
     #[error("a request with this idempotency key is under way")]
     KeyInFlight,
@@ -45,7 +42,6 @@ impl JobError {
             Self::NotFound => "job-not-found",
             Self::Conflict(_) => "job-conflict",
             Self::WrongToken => "selection-changed",
-            Self::KeyReused => "idempotency-key-reused",
             Self::KeyInFlight => "idempotency-key-in-use",
             Self::Limit(_) => "job-limit-reached",
         }

@@ -124,7 +124,7 @@ impl Jobs {
         let marker = found.last().filter(|_| more).map(|row| row.id.clone());
         let mut jobs = Vec::with_capacity(found.len());
         for row in &found {
-            jobs.push(row.show(rows::waiting(store, row).await?)?);
+            jobs.push(self.show(row).await?);
         }
         Ok(JobPage { jobs, marker })
     }

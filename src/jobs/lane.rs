@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,20 +15,23 @@ use uuid::Uuid;
 
 use super::{
     Jobs,
-    claims::{self, Done, Lane, Todo},
-    ending::{Next, next},
+    claims::{self, Lane, Todo},
+    ending::Done,
     error::JobError,
     looks::{self, Looked},
-    model::{ItemState, NewAbortJob, State},
+    model::{NewAbortJob, State},
     pace::Pace,
     party::{Party, Stop},
     rows::{Row, micros, time},
+    trouble,
 };
 use crate::{
     audit::query::{Fate, fates},
     domain::{UploadId, VaultArn},
     gateway::{Attempted, JobRef, JobUpload, Look, SeenUpload},
+    inventory::listed::tamed,
     store::{Lease, Store, StoreError},
+    telemetry::traces::{Span, Trace},
 };
 
 /// How long the lease of a lane lasts, and how often it is extended.
@@ -76,6 +79,8 @@ struct Task {
     todo: Todo,
     /// The event of an item that was claimed; `None` for a look.
     event: Option<Uuid>,
+    /// Ends when the last of those has ended that were taken together.
+    batch: Rc<Span>,
 }
 
 /// What came of it.
@@ -111,6 +116,8 @@ pub(super) struct Worker {
     clock: (i64, Instant),
     /// Jobs without further items just now.
     drained: Vec<String>,
+    /// Jobs that have lost a permission, until that is known of them.
+    stopping: HashSet<String>,
     /// Whether the outcomes that are written next may be written already.
     is_unsure: bool,
 }
@@ -134,6 +141,7 @@ impl Worker {
             looked: HashMap::new(),
             clock: (0, now),
             drained: Vec::new(),
+            stopping: HashSet::new(),
             is_unsure: false,
         }
     }
@@ -154,25 +162,25 @@ impl Worker {
                     }
                     // Another process has had it.
                     Ok(_) => break,
-                    Err(error) => trouble(&error.into()),
+                    Err(error) => self.trouble(&error.into()),
                 }
                 extended = Instant::now();
             }
             if is_due(refreshed, REFRESH) {
                 if let Err(error) = self.refresh().await {
-                    trouble(&error);
+                    self.trouble(&error);
                 }
                 refreshed = Some(Instant::now());
             }
             if is_due(swept, SWEEP) {
                 if let Err(error) = self.sweep().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                 }
                 swept = Some(Instant::now());
             }
             if self.lease.borrow().holds() {
                 if let Err(error) = self.fill().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                     // Some may be claimed all the same. Whoever has the lane next finds them.
                     break;
                 }
@@ -181,7 +189,7 @@ impl Worker {
             let unwritten = self.unwritten();
             if unwritten >= FLUSHED || (unwritten > 0 && flushed.elapsed() >= FLUSH) {
                 if let Err(error) = self.flush().await {
-                    trouble(&error.into());
+                    self.trouble(&error.into());
                 }
                 flushed = Instant::now();
             }
@@ -224,10 +232,18 @@ impl Worker {
             }
         }
         if let Err(error) = self.flush().await {
-            trouble(&error.into());
+            self.trouble(&error.into());
         }
         if let Err(error) = self.store.release(&self.lane.lease()).await {
-            trouble(&error.into());
+            self.trouble(&error.into());
+        }
+    }
+
+    /// Tells what keeps the lane from working.
+    fn trouble(&self, error: &JobError) {
+        trouble::tell(error, "a lane of jobs has trouble with the store");
+        for job in self.known.keys() {
+            self.jobs.obstructed(job, error);
         }
     }
 
@@ -259,6 +275,7 @@ impl Worker {
         let (rows, now) = claims::jobs(&self.store, &self.lane).await?;
         self.clock = (now, asked);
         self.drained.clear();
+        self.stopping.retain(|job| self.done.contains_key(job));
         let mut known = HashMap::new();
         for row in rows {
             let stop = if row.expires <= now {
@@ -305,20 +322,14 @@ impl Worker {
         let fates = fates(&self.store, &events).await?;
         let mut done: HashMap<String, Vec<Done>> = HashMap::new();
         for claimed in stale {
-            let event = event(&claimed.event);
+            let (event, taken) = (event(&claimed.event), claimed.taken);
             let one = match fates.get(&event) {
                 // Another process will find out what became of it.
                 Some(Fate::Open) => continue,
                 // Nothing was sent.
-                None => again(claimed.n, event, None, Duration::ZERO),
+                None => taken.put_back(event),
                 Some(Fate::Ended { outcome, code, recovered }) => {
-                    let code = code.as_deref();
-                    let mut one = match next(outcome, code, *recovered, claimed.attempts) {
-                        Next::End(state) => ended(claimed.n, event, state, code),
-                        Next::Again(after) => again(claimed.n, event, code, after),
-                    };
-                    one.repeats = outcome == "unknown" && one.state == ItemState::Waiting;
-                    one
+                    taken.done(event, outcome, code.as_deref(), *recovered)
                 }
             };
             done.entry(claimed.job).or_default().push(one);
@@ -362,26 +373,40 @@ impl Worker {
                     break;
                 }
                 let id = &known.row.id;
-                let tasks: Vec<Task> = if known.is_running() {
+                let mut batch = Trace::of_job(id).span("job batch");
+                let taken: Vec<(Todo, Option<Uuid>)> = if known.is_running() {
                     let claimed = claims::claim(&self.store, id, &self.lane, &lease, share).await?;
-                    let task =
-                        |(todo, event)| Task { known: known.clone(), todo, event: Some(event) };
-                    claimed.into_iter().map(task).collect()
+                    claimed.into_iter().map(|(todo, event)| (todo, Some(event))).collect()
                 } else {
                     let looks =
                         self.looks.entry(id.clone()).or_insert(Looks { after: -1, in_hand: 0 });
                     let found =
                         claims::found(&self.store, id, &self.lane, looks.after, share).await?;
                     looks.in_hand += found.len();
-                    looks.after = found.last().map_or(looks.after, |last| last.n);
-                    let task = |todo| Task { known: known.clone(), todo, event: None };
-                    found.into_iter().map(task).collect()
+                    looks.after = found.last().map_or(looks.after, |last| last.taken.n);
+                    found.into_iter().map(|todo| (todo, None)).collect()
                 };
-                if tasks.is_empty() {
+                left = left.saturating_sub(taken.len());
+                if taken.is_empty() {
                     self.drained.push(id.clone());
+                    batch.discard();
+                    continue;
                 }
-                left = left.saturating_sub(tasks.len());
-                self.queues.entry(team.clone()).or_default().extend(tasks);
+                if batch.is_kept() {
+                    batch.text("glacier_gateway.job.id", Some(id));
+                    batch.text("cloud.account.id", Some(&self.lane.account));
+                    batch.text("cloud.region", Some(&self.lane.region));
+                    batch
+                        .set("glacier_gateway.batch.size", i64::try_from(taken.len()).unwrap_or(0));
+                }
+                let batch = Rc::new(batch);
+                let task = |(todo, event)| Task {
+                    known: known.clone(),
+                    todo,
+                    event,
+                    batch: batch.clone(),
+                };
+                self.queues.entry(team.clone()).or_default().extend(taken.into_iter().map(task));
             }
         }
         Ok(())
@@ -396,7 +421,7 @@ impl Worker {
             }
             let Some(task) = self.next_task() else { return };
             let may_begin = match task.event {
-                Some(_) => task.known.is_running(),
+                Some(_) => task.known.is_running() && !self.stopping.contains(&task.todo.job),
                 None => task.known.is_preparing(),
             };
             if !may_begin {
@@ -429,8 +454,8 @@ impl Worker {
         let job = task.todo.job.clone();
         match task.event {
             Some(event) => {
-                let again = again(task.todo.n, event, None, Duration::ZERO);
-                self.done.entry(job).or_default().push(again);
+                let put_back = task.todo.taken.put_back(event);
+                self.done.entry(job).or_default().push(put_back);
             }
             None => self.put_down(&job, 1),
         }
@@ -451,14 +476,14 @@ impl Worker {
         if asked.requests > 0 {
             self.pace.ended(begun, asked.requests, asked.throttled, Instant::now());
         }
-        let Task { known, todo, event } = task;
+        let Task { known, todo, event, .. } = task;
         match (came, event) {
             (Came::Attempted(Attempted { outcome, code, .. }), Some(event)) => {
                 let outcome = outcome.unwrap_or("not-attempted");
-                let one = match next(outcome, code, false, todo.attempts + 1) {
-                    Next::End(state) => ended(todo.n, event, state, code),
-                    Next::Again(after) => again(todo.n, event, code, after),
-                };
+                let one = todo.taken.done(event, outcome, code, false);
+                if one.stops {
+                    self.stopping.insert(todo.job.clone());
+                }
                 self.jobs.gateway.metrics.job_item(one.state.as_str());
                 self.done.entry(todo.job).or_default().push(one);
             }
@@ -503,7 +528,7 @@ impl Worker {
 }
 
 async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, now: i64) -> Came {
-    let Task { known, todo, event } = task;
+    let Task { known, todo, event, batch } = task;
     let (account, region) = (lane.account.parse(), lane.region.parse());
     let (vault, upload) = (todo.vault.parse(), todo.upload.parse::<UploadId>());
     let (Ok(account), Ok(region), Ok(vault), Ok(upload)) = (account, region, vault, upload) else {
@@ -516,9 +541,16 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
     let Party { creator, others, confirmer } = &known.party;
     let about = JobUpload { vault: &vault, upload: &upload, facts, others };
     let id = event.unwrap_or_else(Uuid::now_v7);
-    let call = creator.call(jobs.gateway.clone(), id, todo.job.clone());
+    let mut span = Span::root(if event.is_some() { "job item" } else { "job look" });
+    if span.is_kept() {
+        span.link(&batch.trace());
+        span.text("glacier_gateway.job.id", Some(&todo.job));
+        span.set("glacier_gateway.job.item", todo.taken.n);
+        span.set("glacier_gateway.event_id", id.to_string());
+    }
+    let call = creator.call(jobs.gateway.clone(), id, todo.job.clone(), span.trace());
     let confirmed_by = confirmer.as_ref().map(|confirmer| confirmer.principal.clone());
-    let item = event.map(|_| todo.n);
+    let item = event.map(|_| todo.taken.n);
     call.for_item(JobRef { id: todo.job.clone(), item, confirmed_by });
     if event.is_none() {
         return Came::Looked(call.look_for_job(about).await);
@@ -532,13 +564,15 @@ async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, 
         }
     });
     let holds = || lease.borrow().holds();
-    Came::Attempted(call.abort_for_job(about, check, holds).await)
+    let attempted = call.abort_for_job(about, check, holds).await;
+    span.text("glacier_gateway.outcome", attempted.outcome);
+    Came::Attempted(attempted)
 }
 
 /// What a look means for its item.
 fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
     let mut looked = Looked {
-        n: todo.n,
+        n: todo.taken.n,
         vault: todo.vault.clone(),
         upload: todo.upload.clone(),
         state: "waiting",
@@ -559,7 +593,7 @@ fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
                 looked.state = "unselected";
             }
             looked.created = Some(micros(seen.created));
-            looked.description = seen.description;
+            looked.description = seen.description.map(tamed);
             (looked.parts, looked.bytes) = (Some(seen.parts), Some(seen.bytes));
             looked.digest = Some(seen.digest);
         }
@@ -569,27 +603,12 @@ fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
         Err("not-authorized") => {}
         Err(code)
             if matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
-                || todo.attempts < MOST_LOOKS =>
+                || todo.taken.attempts < MOST_LOOKS =>
         {
             (looked.state, looked.code) = ("found", Some(code));
-            looked.after = 1_000_000 << todo.attempts.clamp(0, 5);
+            looked.after = 1_000_000 << todo.taken.attempts.clamp(0, 5);
         }
         Err(code) => looked.code = Some(code),
     }
     looked
-}
-
-fn ended(n: i64, event: Uuid, state: ItemState, code: Option<&str>) -> Done {
-    let code = code.map(str::to_owned);
-    Done { n, event, state, code, after: 0, repeats: false }
-}
-
-fn again(n: i64, event: Uuid, code: Option<&str>, after: Duration) -> Done {
-    let after = i64::try_from(after.as_micros()).unwrap_or(0);
-    let (state, code) = (ItemState::Waiting, code.map(str::to_owned));
-    Done { n, event, state, code, after, repeats: false }
-}
-
-fn trouble(error: &JobError) {
-    super::trouble::tell(error, "a lane of jobs has trouble with the store");
 }

@@ -23,6 +23,7 @@ mod party;
 mod prepare;
 mod request;
 mod retention;
+mod retry;
 mod rows;
 mod runner;
 mod trouble;
@@ -34,13 +35,16 @@ use tokio::sync::Notify;
 
 pub use self::{
     control::Control,
-    create::{Created, Key},
+    create::Created,
     duration::{InvalidDuration, IsoDuration},
     error::JobError,
     items::{ItemFilter, ListFilter},
     runner::Runner,
 };
-use self::{model::AbortJob, rows::Row};
+use self::{
+    model::{AbortJob, JobProblem},
+    rows::Row,
+};
 use crate::{
     gateway::{Gateway, Refusal},
     store::Store,
@@ -49,6 +53,8 @@ use crate::{
 /// From how many items on a count of those that wait is kept, and for how long.
 const MANY: i64 = 1000;
 const COUNTED: Duration = Duration::from_secs(1);
+/// How long it is told what kept a job from moving on: longer than until it is tried again.
+const OBSTRUCTED: Duration = Duration::from_secs(90);
 
 /// The jobs of all teams; one for the process.
 pub struct Jobs {
@@ -57,13 +63,16 @@ pub struct Jobs {
     work: Notify,
     /// How many items of a job wait, which takes long to count and may be asked for often.
     waiting: Cache<String, i64>,
+    /// What kept jobs from moving on just now, as far as this process has tried.
+    obstacles: Cache<String, JobProblem>,
 }
 
 impl Jobs {
     /// Those in the gateway's store.
     pub fn new(gateway: Arc<Gateway>) -> Self {
         let waiting = Cache::builder().max_capacity(1000).time_to_live(COUNTED).build();
-        Self { gateway, work: Notify::new(), waiting }
+        let obstacles = Cache::builder().max_capacity(1000).time_to_live(OBSTRUCTED).build();
+        Self { gateway, work: Notify::new(), waiting, obstacles }
     }
 
     /// Reads a job.
@@ -89,7 +98,34 @@ impl Jobs {
                 waiting
             }
         };
-        Ok(row.show(waiting)?)
+        let mut job = row.show(waiting)?;
+        if !job.state.is_final() {
+            job.obstacle = self.obstacle(&job.job_id)?;
+        }
+        Ok(job)
+    }
+
+    /// What keeps a job from moving on.
+    fn obstacle(&self, id: &str) -> Result<Option<JobProblem>, JobError> {
+        if self.store()?.status().trouble.is_some() {
+            let detail = "The store cannot be written, so that nothing is begun. It goes on once \
+                          it can; operators see the cause at /readyz.";
+            let code = "store-unavailable".to_owned();
+            return Ok(Some(JobProblem { code, detail: detail.to_owned() }));
+        }
+        Ok(self.obstacles.get(id))
+    }
+
+    /// Notes what keeps a job from moving on, for a while or until it is noted anew.
+    fn obstructed(&self, id: &str, error: &JobError) {
+        let detail = match error {
+            JobError::Store(_) => "The store refuses what is to be written. It is tried again; \
+                                   operators see the cause in the gateway's log."
+                .to_owned(),
+            error => format!("{error}. It is tried again."),
+        };
+        let problem = JobProblem { code: error.code().to_owned(), detail };
+        self.obstacles.insert(id.to_owned(), problem);
     }
 
     fn store(&self) -> Result<&Store, JobError> {

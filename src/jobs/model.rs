@@ -4,15 +4,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use super::{
-    duration::IsoDuration,
-    named::{self, UploadName},
-};
+pub use super::named::{MAX_UPLOAD_IDS, Placed, UploadName};
+use super::{duration::IsoDuration, named};
 
 /// How many uploads a job has at most, unless its request says so.
-const MAX_UPLOADS: u32 = 100_000;
+pub const MAX_UPLOADS: u32 = 100_000;
 /// At which share of failures a job stops, unless its request says so.
-const MAX_FAILURE_RATE: f64 = 0.5;
+pub const MAX_FAILURE_RATE: f64 = 0.5;
 
 /// What a job is to abort.
 #[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
@@ -228,6 +226,10 @@ pub struct AbortJob {
     pub preview: Option<Preview>,
     /// Why the job has failed.
     pub problem: Option<JobProblem>,
+    /// What keeps a job from moving on that has not ended, as far as the gateway that answers
+    /// knows; it is tried again.
+    #[serde(default)]
+    pub obstacle: Option<JobProblem>,
     /// When it was asked for.
     #[serde(with = "time::serde::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
@@ -271,7 +273,7 @@ pub struct Person {
     pub subject: String,
 }
 
-/// Why a job has failed.
+/// Why a job has failed, or does not move on.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[schema(as = AbortJobProblem)]
 pub struct JobProblem {

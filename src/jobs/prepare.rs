@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use sqlx::AssertSqlSafe;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
@@ -13,30 +13,17 @@ use super::{
     model::{Confirm, NewAbortJob, Preview, State},
     party::{Party, Stop},
     request::places,
-    rows::{self, Row, micros, values},
+    rows::{self, Row, values},
 };
 use crate::{
     domain::{GatewayAction, Operation, RegionalAccount, VaultArn, VaultName},
     gateway::{Actor, Call, Refusal},
-    glacier::{Page, Upload, UpstreamError, UpstreamErrorKind},
+    glacier::{Pages, UpstreamError, UpstreamErrorKind},
+    inventory::listed::Listed,
     policy::matches_wildcards,
     store::{Lease, both},
+    telemetry::traces::Trace,
 };
-
-/// Glacier's most for a page of uploads, and for one of vaults.
-const UPLOADS_PAGE: i32 = 50;
-const VAULTS_PAGE: i32 = 10;
-/// How many pages of them are read at most: a million uploads of a vault, and ten times the
-/// vaults that an account has in a region (AWS, "Quotas for Amazon Glacier").
-const MOST_UPLOADS_PAGES: usize = 20_000;
-const MOST_VAULTS_PAGES: usize = 1_000;
-
-/// An upload that is selected.
-struct Selected {
-    vault: VaultArn,
-    upload: Upload,
-    created: OffsetDateTime,
-}
 
 /// A listing of a job's uploads under way.
 struct Listing<'a> {
@@ -45,8 +32,9 @@ struct Listing<'a> {
     request: &'a NewAbortJob,
     creator: Actor,
     lease: &'a Lease,
+    trace: Trace,
     preview: Preview,
-    selected: Vec<Selected>,
+    selected: Vec<(VaultArn, Listed)>,
     n: i64,
 }
 
@@ -68,7 +56,10 @@ impl Jobs {
             Preview { uploads: u64::try_from(row.selected).unwrap_or(0), ..Preview::default() }
         } else {
             self.begin_again(id, lease).await?;
+            let mut span = Trace::of_job(id).span("job listing");
+            span.text("glacier_gateway.job.id", Some(id));
             let mut listing = Listing {
+                trace: span.trace(),
                 jobs: self,
                 row: &row,
                 request: &request,
@@ -237,7 +228,12 @@ impl Jobs {
             return Ok(false);
         }
         let Ok(party) = Party::of(&self.gateway, row)? else { return Ok(false) };
-        let call = party.creator.call(self.gateway.clone(), Uuid::now_v7(), row.id.clone());
+        let call = party.creator.call(
+            self.gateway.clone(),
+            Uuid::now_v7(),
+            row.id.clone(),
+            Trace::default(),
+        );
         Ok(call.may_with_job(GatewayAction::ConfirmOwnAbortJob, &row.team, &row.id))
     }
 }
@@ -246,30 +242,10 @@ fn is_to_be_listed(row: &Row) -> bool {
     row.state() == State::Preparing && row.preview.is_none() && row.error_code.is_none()
 }
 
-/// Where a list goes on.
-///
-/// # Errors
-/// A list that goes on where it did before has no end.
-fn next_page(
-    operation: Operation,
-    before: Option<&String>,
-    next: Option<String>,
-) -> Result<Option<String>, JobError> {
-    match next.is_some() && next.as_ref() == before {
-        true => Err(endless(operation)),
-        false => Ok(next),
-    }
-}
-
-fn endless(operation: Operation) -> JobError {
-    let error = UpstreamError::invalid_response(operation, "the list does not end");
-    Refusal::from(error).into()
-}
-
-type Listed = Result<Result<(), Stop>, JobError>;
+type Done = Result<Result<(), Stop>, JobError>;
 
 impl Listing<'_> {
-    async fn run(&mut self) -> Listed {
+    async fn run(&mut self) -> Done {
         let gateway = &self.jobs.gateway;
         for place in places(&gateway.upstream.accounts(), gateway, self.request) {
             let vaults = match self.vaults(&place).await? {
@@ -288,7 +264,7 @@ impl Listing<'_> {
 
     fn call(&self) -> Call {
         let id = self.row.id.clone();
-        self.creator.call(self.jobs.gateway.clone(), Uuid::now_v7(), id)
+        self.creator.call(self.jobs.gateway.clone(), Uuid::now_v7(), id, self.trace.clone())
     }
 
     /// The vaults of an account and region that the target names.
@@ -300,10 +276,9 @@ impl Listing<'_> {
         if !patterns.iter().any(|pattern| pattern.contains(['*', '?'])) {
             return Ok(Ok(patterns.iter().filter_map(|name| name.parse().ok()).collect()));
         }
-        let (mut found, mut marker) = (BTreeSet::new(), None);
-        for _ in 0..MOST_VAULTS_PAGES {
-            let page = Page { marker: marker.clone(), limit: Some(VAULTS_PAGE) };
-            let page = match self.call().list_vaults(place.clone(), page).await {
+        let (mut found, mut pages) = (BTreeSet::new(), Pages::of_vaults());
+        loop {
+            let page = match self.call().list_vaults(place.clone(), pages.next()).await {
                 Ok(page) => page,
                 Err(Refusal::NotAuthorized { .. }) => {
                     return Ok(Err(Stop::new(
@@ -317,22 +292,20 @@ impl Listing<'_> {
             let fits = |name: &str| patterns.iter().any(|pattern| matches_wildcards(pattern, name));
             let names = page.vaults.iter().map(|vault| vault.vault_name.as_str());
             found.extend(names.filter(|name| fits(name)).filter_map(|name| name.parse().ok()));
-            marker = next_page(Operation::ListVaults, marker.as_ref(), page.marker)?;
-            if marker.is_none() {
+            if !pages.go_on(page.marker).map_err(Refusal::from)? {
                 return Ok(Ok(found));
             }
         }
-        Err(endless(Operation::ListVaults))
     }
 
     /// Lists the uploads of one vault.
-    async fn vault(&mut self, vault: VaultArn) -> Listed {
-        let mut marker = None;
+    async fn vault(&mut self, vault: VaultArn) -> Done {
+        let mut pages = Pages::of_uploads();
         // A list that changes while it is read may name an upload twice.
         let mut seen = HashSet::new();
-        for _ in 0..MOST_UPLOADS_PAGES {
-            let page = Page { marker: marker.clone(), limit: Some(UPLOADS_PAGE) };
-            let page = match self.call().list_multipart_uploads(vault.clone(), page).await {
+        loop {
+            let page = self.call().list_multipart_uploads(vault.clone(), pages.next()).await;
+            let page = match page {
                 Ok(page) => page,
                 Err(Refusal::NotAuthorized { .. }) => {
                     self.preview.vaults_denied += 1;
@@ -346,13 +319,13 @@ impl Listing<'_> {
             };
             for upload in page.uploads {
                 self.preview.uploads += 1;
-                let Ok(created) = OffsetDateTime::parse(&upload.creation_date, &Rfc3339) else {
-                    continue;
-                };
-                if self.selects(created, upload.archive_description.as_deref())
-                    && seen.insert(upload.upload_id.clone())
-                {
-                    self.selected.push(Selected { vault: vault.clone(), upload, created });
+                let listed = Listed::read(upload).ok_or_else(|| {
+                    let cause = "an upload of the list cannot be one";
+                    let operation = Operation::ListMultipartUploads;
+                    Refusal::from(UpstreamError::invalid_response(operation, cause))
+                })?;
+                if self.selects(&listed) && seen.insert(listed.upload.clone()) {
+                    self.selected.push((vault.clone(), listed));
                 }
             }
             if self.selected.len() >= CHUNK
@@ -360,19 +333,18 @@ impl Listing<'_> {
             {
                 return Ok(Err(stop));
             }
-            marker = next_page(Operation::ListMultipartUploads, marker.as_ref(), page.marker)?;
-            if marker.is_none() {
+            if !pages.go_on(page.marker).map_err(Refusal::from)? {
                 self.preview.vaults += 1;
                 return Ok(Ok(()));
             }
         }
-        Err(endless(Operation::ListMultipartUploads))
     }
 
-    fn selects(&self, created: OffsetDateTime, description: Option<&str>) -> bool {
+    fn selects(&self, upload: &Listed) -> bool {
         let select = &self.request.select;
+        let created = rows::time(upload.created);
         let age = OffsetDateTime::now_utc() - created;
-        let description = description.unwrap_or_default();
+        let description = upload.description.as_deref().unwrap_or_default();
         select.older_than.is_none_or(|least| age >= least.0)
             && select.initiated_before.is_none_or(|latest| created < latest)
             && select
@@ -382,7 +354,7 @@ impl Listing<'_> {
     }
 
     /// Writes the items that were selected so far.
-    async fn insert(&mut self) -> Listed {
+    async fn insert(&mut self) -> Done {
         let store = self.jobs.store()?;
         let found = self.n + i64::try_from(self.selected.len()).unwrap_or(i64::MAX);
         if found > i64::from(self.request.max_uploads) {
@@ -423,16 +395,16 @@ impl Listing<'_> {
                     .await?;
                 if mine.rows_affected() == 1 {
                     let mut query = sqlx::query(AssertSqlSafe(sql));
-                    for Selected { vault, upload, created } in chunk {
+                    for (vault, listed) in chunk {
                         query = query
                             .bind(&self.row.id)
                             .bind(n)
                             .bind(vault.account.as_str())
                             .bind(vault.region.as_str())
                             .bind(vault.vault.as_str())
-                            .bind(upload.upload_id.as_str())
-                            .bind(micros(*created))
-                            .bind(upload.archive_description.as_deref());
+                            .bind(listed.upload.as_str())
+                            .bind(listed.created)
+                            .bind(listed.description.as_deref());
                         n += 1;
                     }
                     query.execute(&mut *transaction).await?;

@@ -96,6 +96,7 @@ impl Row {
             selection_token: self.token.clone(),
             preview,
             problem,
+            obstacle: None,
             created_at: time(self.created),
             changed_at: time(self.changed),
             finished_at: self.finished.map(time),

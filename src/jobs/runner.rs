@@ -31,6 +31,8 @@ const TICK: Duration = Duration::from_millis(500);
 const TIDY: Duration = Duration::from_secs(60);
 /// How often a listing of uploads that fails is tried.
 const MOST_LISTINGS: u32 = 8;
+/// The same if the store would refuse what was listed again.
+const MOST_REFUSALS: u32 = 3;
 
 /// The thread that moves jobs on.
 pub struct Runner {
@@ -151,7 +153,7 @@ impl Work {
                 || matches!(job.state.as_str(), "pausing" | "cancelling")
                 || (job.state == "running" && job.is_done == 1);
             if ends && job.claimed == 0 {
-                jobs.change(&job.id, claims::advance(store)).await?;
+                jobs.moves(&job.id, claims::advance(store)).await?;
             } else if job.is_due == 1 {
                 jobs.change(&job.id, resume(store)).await?;
             } else if job.state == "preparing" && job.error_code.is_none() {
@@ -217,21 +219,36 @@ impl Work {
     /// Notes how a listing ended. One that fails is tried again, and then the job fails.
     async fn listed(&mut self, jobs: &Jobs, job: String, result: Result<(), JobError>) {
         self.listings.remove(&job);
-        let Err(error) = result else {
-            self.failed.remove(&job);
-            return;
+        let error = match result {
+            Err(error) if !matches!(error, JobError::Conflict(_)) => error,
+            _ => {
+                self.failed.remove(&job);
+                jobs.obstacles.invalidate(&job);
+                return;
+            }
         };
-        tracing::debug!(job, %error, "the uploads of a job cannot be listed");
+        trouble::tell(&error, "the uploads of a job cannot be listed");
+        jobs.obstructed(&job, &error);
         let (times, again) = self.failed.entry(job.clone()).or_insert((0, Instant::now()));
         *times += 1;
         *again = Instant::now() + Duration::from_secs(1 << (*times).min(6));
-        if *times < MOST_LISTINGS || matches!(error, JobError::Store(_) | JobError::Conflict(_)) {
+        let most = match &error {
+            JobError::Store(store) if store.is_lasting() => MOST_REFUSALS,
+            JobError::Store(store) if store.is_unavailable() => u32::MAX,
+            _ => MOST_LISTINGS,
+        };
+        if *times < most {
             return;
         }
-        let detail = format!("The uploads could not be listed: {error}. Ask for the job anew.");
+        let why = match &error {
+            JobError::Store(_) => "the store does not take them",
+            error => &error.to_string(),
+        };
+        let detail = format!("The uploads could not be listed: {why}. Ask for the job anew.");
         if let Ok(store) = jobs.store() {
             let _ = claims::stop(store, &job, error.code(), &detail).await;
         }
+        self.failed.remove(&job);
     }
 }
 

@@ -14,13 +14,14 @@ use super::{
 };
 use crate::{
     domain::GatewayAction,
-    gateway::{Actor, Refusal},
+    gateway::{Actor, IdempotencyKey, Refusal},
     jobs::{
-        Created, JobError, Key,
+        Created, JobError,
         model::{AbortJob, Person, State},
     },
     policy::Reach,
     store::{Lease, Store, StoreError},
+    telemetry::traces::Trace,
 };
 
 /// The lease of whoever looks after the rules.
@@ -233,14 +234,14 @@ impl Lifecycle {
         let team = request.team.clone().unwrap_or_default();
         let actor = Actor::service(SERVICE, &team);
         let of = format!("lifecycle-rule/{}", run.rule);
-        let call = actor.call(Arc::clone(&self.gateway), Uuid::now_v7(), of);
+        let call = actor.call(Arc::clone(&self.gateway), Uuid::now_v7(), of, Trace::default());
         let all = format!("{team}/*");
         if run.mode == Mode::Abort.as_str() {
             call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;
         }
         call.may(GatewayAction::CreateAbortJob, Reach::Team(&all))?;
         let key = format!("{} {}", run.rule, run.scheduled);
-        let key = Key::new(&actor, "lifecycle rule", &key, &[run.request.as_bytes()]);
+        let key = IdempotencyKey::new(&actor, "lifecycle rule", &key, &[run.request.as_bytes()]);
         let made = async {
             let Created { job, .. } = self.jobs.create(&actor, request, Some(&key)).await?;
             self.jobs.get(&job).await

@@ -101,6 +101,13 @@ pub enum Effect {
         /// The HTTP status.
         status: u16,
     },
+    /// A page of a list that names each of its entries twice.
+    Doubled,
+    /// A page of a list with this marker, so that the list comes back to where it was.
+    Marker {
+        /// The marker.
+        text: String,
+    },
 }
 
 /// The faults in force.

@@ -65,6 +65,26 @@ impl Reply {
         }
     }
 
+    /// The page of a list, with each of its entries twice.
+    fn doubled(mut self) -> Self {
+        let members = self.body.as_mut().and_then(Value::as_object_mut);
+        for list in members.into_iter().flat_map(|members| members.values_mut()) {
+            if let Some(entries) = list.as_array_mut() {
+                *entries =
+                    entries.iter().flat_map(|entry| [entry.clone(), entry.clone()]).collect();
+            }
+        }
+        self
+    }
+
+    /// The page of a list, with another marker.
+    fn leading_to(mut self, marker: String) -> Self {
+        if let Some(members) = self.body.as_mut().and_then(Value::as_object_mut) {
+            members.insert("Marker".to_owned(), marker.into());
+        }
+        self
+    }
+
     /// The reply, broken off halfway through its body or, if it has none, through
     /// one that is made up.
     fn respond_truncated(mut self, simulator: &Simulator) -> HttpResponse {
@@ -124,6 +144,8 @@ pub(super) async fn spoil(
             let blanks = Bytes::from(vec![b' '; 1 << 20]);
             of_status(status).streaming(stream::repeat_with(move || Ok::<_, Error>(blanks.clone())))
         }
+        Effect::Doubled => genuine().doubled().respond(simulator),
+        Effect::Marker { text } => genuine().leading_to(text).respond(simulator),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rusqlite::{ErrorCode, ffi};
+use sqlx::error::ErrorKind;
 
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,11 @@ const MIXED_UP: [&str; 2] = ["42P05", "26000"];
 /// The SQLSTATEs of a server that starts or stops, and of one that has no connections left.
 const AWAY: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
 
+/// The classes of SQLSTATEs of data that cannot be kept, and of statements that the schema
+/// does not fit; and SQLite's code for the latter.
+const LASTING: [&str; 3] = ["22", "23", "42"];
+const SQLITE_ERROR: &str = "1";
+
 /// What SQLite says if it cannot use the file `-shm`, of which nothing is to be kept.
 const ONLY_MEMORY: [i32; 4] = [
     ffi::SQLITE_IOERR_SHMOPEN,
@@ -73,6 +79,22 @@ impl StoreError {
             Self::Database(sqlx::Error::Database(told)) => {
                 told.code().is_some_and(|code| AWAY.contains(&&*code))
             }
+            _ => false,
+        }
+    }
+
+    /// Whether the store would refuse the same again: a rule of the schema is broken, a text
+    /// cannot be kept, or what is there cannot be read.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unusable(_) => true,
+            Self::Database(sqlx::Error::Database(told)) => {
+                !matches!(told.kind(), ErrorKind::Other)
+                    || told.code().is_some_and(|code| {
+                        code == SQLITE_ERROR || code.len() == 5 && LASTING.contains(&&code[..2])
+                    })
+            }
+            Self::Database(sqlx::Error::Encode(_) | sqlx::Error::ColumnDecode { .. }) => true,
             _ => false,
         }
     }

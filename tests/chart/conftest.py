@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm/glacier-gateway"
 TOOLS = ROOT / ".cache/chart/bin"
 BINARY = os.environ.get("GATEWAY_BIN", str(ROOT / "target/debug/glacier-gateway"))
+VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 FOLDER = "/etc/glacier-gateway"
 VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import BINARY, FOLDER, SECRETS, objects, of_kind, pod_files, run
+from conftest import BINARY, FOLDER, SECRETS, VERSION, objects, of_kind, pod_files, run
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 IMAGE = os.environ.get("GATEWAY_IMAGE")
@@ -324,7 +324,7 @@ def test_a_strict_parser_reads_the_metrics(pod):
     families = {f.name: f for f in text_string_to_metric_families(http(f"{pod.management}/metrics")[1])}
     samples = {s.name: s for f in families.values() for s in f.samples}
     assert families["glacier_gateway_request_duration_seconds"].unit == "seconds"
-    assert samples["glacier_gateway_build_info"].labels["version"] == "0.1.0"
+    assert samples["glacier_gateway_build_info"].labels["version"] == VERSION
     if IMAGE:
         assert samples["glacier_gateway_build_info"].labels["revision"] != "unknown"
 
@@ -366,7 +366,7 @@ def test_the_image_starts_the_program_as_a_numeric_user_and_says_what_it_is():
     assert config["Entrypoint"] == [PROGRAM] and config["Cmd"] == ["serve"]
     assert config["Healthcheck"]["Test"] == ["CMD", PROGRAM, "healthcheck"]
     labels = config["Labels"]
-    assert labels["org.opencontainers.image.version"] == "0.1.0"
+    assert labels["org.opencontainers.image.version"] == VERSION
     assert re.fullmatch(r"[0-9a-f]{40}", labels["org.opencontainers.image.revision"])
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
 

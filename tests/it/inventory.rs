@@ -701,3 +701,22 @@ async fn the_command_line_looks_through_vaults_and_shows_what_is_there() {
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8(output.stderr).unwrap().contains("GATEWAY_TOKEN"));
 }
+
+#[actix_web::test]
+async fn a_run_that_is_asked_for_twice_with_one_key_is_one() {
+    for store in
+        ["[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n".to_owned(), postgres_store().await]
+    {
+        let gateway = gateway(&format!("{store}{INVENTORY}"));
+        let send = async |run: Value| {
+            let url = format!("{}/v1/inventory-runs", gateway.rest);
+            let request = client().post(url).bearer_auth(gateway.key.token("owner"));
+            request.header("idempotency-key", "monday").json(&run).send().await.unwrap()
+        };
+        let first: Value = send(json!({})).await.json().await.unwrap();
+        let second: Value = send(json!({})).await.json().await.unwrap();
+        assert_eq!(first["runId"], second["runId"]);
+        let (status, refused) = problem(send(json!({"vaults": ["own-a"]})).await).await;
+        assert_eq!((status, &refused["code"]), (422, &json!("idempotency-key-reused")));
+    }
+}

@@ -155,10 +155,12 @@ async fn each_item_needs_permission_when_it_runs() {
     let direct = format!("{}/none", uploads("own-a"));
     gateway.process.wait_until(|lines| replaced(lines) > before);
     confirmed(&gateway, &job).await;
-    let ended = in_state(&gateway, &job, &["completed"]).await;
-    assert_eq!(ended["counts"]["skipped"], 3, "{ended:#}");
-    for (state, code) in states(&gateway, &job).await {
-        assert_eq!((state.as_str(), code), ("skipped", json!("not-authorized")));
+    // What was allowed when it was found stops the job, and stays for later.
+    let ended = in_state(&gateway, &job, &["completed", "failed"]).await;
+    assert_eq!(ended["problem"]["code"], "permission-lost", "{ended:#}");
+    assert_eq!(ended["counts"]["remaining"], 3, "{ended:#}");
+    for (state, _) in states(&gateway, &job).await {
+        assert_eq!(state, "waiting");
     }
     assert!(aborts(&gateway).await.is_empty());
     let first = job;
@@ -340,6 +342,13 @@ async fn a_small_batch_may_be_waited_for_and_a_list_may_come_as_csv() {
         let (status, _) = problem(send().body(wrong).send().await.unwrap()).await;
         assert_eq!(status, 400, "{wrong:?}");
     }
+    for (wrong, says) in [
+        ("vaultName,uploadId\nown-a,x\nown-a,a/b\n", "line 3 of the CSV"),
+        ("vaultName,uploadId\nown-a,x\nown-a\n", "line 3 of the CSV: it has 1 columns"),
+    ] {
+        let (_, refused) = problem(send().body(wrong).send().await.unwrap()).await;
+        assert!(refused["detail"].as_str().unwrap().contains(says), "{refused}");
+    }
     // The report, in both of its forms.
     let path = format!("{}/report", path(&job));
     let lines = gateway.call("owner", Method::GET, &path).await.text().await.unwrap();
@@ -351,6 +360,11 @@ async fn a_small_batch_may_be_waited_for_and_a_list_may_come_as_csv() {
     let csv = csv.text().await.unwrap();
     assert_eq!(csv.lines().count(), 3);
     assert!(csv.starts_with("item,accountId,") && csv.contains(",'=cmd\r\n"), "{csv}");
+    // A report is a list of uploads as well, and the case of its header does not matter.
+    let again = send().body(csv.replacen("uploadId", "UploadID", 1)).send().await.unwrap();
+    assert_eq!(again.status(), 202, "{:?}", again.text().await);
+    let again: Value = again.json().await.unwrap();
+    assert_eq!(again["counts"]["selected"], 2, "{again:#}");
     let none = gateway.call("owner", Method::GET, &format!("{path}?items=failed")).await;
     assert_eq!(none.text().await.unwrap(), "");
 }
@@ -443,4 +457,28 @@ async fn teams_take_turns_in_an_account() {
     }
     let state = get(&gateway, &path(&first)).await;
     assert_eq!(state["state"], "running", "the small job did not wait for the large one");
+}
+
+#[actix_web::test]
+async fn a_job_that_is_tried_again_takes_a_place_of_its_team() {
+    for kind in BOTH {
+        let gateway = gateway(kind, "[jobs]\nactive_per_team = 1\n").await;
+        let ids = seed(&gateway, "own-a", 1, 0).await;
+        let error = json!({"status": 400, "code": "InvalidParameterValueException", "message": ""});
+        let fault = json!({"effect": {"error": error}, "operation": "AbortMultipartUpload"});
+        gateway.simulator.fault(fault).await;
+        let body = json!({"target": {"vaults": ["own-a"]}, "select": {"uploadIds": ids}, "confirm": "auto"});
+        let first = created(&gateway, &body).await;
+        let ended = in_state(&gateway, &first, &["completed", "failed"]).await;
+        assert_eq!(ended["counts"]["failed"], 1, "{ended:#}");
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+        let second = created(&gateway, &now()).await;
+        let again = format!("{}/retry-failed", path(&first));
+        let (status, refused) = problem(post(&gateway, &again, &json!({})).await).await;
+        assert_eq!((status, &refused["code"]), (429, &json!("job-limit-reached")));
+        acted(&gateway, &second, "cancel", &json!({})).await;
+        acted(&gateway, &first, "retry-failed", &json!({})).await;
+        let ended = in_state(&gateway, &first, &["completed"]).await;
+        assert_eq!(ended["counts"]["aborted"], 1, "{ended:#}");
+    }
 }

@@ -8,16 +8,10 @@ use crate::{
         AccountId, GatewayAction, Operation, RegionalAccount, UploadId, VaultArn,
         action::{ListParts, ListVaults},
     },
-    glacier::{Page, Part, Upload, UpstreamError, VaultPage},
+    glacier::{Page, Pages, Part, Upload, UpstreamError, VaultPage},
     policy::{Permit, Reach, Resource},
     store::Store,
 };
-
-/// Glacier's most for a page of parts.
-const PARTS: i32 = 50;
-/// How many pages of parts are read at most. An upload has at most 10,000 parts (Glacier
-/// Developer Guide, "Uploading Large Archives in Parts").
-const MOST_PAGES: usize = 400;
 
 impl Call {
     /// Lists an account's vaults, also those that the caller may not describe: what the
@@ -43,21 +37,17 @@ impl Call {
         let route = self.route(&permit).await?;
         let upstream = &self.gateway.upstream;
         let listing = async {
-            let (mut all, mut marker) = (Vec::new(), None);
-            for _ in 0..MOST_PAGES {
+            let (mut all, mut pages) = (Vec::new(), Pages::of_parts());
+            loop {
                 turn().await;
-                let page = Page { marker, limit: Some(PARTS) };
                 let slot = self.slot(&permit).await?;
-                let listed = upstream.list_parts(&route, upload, page);
+                let listed = upstream.list_parts(&route, upload, pages.next());
                 let page = self.forward(&route, slot, listed).await?;
                 all.extend(page.parts);
-                marker = page.marker;
-                if marker.is_none() {
+                if !pages.go_on(page.marker)? {
                     return Ok((page.upload, all));
                 }
             }
-            let cause = "the list of the upload's parts does not end";
-            Err(UpstreamError::invalid_response(Operation::ListParts, cause))
         };
         let listed = listing.await;
         let result = listed.as_ref().map_or_else(UpstreamError::outcome, |_| "ok");

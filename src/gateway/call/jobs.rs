@@ -16,15 +16,9 @@ use crate::{
         GatewayAction, Operation, UploadId, VaultArn,
         action::{AbortMultipartUpload, ListParts},
     },
-    glacier::{Page, UpstreamError, UpstreamErrorKind, sum_of_parts},
+    glacier::{Pages, UpstreamError, UpstreamErrorKind, sum_of_parts},
     policy::{Asked, Permit, Reach},
 };
-
-/// Glacier's most for a page of parts.
-const PARTS_PAGE: i32 = 50;
-/// How many pages of parts there are at most: an upload has at most 10,000 parts (Glacier
-/// Developer Guide, "Uploading Large Archives in Parts").
-const MOST_PAGES: usize = 400;
 
 /// An upload that a job is about.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +123,7 @@ impl Call {
             durable
         };
         match durable {
-            Some(durable) => Ok(durable.await?),
+            Some(durable) => self.recorded(durable).await,
             None => Ok(()),
         }
     }
@@ -248,7 +242,8 @@ impl Call {
                 self.asks(Operation::AbortMultipartUpload.action(), asked.seen().text());
                 self.concerns(asked.seen());
                 let context = about(self.context.clone());
-                self.decided(self.policies.authorize(&self.principal, &asked, &context))?
+                let span = self.trace.span("decide");
+                self.decided(span, self.policies.authorize(&self.principal, &asked, &context))?
             }
         };
         for other in others {
@@ -256,9 +251,10 @@ impl Call {
             let context = context.accounts(self.gateway.upstream.accounts().directory().clone());
             let operation = Operation::AbortMultipartUpload;
             let seen = asked.seen().clone();
+            let span = self.trace.span("decide");
             let decision = self.policies.decide(&other.principal, operation, seen, &about(context));
             if let Err(denial) = decision {
-                self.note(operation.action(), Err(&denial));
+                self.note(span, operation.action(), Err(&denial));
                 return Err(self.not_authorized(operation.name(), denial));
             }
         }
@@ -273,11 +269,10 @@ impl Call {
     ) -> Result<SeenUpload, UpstreamError> {
         let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
         let route = self.route(permit).await?;
-        let (mut parts, mut marker, mut attempts) = (Vec::new(), None, 0);
-        for _ in 0..MOST_PAGES {
-            let page = Page { marker, limit: Some(PARTS_PAGE) };
+        let (mut parts, mut pages, mut attempts) = (Vec::new(), Pages::of_parts(), 0);
+        loop {
             let slot = self.slot(permit).await?;
-            let listed = self.gateway.upstream.list_parts(&route, upload, page);
+            let listed = self.gateway.upstream.list_parts(&route, upload, pages.next());
             let (result, mut forwarded) = self.ask(Operation::ListParts, slot, listed).await;
             attempts += forwarded.attempts;
             forwarded.attempts = attempts;
@@ -289,8 +284,7 @@ impl Call {
             }
             let page = result?;
             parts.extend(page.parts);
-            marker = page.marker;
-            if marker.is_none() {
+            if !pages.go_on(page.marker)? {
                 let created = OffsetDateTime::parse(&page.upload.creation_date, &Rfc3339)
                     .map_err(|_| invalid("the upload's creation date is not a date"))?;
                 let (bytes, digest) =
@@ -304,7 +298,6 @@ impl Call {
                 });
             }
         }
-        Err(invalid("the list of the upload's parts does not end"))
     }
 
     /// Puts on record that an abort was not begun.
@@ -315,12 +308,12 @@ impl Call {
             record.on_record = true;
             self.gateway.trail.record_durably(&record.event())
         };
-        let durable = durable.await;
+        let durable = self.recorded(durable).await;
         let asked = asked(&self.recorder.edit());
         match durable {
             Ok(()) => Attempted { outcome: Some(outcome), code, asked },
-            Err(unrecorded) => {
-                let code = Some(unrecorded.code());
+            Err(refusal) => {
+                let code = Some(refusal.code());
                 Attempted { outcome: Some("not-attempted"), code, asked }
             }
         }

@@ -36,9 +36,12 @@ use self::{
     signer::Signers,
     template::{Learn, Template},
 };
-use super::{Reply, UpstreamError, UpstreamErrorKind};
-use crate::config::Aws;
-use crate::domain::{Operation, UploadId, VaultArn};
+use super::{Reply, UpstreamError, UpstreamErrorKind, attempt_span};
+use crate::{
+    config::Aws,
+    domain::{Operation, UploadId, VaultArn},
+    telemetry::traces::{Span, TRACEPARENT, Trace},
+};
 
 /// The first attempts of one region's aborts.
 pub(super) struct DirectAbort {
@@ -121,13 +124,24 @@ impl DirectAbort {
         vault: &VaultArn,
         upload: &UploadId,
         session: Option<&Arc<Credentials>>,
+        trace: &Trace,
     ) -> Attempt {
         let thread = self.threads.get_or_default();
-        let Some((endpoint, request)) = self.request(thread, vault, upload, session) else {
+        let Some((endpoint, mut request)) = self.request(thread, vault, upload, session) else {
             return Attempt::NotMade;
         };
+        let mut span = Span::default();
+        if trace.is_kept() {
+            span = self.span(trace, vault, &mut request);
+        }
         let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
-        match answer.await.map_err(BoxError::from).flatten() {
+        let answer = answer.await.map_err(BoxError::from).flatten();
+        if span.is_kept() {
+            let answer = answer.as_ref().ok();
+            let request_id = answer.and_then(|answer| answer.request_id.as_deref());
+            attempt_span::end(span, answer.map(|answer| answer.status), request_id);
+        }
+        match answer {
             Ok(Answer { status: NO_CONTENT, request_id, .. }) => {
                 Attempt::Aborted(Reply { value: (), request_id, attempts: 1, throttled: false })
             }
@@ -142,6 +156,19 @@ impl DirectAbort {
                 Attempt::Failed
             }
         }
+    }
+
+    /// Begins the attempt's span, of which the request tells. What is added is not signed.
+    fn span(&self, trace: &Trace, vault: &VaultArn, request: &mut String) -> Span {
+        let template = self.template.get().and_then(Option::as_ref);
+        let host = template.map_or("", |template| template.authority.host());
+        let operation = Operation::AbortMultipartUpload;
+        let span = attempt_span::begin(trace, operation, &vault.region, host, 0);
+        if let Some(traceparent) = span.trace().traceparent() {
+            request.truncate(request.len() - "\r\n".len());
+            request.extend([TRACEPARENT, ": ", &traceparent, "\r\n\r\n"]);
+        }
+        span
     }
 
     /// The request on the wire, and where to send it.

@@ -16,6 +16,8 @@ use http::{
 };
 use hyper_util::client::proxy::matcher::Matcher;
 
+use crate::telemetry::traces::TRACEPARENT;
+
 /// When a request was signed (IAM User Guide, "Create a signed AWS API request").
 pub(super) const DATE: HeaderName = HeaderName::from_static("x-amz-date");
 /// The session token of temporary credentials.
@@ -93,8 +95,8 @@ impl Template {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::try_from(host).ok()?);
         for (name, value) in request.headers() {
-            // Those are of the SDK's own attempts alone.
-            if !name.starts_with("amz-sdk-") {
+            // Those are of a single attempt alone.
+            if !name.starts_with("amz-sdk-") && name != TRACEPARENT {
                 headers.insert(name.parse::<HeaderName>().ok()?, value.parse().ok()?);
             }
         }
@@ -140,6 +142,7 @@ mod tests {
             ("x-amz-date", "20261123T120000Z"),
             ("x-amz-glacier-version", "2012-06-01"),
             ("amz-sdk-request", "attempt=1; max=3"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
             (
                 "authorization",
                 "AWS4-HMAC-SHA256 Credential=AKID/20261123/eu-central-1/glacier/aws4_request, \

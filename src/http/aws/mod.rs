@@ -75,7 +75,13 @@ async fn answer(
     gateway: Data<Gateway>,
     arrival: &Arrival,
 ) -> Result<Option<Value>, Exception> {
+    let mut span = arrival.trace.span("authenticate");
     let proven = credentials::prove(request, payload, &gateway).await;
+    match &proven {
+        Ok(proven) => span.text("glacier_gateway.issuer", Some(&proven.principal.issuer)),
+        Err(refusal) => span.fail(refusal.outcome),
+    }
+    drop(span);
     let Proven { principal, access_key_id, region, has_body } = proven.inspect_err(|refusal| {
         caller::refused(request, &gateway, arrival.peer, refusal.outcome);
     })?;

@@ -89,6 +89,10 @@ impl From<Refusal> for Problem {
                 Code::TooManyInventoryRuns,
                 "Wait until some of the inventory runs are done: GET /v1/inventory-runs lists them.",
             ),
+            Refusal::IdempotencyKeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "This Idempotency-Key came with another request before; use a new one.",
+            ),
             Refusal::Upstream(error) => Self::from(&error),
         }
     }
@@ -122,10 +126,6 @@ impl From<JobError> for Problem {
             JobError::KeyInFlight => Self::new(
                 Code::IdempotencyKeyInUse,
                 "A request with this Idempotency-Key is under way; send it again later.",
-            ),
-            JobError::KeyReused => Self::new(
-                Code::IdempotencyKeyReused,
-                "This Idempotency-Key came with another request before; use a new one.",
             ),
             JobError::Limit(what) => Self::new(Code::JobLimitReached, format!("{what}.")),
         }
@@ -280,6 +280,7 @@ mod tests {
             Refusal::LogNotFound,
             Refusal::InventoryRunNotFound,
             Refusal::TooManyInventoryRuns,
+            Refusal::IdempotencyKeyReused,
         ];
         for refusal in upstream.into_iter().map(Refusal::Upstream).chain(own) {
             let code = refusal.code();

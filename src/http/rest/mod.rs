@@ -3,6 +3,8 @@
 pub(super) mod access;
 pub(super) mod accounts;
 pub(super) mod audit;
+mod csv;
+mod idempotency;
 pub(super) mod inventory;
 pub(super) mod jobs;
 pub(super) mod lifecycle;

@@ -341,7 +341,11 @@ impl IntoResponses for NewInventoryRunProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut problems = TrailProblems::responses();
         problems.extend(BodyProblems::responses());
-        for (status, name) in [("404", "AccountNotFound"), ("429", "TooManyInventoryRuns")] {
+        for (status, name) in [
+            ("404", "AccountNotFound"),
+            ("422", "IdempotencyKeyReused"),
+            ("429", "TooManyInventoryRuns"),
+        ] {
             problems.insert(status.to_owned(), Ref::from_response_name(name).into());
         }
         problems

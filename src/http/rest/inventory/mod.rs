@@ -1,14 +1,15 @@
 //! The inventory: what was seen in the vaults, and when.
 
-mod csv;
+mod lines;
 mod model;
+mod run;
 pub mod runs;
 
 use std::collections::BTreeSet;
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::{ACCEPT, LINK, VARY},
+    http::header::{LINK, VARY},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::IntoParams;
@@ -16,6 +17,7 @@ use utoipa::IntoParams;
 use self::model::{InventoryPage, SeenUploadPage};
 use super::{
     super::{parameters::Parameters, problem::Problem},
+    csv,
     openapi::TrailProblems,
 };
 use crate::{
@@ -133,7 +135,7 @@ pub async fn show(
     let (rows, marker) = call.looked_up(found.await).await?;
     let marker = marker.map(|marker| marker.to_string());
     let page = InventoryPage::new(&call.gateway, &rows, marker.clone());
-    Ok(match wants_csv(&request) {
+    Ok(match csv::is_wanted(&request) {
         true => csv_reply(&request, page.csv(), marker),
         false => json_reply(&page),
     })
@@ -197,7 +199,7 @@ pub async fn list(
     let (found, marker) = call.looked_up(found.await).await?;
     let marker = marker.map(|marker| marker.to_string());
     let page = SeenUploadPage::new(&call.gateway, found, marker.clone());
-    Ok(match wants_csv(&request) {
+    Ok(match csv::is_wanted(&request) {
         true => csv_reply(&request, page.csv(), marker),
         false => json_reply(&page),
     })
@@ -238,20 +240,11 @@ fn accounts(places: &[RegionalAccount]) -> Vec<AccountId> {
     accounts.into_iter().collect()
 }
 
-fn wants_csv(request: &HttpRequest) -> bool {
-    let accepted = request.headers().get_all(ACCEPT).filter_map(|value| value.to_str().ok());
-    let mut ranges = accepted.flat_map(|value| value.split(','));
-    ranges.any(|range| {
-        let media = range.split(';').next().unwrap_or_default();
-        media.trim().eq_ignore_ascii_case("text/csv")
-    })
-}
-
 fn json_reply(page: &impl serde::Serialize) -> HttpResponse {
     HttpResponse::Ok().insert_header((VARY, "Accept")).json(page)
 }
 
-fn csv_reply(request: &HttpRequest, csv: String, marker: Option<String>) -> HttpResponse {
+fn csv_reply(request: &HttpRequest, csv: Vec<u8>, marker: Option<String>) -> HttpResponse {
     let mut reply = HttpResponse::Ok();
     reply.insert_header((VARY, "Accept")).content_type("text/csv; charset=utf-8; header=present");
     if let Some(marker) = marker {

@@ -1,6 +1,6 @@
 //! Inventory runs: ask for one, and see how it goes.
 
-use actix_web::{HttpResponse, get, http::header::LOCATION, post, web::Json};
+use actix_web::{HttpRequest, HttpResponse, get, http::header::LOCATION, post, web::Json};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -11,10 +11,11 @@ use super::{
             parameters::Parameters,
             problem::{Code, NOT_SERVED, Problem},
         },
+        idempotency::{self, KeyHeader},
         openapi::{InventoryRunProblems, NewInventoryRunProblems, TrailProblems},
     },
     accounts,
-    model::{FailedVault, InventoryDetail, InventoryRun, InventoryRunPage, NewInventoryRun},
+    run::{FailedVault, InventoryDetail, InventoryRun, InventoryRunPage, NewInventoryRun},
 };
 use crate::{
     domain::{
@@ -22,9 +23,9 @@ use crate::{
         GatewayAction::{GetInventory, StartInventoryRun},
         Operation, VaultArn,
     },
-    gateway::{Actor, Call, Refusal},
+    gateway::{Actor, Call, IdempotencyKey, Refusal},
     inventory::{
-        run::{self, Order, Run},
+        run::{self, Created, Order, Run},
         target::Target,
     },
 };
@@ -74,6 +75,7 @@ struct RunParameters {
 #[utoipa::path(
     tag = "inventory",
     operation_id = "startInventoryRun",
+    params(KeyHeader),
     request_body = NewInventoryRun,
     responses(
         (status = 202, description = "The run is kept, and begins soon.", body = InventoryRun,
@@ -85,9 +87,11 @@ struct RunParameters {
 pub async fn start(
     call: Call,
     parameters: Parameters,
+    request: HttpRequest,
     JsonBody(new): JsonBody<NewInventoryRun>,
 ) -> Result<HttpResponse, Problem> {
     parameters.only(&[])?;
+    let given = idempotency::given(&request)?;
     let target = new.target();
     target.check().map_err(|wrong| Problem::new(Code::InvalidParameter, format!("{wrong}.")))?;
     let mut places = target.places(&call.gateway.upstream);
@@ -104,12 +108,20 @@ pub async fn start(
     }
     let sizes = new.detail == InventoryDetail::Sizes;
     let order = Order { actor: Actor::from(&call), target, sizes };
+    let key = given.map(|given| {
+        let asked = serde_json::to_vec(&(&order.target, sizes)).unwrap_or_default();
+        IdempotencyKey::new(&order.actor, "POST /v1/inventory-runs", &given, &[&asked])
+    });
     let made = async {
         let store = call.store()?;
         if run::unfinished(store).await? >= MOST_UNFINISHED {
             return Err(Refusal::TooManyInventoryRuns);
         }
-        let id = run::create(store, &order, None, &places).await?.unwrap_or_default();
+        let id = match run::create(store, &order, None, key.as_ref(), &places).await? {
+            Created::New(id) | Created::Before(id) => id,
+            Created::KeyReused => return Err(Refusal::IdempotencyKeyReused),
+            Created::Ticked => return Err(Refusal::InventoryRunNotFound),
+        };
         run::find(store, &id).await?.ok_or(Refusal::InventoryRunNotFound)
     };
     let run = call.looked_up(made.await).await?;

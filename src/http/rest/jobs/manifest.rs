@@ -1,6 +1,8 @@
 //! A list of uploads as CSV.
 
 use actix_web::{HttpMessage, HttpRequest};
+use csv::{Error, ErrorKind, ReaderBuilder, StringRecord, Trim};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::IntoParams;
 
 use super::super::super::{
@@ -9,7 +11,10 @@ use super::super::super::{
 };
 use crate::jobs::{
     IsoDuration,
-    model::{Confirm, NewAbortJob},
+    model::{
+        Confirm, MAX_FAILURE_RATE, MAX_UPLOAD_IDS, MAX_UPLOADS, NewAbortJob, Placed, Select,
+        Target, UploadName,
+    },
 };
 
 /// What a body of JSON says beside the uploads. For a body of CSV alone.
@@ -32,71 +37,161 @@ pub struct ManifestParameters {
     quiet_for: Option<String>,
     /// With CSV: whether somebody must confirm the job.
     confirm: Option<Confirm>,
+    /// With CSV: `maxUploads` of the job.
+    #[param(rename = "maxUploads", minimum = 1)]
+    max_uploads: Option<u32>,
+    /// With CSV: `maxFailureRate` of the job.
+    #[param(rename = "maxFailureRate", minimum = 0, maximum = 1)]
+    max_failure_rate: Option<f64>,
+    /// With CSV: not to abort anything before this.
+    #[param(rename = "notBefore", value_type = Option<String>, format = DateTime)]
+    not_before: Option<String>,
 }
-
-const COLUMNS: [&str; 4] = ["accountId", "region", "vaultName", "uploadId"];
 
 /// Whether the body is CSV.
 pub fn is_csv(request: &HttpRequest) -> bool {
     request.content_type().eq_ignore_ascii_case("text/csv")
 }
 
-/// Reads a list of uploads, and the request that the parameters make of it.
-pub fn read(parameters: &Parameters, body: &[u8]) -> Result<NewAbortJob, Problem> {
-    parameters.only(&["team", "reason", "account", "region", "vault", "quietFor", "confirm"])?;
-    let text = |name| parameters.given(name, |text| Ok::<_, &str>(text.to_owned()));
-    let quiet_for = parameters.given("quietFor", str::parse::<IsoDuration>)?;
-    let confirm = parameters.given("confirm", |text| match text {
-        "required" => Ok(Confirm::Required),
-        "auto" => Ok(Confirm::Auto),
-        _ => Err("write required or auto"),
-    })?;
-    let wrong = |line: usize, what: &str| {
-        let detail = format!("line {} of the CSV: {what}.", line + 1);
-        Problem::new(Code::InvalidParameter, detail)
-    };
-    let body = std::str::from_utf8(body)
-        .map_err(|_| Problem::new(Code::MalformedRequest, "The CSV is not UTF-8."))?;
-    let body = body.trim_start_matches('\u{feff}');
-    let mut columns: Option<Vec<&str>> = None;
-    let mut uploads = Vec::new();
-    let (account, region, vault) = (text("account")?, text("region")?, text("vault")?);
-    for (number, line) in body.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        // No name of Glacier's holds a comma or a quotation mark.
-        let fields: Vec<&str> =
-            line.split(',').map(|field| field.trim().trim_matches('"')).collect();
-        if columns.is_none() {
-            let is_header = fields.iter().all(|field| COLUMNS.contains(field));
-            columns = Some(if is_header { fields.clone() } else { vec!["uploadId"] });
-            if is_header {
-                continue;
-            }
-        }
-        let names = columns.as_deref().unwrap_or_default();
-        if fields.len() != names.len() {
-            return Err(wrong(number, "it has not the columns of the first line"));
-        }
-        let field = |wanted: &str| {
-            let at = names.iter().position(|name| *name == wanted)?;
-            fields.get(at).filter(|field| !field.is_empty()).map(|field| (*field).to_owned())
+/// What the parameters say of a list of uploads.
+pub struct Manifest {
+    request: NewAbortJob,
+    account: Option<String>,
+    region: Option<String>,
+    vault: Option<String>,
+}
+
+impl Manifest {
+    /// Reads the parameters.
+    pub fn of(parameters: &Parameters) -> Result<Self, Problem> {
+        parameters.only(&[
+            "team",
+            "reason",
+            "account",
+            "region",
+            "vault",
+            "quietFor",
+            "confirm",
+            "maxUploads",
+            "maxFailureRate",
+            "notBefore",
+        ])?;
+        let text = |name| parameters.given(name, |text| Ok::<_, &str>(text.to_owned()));
+        let all = || vec!["*".to_owned()];
+        let quiet_for = parameters.given("quietFor", str::parse::<IsoDuration>)?;
+        let confirm = parameters.given("confirm", |text| match text {
+            "required" => Ok(Confirm::Required),
+            "auto" => Ok(Confirm::Auto),
+            "never" => Ok(Confirm::Never),
+            _ => Err("write required, auto or never"),
+        })?;
+        let max_uploads = parameters.given("maxUploads", str::parse::<u32>)?;
+        let max_failure_rate = parameters.given("maxFailureRate", str::parse::<f64>)?;
+        let not_before =
+            parameters.given("notBefore", |text| OffsetDateTime::parse(text, &Rfc3339))?;
+        let request = NewAbortJob {
+            team: text("team")?,
+            target: Target { accounts: all(), regions: all(), vaults: all() },
+            select: Select { quiet_for, ..Select::default() },
+            reason: text("reason")?,
+            max_uploads: max_uploads.unwrap_or(MAX_UPLOADS),
+            max_failure_rate: max_failure_rate.unwrap_or(MAX_FAILURE_RATE),
+            not_before,
+            confirm: confirm.unwrap_or_default(),
         };
-        let vault_name = field("vaultName").or(vault.clone());
-        uploads.push(serde_json::json!({
-            "accountId": field("accountId").or(account.clone()).unwrap_or_else(|| "-".to_owned()),
-            "region": field("region").or(region.clone()),
-            "vaultName": vault_name.ok_or_else(|| wrong(number, "it names no vault"))?,
-            "uploadId": field("uploadId").ok_or_else(|| wrong(number, "it names no upload"))?,
-        }));
+        Ok(Self {
+            request,
+            account: text("account")?,
+            region: text("region")?,
+            vault: text("vault")?,
+        })
     }
-    let select = serde_json::json!({ "uploadIds": uploads, "quietFor": quiet_for });
-    let request = serde_json::json!({
-        "team": text("team")?,
-        "reason": text("reason")?,
-        "target": {"vaults": ["*"], "accounts": ["*"], "regions": ["*"]},
-        "select": select,
-        "confirm": confirm.unwrap_or_default(),
-    });
-    serde_json::from_value(request).map_err(|error| {
-        Problem::new(Code::InvalidParameter, format!("The CSV cannot be taken: {error}."))
-    })
+
+    /// Reads the list. Columns that it does not know, such as those of a report, are left out.
+    pub fn read(self, body: &[u8]) -> Result<NewAbortJob, Problem> {
+        let Self { mut request, account, region, vault } = self;
+        let mut reader = ReaderBuilder::new().has_headers(false).trim(Trim::All).from_reader(body);
+        let mut columns = None;
+        let mut uploads = Vec::new();
+        for line in reader.records() {
+            let line = line.map_err(unreadable)?;
+            let number = line.position().map_or(1, csv::Position::line);
+            let wrong = |what: &str| at_line(number, what);
+            let columns = match &columns {
+                Some(columns) => columns,
+                None => {
+                    let is_header = line.iter().any(|name| name.eq_ignore_ascii_case("uploadId"));
+                    if !is_header && line.len() > 1 {
+                        return Err(wrong("name the columns first, one of them uploadId"));
+                    }
+                    let found = columns.insert(Columns::of(is_header.then_some(&line)));
+                    if is_header {
+                        continue;
+                    }
+                    found
+                }
+            };
+            if uploads.len() == MAX_UPLOAD_IDS {
+                return Err(wrong(&format!("a job takes at most {MAX_UPLOAD_IDS} uploads")));
+            }
+            let field = |at: Option<usize>| {
+                let field = at.and_then(|at| line.get(at)).filter(|field| !field.is_empty());
+                field.map(str::to_owned)
+            };
+            let vault_name = field(columns.vault).or(vault.clone());
+            let upload_id = field(columns.upload).ok_or_else(|| wrong("it names no upload"))?;
+            uploads.push(UploadName::Placed(Placed {
+                account_id: field(columns.account)
+                    .or(account.clone())
+                    .unwrap_or_else(|| "-".to_owned()),
+                region: field(columns.region).or(region.clone()),
+                vault_name: vault_name.ok_or_else(|| wrong("it names no vault"))?,
+                upload_id: upload_id.parse().map_err(|error| wrong(&format!("{error}")))?,
+            }));
+        }
+        request.select.upload_ids = Some(uploads);
+        Ok(request)
+    }
+}
+
+/// Where the columns are.
+struct Columns {
+    account: Option<usize>,
+    region: Option<usize>,
+    vault: Option<usize>,
+    upload: Option<usize>,
+}
+
+impl Columns {
+    /// Those that `header` names; without one there are only uploads.
+    fn of(header: Option<&StringRecord>) -> Self {
+        let Some(header) = header else {
+            return Self { account: None, region: None, vault: None, upload: Some(0) };
+        };
+        let at = |wanted: &str| header.iter().position(|name| name.eq_ignore_ascii_case(wanted));
+        Self {
+            account: at("accountId"),
+            region: at("region"),
+            vault: at("vaultName"),
+            upload: at("uploadId"),
+        }
+    }
+}
+
+fn at_line(number: u64, what: &str) -> Problem {
+    Problem::new(Code::InvalidParameter, format!("line {number} of the CSV: {what}."))
+}
+
+fn unreadable(error: Error) -> Problem {
+    let number = error.position().map_or(1, csv::Position::line);
+    match error.kind() {
+        ErrorKind::UnequalLengths { expected_len, len, .. } => at_line(
+            number,
+            &format!(
+                "it has {len} columns, and the first line {expected_len}; is a quotation mark left open?"
+            ),
+        ),
+        ErrorKind::Utf8 { .. } => at_line(number, "it is not UTF-8"),
+        _ => at_line(number, "it cannot be read"),
+    }
 }

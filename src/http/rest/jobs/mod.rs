@@ -21,7 +21,7 @@ use tokio::{
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use self::manifest::ManifestParameters;
+use self::manifest::{Manifest, ManifestParameters};
 pub use self::{
     change::{cancel, confirm, pause, resume, retry_failed},
     events::follow,
@@ -34,13 +34,14 @@ use super::{
         parameters::Parameters,
         problem::{Code, Problem},
     },
+    idempotency::{self, KeyHeader},
     openapi::{JobProblems, NewJobProblems},
 };
 use crate::{
     domain::GatewayAction,
-    gateway::{Actor, Call},
+    gateway::{Actor, Call, IdempotencyKey},
     jobs::{
-        Created, ItemFilter, JobError, Jobs, Key,
+        Created, ItemFilter, JobError, Jobs,
         model::{AbortJob, Confirm, NewAbortJob},
     },
     policy::Reach,
@@ -57,18 +58,12 @@ const LONGEST: usize = 32 << 20;
 /// Up to how many bytes a body counts as short, and how many that are longer are read at once.
 const SHORT: usize = 256 << 10;
 const MOST_LONG: usize = 2;
-/// What makes a request that is sent twice one request.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// `Idempotency-Key`
+/// `Prefer`
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[allow(dead_code)]
-struct KeyHeader {
-    /// A second request with this key, by the same caller, makes no second job: it is answered
-    /// as the first one was.
-    #[param(rename = "Idempotency-Key", pattern = "^[!-~]+$", min_length = 1, max_length = 255)]
-    idempotency_key: Option<String>,
+struct PreferHeader {
     /// `wait=10`: for a job of at most 100 `uploadIds` that needs no confirmation, wait up to
     /// so many seconds (at most 60) for its end, and answer with its items (200).
     #[param(rename = "Prefer", example = "wait=10")]
@@ -91,9 +86,10 @@ struct JobPath {
 /// confirmed that (`confirm`). It is durable when this is answered. An upload that somebody
 /// still sends parts to is left alone: see `quietFor`.
 ///
-/// A list of uploads may also come as CSV (`Content-Type: text/csv`): `uploadId` alone, or with `accountId`, `region`
-/// and `vaultName`, as a first line says. Then query parameters say what else the body of
-/// JSON would.
+/// A list of uploads may also come as CSV (`Content-Type: text/csv`): upload IDs alone, or with
+/// a first line that names the columns `uploadId` and, if wanted, `accountId`, `region` and
+/// `vaultName`. Further columns are left out, so that a job's report is such a list as well.
+/// Query parameters say what else the body of JSON would.
 ///
 /// **Permissions**: `gateway:CreateAbortJob` on `arn:aws:glacier-gateway:::job/TEAM/*`, and
 /// `gateway:ConfirmOwnAbortJob` for `"confirm": "auto"`. What the job does needs the
@@ -104,7 +100,7 @@ struct JobPath {
 #[utoipa::path(
     tag = "abort-jobs",
     operation_id = "createAbortJob",
-    params(KeyHeader, ManifestParameters),
+    params(KeyHeader, PreferHeader, ManifestParameters),
     request_body = NewAbortJob,
     responses(
         (status = 200, description = "The job has ended; it comes with its items.",
@@ -124,23 +120,24 @@ pub async fn create(
 ) -> Result<HttpResponse, Problem> {
     // Before a long body is read: whoever may not ask for any job gets no further.
     call.may(GatewayAction::CreateAbortJob, Reach::Any)?;
-    let given = given_key(&request)?;
+    let given = idempotency::given(&request)?;
     let _turn = turn(&request).await?;
     let body = body::read(payload, LONGEST).await?;
-    let new: NewAbortJob = match manifest::is_csv(&request) {
-        true => manifest::read(&parameters, &body)?,
-        false => {
-            parameters.only(&[])?;
-            let text = body.clone();
-            // A long list takes longer than other requests of this thread may wait.
-            let read = block(move || serde_json::from_slice(&text)).await;
-            let read = read.map_err(|_| Problem::new(Code::InternalError, "Try again."))?;
-            read.map_err(|error| {
-                let detail = format!("Send a body as JSON that the operation knows: {error}.");
-                Problem::new(Code::MalformedRequest, detail)
-            })?
-        }
+    let manifest = match manifest::is_csv(&request) {
+        true => Some(Manifest::of(&parameters)?),
+        false => parameters.only(&[]).map(|()| None)?,
     };
+    let text = body.clone();
+    // A long list takes longer than other requests of this thread may wait.
+    let new = block(move || match manifest {
+        Some(manifest) => manifest.read(&text),
+        None => serde_json::from_slice(&text).map_err(|error| {
+            let detail = format!("Send a body as JSON that the operation knows: {error}.");
+            Problem::new(Code::MalformedRequest, detail)
+        }),
+    });
+    let new: NewAbortJob =
+        new.await.map_err(|_| Problem::new(Code::InternalError, "Try again."))??;
     let wait = wait(&request).filter(|_| {
         let named = new.select.upload_ids.as_ref();
         new.confirm == Confirm::Auto && named.is_some_and(|ids| ids.len() <= MOST_AWAITED)
@@ -157,7 +154,7 @@ pub async fn create(
     }
     let actor = Actor::from(&call);
     let asked: [&[u8]; 2] = [request.query_string().as_bytes(), &body];
-    let key = given.map(|given| Key::new(&actor, "POST /v1/abort-jobs", &given, &asked));
+    let key = given.map(|given| IdempotencyKey::new(&actor, "POST /v1/abort-jobs", &given, &asked));
     drop(body);
     let made = async {
         let Created { job, .. } = jobs.create(&actor, new, key.as_ref()).await?;
@@ -283,21 +280,4 @@ async fn noted(
     let about = about.or(result.as_ref().ok().map(|job| job.job_id.as_str()));
     call.asked_of_jobs(about, result.as_ref().err().map(JobError::code)).await?;
     Ok(result?)
-}
-
-/// The `Idempotency-Key`, if there is one.
-fn given_key(request: &HttpRequest) -> Result<Option<String>, Problem> {
-    let mut all = request.headers().get_all(IDEMPOTENCY_KEY);
-    let (Some(key), None) = (all.next(), all.next()) else {
-        return match request.headers().contains_key(IDEMPOTENCY_KEY) {
-            true => Err(Problem::new(Code::InvalidParameter, "Idempotency-Key: send it once.")),
-            false => Ok(None),
-        };
-    };
-    let text = key.to_str().ok().filter(|text| {
-        (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let message = "Idempotency-Key: write 1 to 255 visible characters of ASCII.";
-    let text = text.ok_or_else(|| Problem::new(Code::InvalidParameter, message))?;
-    Ok(Some(text.to_owned()))
 }

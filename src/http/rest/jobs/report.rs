@@ -2,7 +2,6 @@
 
 use actix_web::{
     HttpRequest, HttpResponse, get,
-    http::header::ACCEPT,
     web::{Bytes, Data},
 };
 use futures_util::stream;
@@ -13,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     super::{
         super::{parameters::Parameters, problem::Problem},
+        csv::{self, Cell, Lines},
         openapi::JobProblems,
     },
     JobPath, noted, seen,
@@ -80,14 +80,12 @@ pub async fn download(
     })?;
     let job = seen(&call, &jobs, &parameters).await?;
     let job = noted(&call, Ok(job), None).await?;
-    let accepts = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    let csv = accepts.is_some_and(|accepts| accepts.contains("text/csv"));
+    let csv = csv::is_wanted(&request);
     let filter = ItemFilter { state: None, unsuccessful: unsuccessful.unwrap_or(false) };
-    let first = if csv { HEADER.to_owned() } else { String::new() };
-    let pages = stream::unfold(Some((first, 0)), move |rest| {
+    let pages = stream::unfold(Some(0), move |from| {
         let (jobs, job) = (jobs.clone(), job.clone());
         async move {
-            let (mut text, from) = rest?;
+            let from = from?;
             let page = match jobs.items(&job.job_id, filter, from, PAGE).await {
                 Ok(page) => page,
                 // The reply breaks off, so that nobody takes it for whole.
@@ -96,89 +94,74 @@ pub async fn download(
                     return Some((Err(actix_web::error::ErrorInternalServerError("")), None));
                 }
             };
-            for item in &page.items {
-                text += &if csv { csv_line(&job, item) } else { json_line(item) };
-            }
+            let text = match csv {
+                true => csv_lines(&job, &page.items, from == 0),
+                false => page.items.iter().flat_map(json_line).collect(),
+            };
             let next = page.marker.and_then(|marker| marker.parse().ok());
-            Some((Ok::<_, actix_web::Error>(Bytes::from(text)), next.map(|n| (String::new(), n))))
+            Some((Ok::<_, actix_web::Error>(Bytes::from(text)), next))
         }
     });
     let media = if csv { "text/csv; charset=utf-8" } else { "application/jsonl" };
     Ok(HttpResponse::Ok().content_type(media).streaming(pages))
 }
 
-fn json_line(item: &Item) -> String {
-    let json = serde_json::to_string(item).unwrap_or_default();
-    json + "\n"
+fn json_line(item: &Item) -> Vec<u8> {
+    let mut json = serde_json::to_vec(item).unwrap_or_default();
+    json.push(b'\n');
+    json
 }
 
-const HEADER: &str = "item,accountId,region,vaultName,uploadId,state,code,creationDate,\
-    archiveDescription,parts,bytes,attempts,auditEventID,endedAt,jobId,team,createdBy,\
-    confirmedBy,reason\r\n";
+const COLUMNS: [&str; 19] = [
+    "item",
+    "accountId",
+    "region",
+    "vaultName",
+    "uploadId",
+    "state",
+    "code",
+    "creationDate",
+    "archiveDescription",
+    "parts",
+    "bytes",
+    "attempts",
+    "auditEventID",
+    "endedAt",
+    "jobId",
+    "team",
+    "createdBy",
+    "confirmedBy",
+    "reason",
+];
 
-/// A line of CSV (RFC 4180).
-fn csv_line(job: &AbortJob, item: &Item) -> String {
-    let time = |time: Option<OffsetDateTime>| {
-        time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default()
-    };
-    let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let fields = [
-        item.item.to_string(),
-        item.account_id.clone(),
-        item.region.clone(),
-        item.vault_name.clone(),
-        item.upload_id.clone(),
-        item.state.as_str().to_owned(),
-        text(&item.code),
-        time(item.creation_date),
-        harmless(&text(&item.archive_description)),
-        number(item.parts),
-        number(item.bytes),
-        item.attempts.to_string(),
-        text(&item.audit_event_id),
-        time(item.ended_at),
-        job.job_id.clone(),
-        job.team.clone(),
-        harmless(&job.created_by.subject),
-        job.confirmed_by.as_ref().map(|person| harmless(&person.subject)).unwrap_or_default(),
-        harmless(&text(&job.request.reason)),
-    ];
-    fields.map(|field| quoted(&field)).join(",") + "\r\n"
-}
-
-/// A text that no spreadsheet takes for a formula.
-fn harmless(text: &str) -> String {
-    match text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
+/// Items as lines of CSV, the first of them after a line that names the columns.
+fn csv_lines(job: &AbortJob, items: &[Item], first: bool) -> Vec<u8> {
+    let mut lines = if first { Lines::of(&COLUMNS) } else { Lines::new() };
+    let time = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    let confirmed_by = job.confirmed_by.as_ref().map(|person| person.subject.as_str());
+    for item in items {
+        let (created, ended) = (time(item.creation_date), time(item.ended_at));
+        lines.add([
+            Cell::Number(item.item),
+            Cell::Plain(&item.account_id),
+            Cell::Plain(&item.region),
+            Cell::Plain(&item.vault_name),
+            Cell::Plain(&item.upload_id),
+            Cell::Plain(item.state.as_str()),
+            item.code.as_deref().into(),
+            created.as_deref().into(),
+            Cell::foreign(item.archive_description.as_deref()),
+            item.parts.into(),
+            item.bytes.into(),
+            Cell::Number(item.attempts),
+            item.audit_event_id.as_deref().into(),
+            ended.as_deref().into(),
+            Cell::Plain(&job.job_id),
+            Cell::Plain(&job.team),
+            Cell::Foreign(&job.created_by.subject),
+            Cell::foreign(confirmed_by),
+            Cell::foreign(job.request.reason.as_deref()),
+        ]);
     }
-}
-
-fn quoted(field: &str) -> String {
-    match field.contains([',', '"', '\r', '\n']) {
-        true => format!("\"{}\"", field.replace('"', "\"\"")),
-        false => field.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spreadsheet_finds_no_formula_and_no_broken_line() {
-        for (text, written) in [
-            ("=1+1", "'=1+1"),
-            ("+1", "'+1"),
-            ("-x", "'-x"),
-            ("@a", "'@a"),
-            ("a=1", "a=1"),
-            ("", ""),
-            ("=\"a\",b", "\"'=\"\"a\"\",b\""),
-            ("a\nb", "\"a\nb\""),
-        ] {
-            assert_eq!(quoted(&harmless(text)), written, "{text}");
-        }
-    }
+    lines.into_bytes()
 }
