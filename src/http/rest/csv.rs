@@ -41,7 +41,9 @@ pub(super) struct Lines(Writer<Vec<u8>>);
 impl Lines {
     /// None yet.
     pub fn new() -> Self {
-        Self(WriterBuilder::new().terminator(Terminator::CRLF).from_writer(Vec::new()))
+        let mut builder = WriterBuilder::new();
+        // A line of another length than the first is written whole, too.
+        Self(builder.flexible(true).terminator(Terminator::CRLF).from_writer(Vec::new()))
     }
 
     /// The first line, which names the columns.

@@ -16,10 +16,10 @@ use crate::domain::{AccountId, Operation, Principal, Region, RegionalAccount, Va
 /// about something else, does not compile. This does:
 ///
 /// ```
-/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::AbortMultipartUpload}, glacier::{Accounts, Upstream, UpstreamError}, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::AbortMultipartUpload}, glacier::{Accounts, Upstream, UpstreamError}, policy::Permit, telemetry::traces::Trace};
 ///
-/// async fn forward(upstream: &Upstream, accounts: &Accounts, permit: &Permit<AbortMultipartUpload>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
-///     let route = upstream.route(accounts, permit).await?;
+/// async fn forward(upstream: &Upstream, accounts: &Accounts, trace: &Trace, permit: &Permit<AbortMultipartUpload>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
+///     let route = upstream.route(accounts, permit, trace).await?;
 ///     let _ = upstream.abort_multipart_upload(&route, intent, upload).await;
 ///     Ok(())
 /// }
@@ -28,10 +28,10 @@ use crate::domain::{AccountId, Operation, Principal, Region, RegionalAccount, Va
 /// The permit of another operation does not abort:
 ///
 /// ```compile_fail,E0308
-/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::ListParts}, glacier::{Accounts, Upstream, UpstreamError}, policy::Permit};
+/// use glacier_gateway::{audit::Intent, domain::{UploadId, action::ListParts}, glacier::{Accounts, Upstream, UpstreamError}, policy::Permit, telemetry::traces::Trace};
 ///
-/// async fn forward(upstream: &Upstream, accounts: &Accounts, permit: &Permit<ListParts>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
-///     let route = upstream.route(accounts, permit).await?;
+/// async fn forward(upstream: &Upstream, accounts: &Accounts, trace: &Trace, permit: &Permit<ListParts>, intent: &Intent, upload: &UploadId) -> Result<(), UpstreamError> {
+///     let route = upstream.route(accounts, permit, trace).await?;
 ///     let _ = upstream.abort_multipart_upload(&route, intent, upload).await;
 ///     Ok(())
 /// }
