@@ -27,7 +27,7 @@ pub struct UpstreamLimits {
     pub queue_timeout: Duration,
     /// After how many failures in a row no further call is made; 0 is never.
     pub breaker_failures: u32,
-    /// How often one call is tried then.
+    /// How often one call is tried then, or if all calls hang.
     #[serde(with = "humantime_serde")]
     pub breaker_interval: Duration,
 }
@@ -35,16 +35,20 @@ pub struct UpstreamLimits {
 impl Limits {
     /// What the types cannot say.
     pub(super) fn check(&self, mut wrong: impl FnMut(String, &str)) {
-        let UpstreamLimits { concurrency, background_share, breaker_interval, .. } = &self.upstream;
+        let UpstreamLimits { concurrency, background_share, .. } = &self.upstream;
         if !(1..=10_000).contains(concurrency) {
             wrong("limits.upstream.concurrency".into(), "write a number from 1 to 10000");
         }
         if !(*background_share > 0.0 && *background_share <= 1.0) {
             wrong("limits.upstream.background_share".into(), "write a share above 0 and up to 1");
         }
-        if breaker_interval.is_zero() {
-            let what = "write a duration above zero, such as \"2s\"";
-            wrong("limits.upstream.breaker_interval".into(), what);
+        for (key, duration) in [
+            ("limits.upstream.queue_timeout", self.upstream.queue_timeout),
+            ("limits.upstream.breaker_interval", self.upstream.breaker_interval),
+        ] {
+            if duration.is_zero() {
+                wrong(key.into(), "write a duration above zero, such as \"2s\"");
+            }
         }
     }
 }

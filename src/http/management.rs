@@ -11,7 +11,6 @@ use actix_web::{
 use super::connections::Connections;
 use crate::{
     audit::TrailStatus,
-    domain::AccountFacts,
     gateway::{CeilingStatus, Gateway},
     metrics::{CONTENT_TYPE, UpstreamLevel},
     telemetry::{self, traces},
@@ -130,18 +129,19 @@ async fn metrics(
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
     let accounts = gateway.upstream.accounts();
-    let name = |facts: &AccountFacts| facts.name.clone();
-    let level = |status: CeilingStatus| UpstreamLevel {
-        account: accounts.directory().get(&status.account).map_or(String::new(), name),
-        region: status.region.to_string(),
-        limit: status.limit,
-        under_way: status.under_way,
-        waiting: status.waiting,
-        is_open: status.open_since.is_some(),
-        overloaded: status.refused.overloaded,
-        circuit_open: status.refused.open,
+    let level = |status: CeilingStatus| {
+        Some(UpstreamLevel {
+            account: accounts.directory().get(&status.account)?.name.clone(),
+            region: status.region.to_string(),
+            limit: status.limit,
+            under_way: status.under_way,
+            waiting: status.waiting,
+            is_open: status.open_since.is_some(),
+            overloaded: status.refused.overloaded,
+            circuit_open: status.refused.open,
+        })
     };
-    gateway.metrics.upstream_levels(gateway.ceilings().into_iter().map(level));
+    gateway.metrics.upstream_levels(gateway.ceilings().into_iter().filter_map(level));
     gateway.metrics.accounts(gateway.upstream.role_statuses().into_iter());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))

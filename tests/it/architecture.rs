@@ -93,10 +93,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("http/methods", &["http/problem"]),
     ("http/connections", &[]),
-    (
-        "http/management",
-        &["audit", "domain", "gateway", "http/connections", "metrics", "telemetry"],
-    ),
+    ("http/management", &["audit", "gateway", "http/connections", "metrics", "telemetry"]),
     (
         "http/rest",
         &[

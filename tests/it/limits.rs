@@ -129,7 +129,7 @@ async fn beyond_the_queue_nothing_is_sent_and_both_doors_say_so() {
 
 #[tokio::test]
 async fn a_region_that_hangs_leaves_the_others_alone() {
-    let gateway = limited("concurrency = 2\nqueue = 0");
+    let gateway = limited("concurrency = 2\nqueue = 0\nqueue_timeout = \"60s\"");
     gateway.simulator.seed("own-a", &[]).await;
     gateway.simulator.fault(json!({"effect": "hang", "vaultName": "own-a"})).await;
     let hanging: Vec<_> = (0..2).map(|_| list(&gateway, "owner", "own-a")).collect();
@@ -143,6 +143,31 @@ async fn a_region_that_hangs_leaves_the_others_alone() {
         let elsewhere = "/v1/accounts/-/vaults?region=us-east-1";
         assert_eq!(gateway.call("owner", Method::GET, elsewhere).await.status(), 200);
     }
+    for one in hanging {
+        one.abort();
+    }
+}
+
+#[tokio::test]
+async fn calls_that_hang_give_way_once_glacier_answers_others() {
+    let gateway = limited(
+        "concurrency = 3\nqueue = 0\nqueue_timeout = \"100ms\"\nbreaker_interval = \"100ms\"",
+    );
+    gateway.simulator.seed("own-a", &[]).await;
+    gateway.simulator.seed("own-b", &[]).await;
+    gateway.simulator.fault(json!({"effect": "hang", "vaultName": "own-a"})).await;
+    let hanging: Vec<_> = (0..3).map(|_| list(&gateway, "owner", "own-a")).collect();
+    wait_for(&gateway, "upstream_calls_under_way", 3.0).await;
+    let mut answered = 0;
+    while answered < 3 {
+        match list(&gateway, "owner", "own-b").await.unwrap().status().as_u16() {
+            200 => answered += 1,
+            503 => answered = 0,
+            status => panic!("{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(number(&gateway, "upstream_calls_under_way").await, 3.0, "they still hang");
     for one in hanging {
         one.abort();
     }

@@ -1,6 +1,8 @@
 //! How many calls of Glacier are under way in an account and region: as many as it takes,
 //! and no more than a setting says. Who finds no room waits, if it is likely to find some in
-//! time; teams take turns. If calls only fail, none is made for a while ([`breaker`]).
+//! time; teams take turns. If calls only fail, none is made for a while ([`breaker`]). If all
+//! hang, one is made without room now and then; if it is answered, those that hang take no room
+//! any more.
 //!
 //! Whoever finds room takes a mutex twice and allocates nothing.
 
@@ -8,6 +10,8 @@ mod breaker;
 mod concurrency;
 mod flow;
 mod queue;
+mod slot;
+mod state;
 
 use std::{
     collections::HashMap,
@@ -17,17 +21,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
-use tokio::{
-    sync::oneshot,
-    time::{sleep_until, timeout_at},
-};
+use tokio::time::sleep_until;
 
-use self::{
-    breaker::Breaker,
-    flow::Flow,
-    queue::{Queue, Told},
-};
-pub use self::{breaker::OpenSince, concurrency::Concurrency, queue::Held};
+pub use self::{breaker::OpenSince, concurrency::Concurrency, queue::Held, slot::Slot};
+use self::{slot::Waiting, state::State};
 use crate::{
     config::UpstreamLimits,
     domain::{AccountId, Region},
@@ -35,8 +32,6 @@ use crate::{
 
 /// How long jobs and inventory runs wait.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The longest after which a caller is told to try again.
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// Who calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,19 +76,6 @@ pub struct Ceiling {
     region: Region,
     settings: Arc<UpstreamLimits>,
     state: Mutex<State>,
-}
-
-struct State {
-    concurrency: Concurrency,
-    under_way: usize,
-    /// How many of those nobody waits for.
-    background: usize,
-    queue: Queue,
-    flow: Flow,
-    /// When a place was last given to whoever took the last one.
-    taken: Instant,
-    breaker: Breaker,
-    refused: Refused,
 }
 
 /// How many calls were not made.
@@ -163,17 +145,8 @@ enum Met {
 
 impl Ceiling {
     fn new(account: AccountId, region: Region, settings: Arc<UpstreamLimits>) -> Self {
-        let state = State {
-            concurrency: Concurrency::new(settings.concurrency, settings.concurrency),
-            under_way: 0,
-            background: 0,
-            queue: Queue::default(),
-            flow: Flow::new(Instant::now()),
-            taken: Instant::now(),
-            breaker: Breaker::default(),
-            refused: Refused::default(),
-        };
-        Self { account, region, settings, state: Mutex::new(state) }
+        let state = Mutex::new(State::new(&settings, Instant::now()));
+        Self { account, region, settings, state }
     }
 
     /// Waits for room to make a call.
@@ -217,18 +190,21 @@ impl Ceiling {
             state.refused.open += u64::from(team.is_some());
             return Err(Held::Open(open));
         }
+        let slot = |round, is_try| {
+            let ceiling = self.clone();
+            Slot { ceiling, background, is_try, round, begun: now, took: Took::Unclear }
+        };
         // Callers do not wait behind a background that has its share.
         let is_next = state.queue.callers() == 0 && (!background || state.queue.is_empty());
         if is_next && state.has_room(background, &self.settings) {
             state.take(background, now);
-            let ceiling = self.clone();
-            return Ok(Met::Room(Slot { ceiling, background, begun: now, took: Took::Unclear }));
+            return Ok(Met::Room(slot(state.round, false)));
         }
         if let Some(team) = team {
-            state.expect_room(team, &self.settings, now).map_err(|wait| {
-                state.refused.overloaded += 1;
-                Held::Overloaded(wait.clamp(Duration::from_secs(1), LONGEST_RETRY))
-            })?;
+            if state.is_stuck(&self.settings, now) && state.tries(&self.settings, now) {
+                return Ok(Met::Room(slot(state.round, true)));
+            }
+            state.expect_room(team, &self.settings, now)?;
         }
         let (id, told) = state.queue.push(team);
         drop(state);
@@ -242,9 +218,10 @@ impl Ceiling {
         let Self { account, region, settings, .. } = self;
         let mut state = self.state();
         let is_used = 2 * state.under_way >= state.concurrency.limit();
-        let is_full = state.under_way >= state.concurrency.limit();
+        let was_full = state.is_full();
         state.under_way -= 1;
         state.background -= usize::from(slot.background);
+        state.written_off -= usize::from(slot.round < state.round);
         let (mut opened, mut closed) = (None, None);
         match slot.took {
             Took::Answered => {
@@ -268,12 +245,17 @@ impl Ceiling {
             }
             Took::Unclear => {}
         }
-        if is_full || !state.queue.is_empty() {
-            let now = Instant::now();
+        let now = Instant::now();
+        if slot.is_try {
+            let answered = matches!(slot.took, Took::Answered | Took::Throttled);
+            if answered && state.is_stuck(settings, now) {
+                state.write_off(now);
+            }
+        } else if was_full || !state.queue.is_empty() {
             state.flow.note(now);
-            state.taken = now;
-            state.hand_on(settings, now);
+            state.moved = now;
         }
+        state.hand_on(settings, now);
         drop(state);
         if opened.is_some() {
             tracing::warn!(
@@ -303,121 +285,5 @@ impl Ceiling {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Whether there is room. The background leaves some to those who wait for an answer.
-    fn has_room(&self, background: bool, settings: &UpstreamLimits) -> bool {
-        let limit = self.concurrency.limit();
-        let share = || ((limit as f64 * settings.background_share) as usize).max(1);
-        self.under_way < limit && (!background || self.background < share())
-    }
-
-    fn take(&mut self, background: bool, now: Instant) {
-        self.under_way += 1;
-        self.background += usize::from(background);
-        self.taken = now;
-    }
-
-    /// Gives room to whoever waits.
-    fn hand_on(&mut self, settings: &UpstreamLimits, now: Instant) {
-        while self.has_room(false, settings) {
-            let background = self.has_room(true, settings);
-            let Some((background, tell)) = self.queue.pop(background) else { return };
-            // Whoever waits takes itself out of the queue before it stops to listen.
-            if tell.send(Ok(())).is_ok() {
-                self.take(background, now);
-            }
-        }
-    }
-
-    /// Whether one of `team` who comes now is likely to find room in time; if not, gives for
-    /// how long it had to wait. If the queue is full, the team with the most waiters makes
-    /// room.
-    fn expect_room(
-        &mut self,
-        team: &str,
-        settings: &UpstreamLimits,
-        now: Instant,
-    ) -> Result<(), Duration> {
-        let UpstreamLimits { queue, queue_timeout, .. } = settings;
-        // Nobody has left for so long that it had been too long to wait.
-        let stuck = now.duration_since(self.taken);
-        if stuck >= *queue_timeout {
-            return Err(stuck);
-        }
-        let ahead = self.queue.ahead_of(Some(team));
-        let wait = self.flow.time_for(ahead + 1, now).unwrap_or_default();
-        if wait > *queue_timeout {
-            return Err(wait);
-        }
-        if self.queue.callers() < *queue as usize || *queue > 0 && self.displaced(team) {
-            return Ok(());
-        }
-        Err(wait)
-    }
-
-    fn displaced(&mut self, team: &str) -> bool {
-        let displaced = self.queue.displace(team).is_some();
-        self.refused.overloaded += u64::from(displaced);
-        displaced
-    }
-}
-
-/// Room for a call. It is given back when this is dropped.
-pub struct Slot {
-    ceiling: Arc<Ceiling>,
-    background: bool,
-    begun: Instant,
-    /// How Glacier took the call.
-    pub took: Took,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.ceiling.leave(self);
-    }
-}
-
-/// One who waits in the queue, until this is dropped.
-struct Waiting {
-    ceiling: Arc<Ceiling>,
-    team: Option<String>,
-    id: u64,
-    told: oneshot::Receiver<Told>,
-    deadline: Instant,
-}
-
-impl Waiting {
-    async fn end(mut self) -> Result<Slot, Held> {
-        match timeout_at(self.deadline.into(), &mut self.told).await {
-            Ok(Ok(Ok(()))) => Ok(self.slot()),
-            Ok(Ok(Err(held))) => Err(held),
-            // Another team made this one give way, or the wait was too long.
-            Ok(Err(_)) | Err(_) => {
-                let now = Instant::now();
-                let mut state = self.ceiling.state();
-                state.refused.overloaded += u64::from(now >= self.deadline);
-                let calls = state.queue.callers() + 1;
-                let wait = state.flow.time_for(calls, now).unwrap_or_default();
-                Err(Held::Overloaded(wait.clamp(Duration::from_secs(1), LONGEST_RETRY)))
-            }
-        }
-    }
-
-    fn slot(&self) -> Slot {
-        let (ceiling, background) = (self.ceiling.clone(), self.team.is_none());
-        Slot { ceiling, background, begun: Instant::now(), took: Took::Unclear }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let waited = self.ceiling.state().queue.remove(self.team.as_deref(), self.id);
-        // Given room in the last moment, which nobody will take.
-        if !waited && let Ok(Ok(())) = self.told.try_recv() {
-            drop(self.slot());
-        }
     }
 }

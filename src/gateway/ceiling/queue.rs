@@ -16,8 +16,11 @@ pub enum Held {
     Open(OpenSince),
 }
 
+/// How often calls were written off before one began.
+pub(super) type Round = u64;
+
 /// What ends a wait.
-pub(super) type Told = Result<(), Held>;
+pub(super) type Told = Result<Round, Held>;
 
 /// Who waits: a team, or the jobs and inventory runs of all of them (`None`).
 pub(super) type Who<'t> = Option<&'t str>;
@@ -147,7 +150,7 @@ mod tests {
         let mut told: Vec<_> = waiting.iter().map(|who| queue.push(*who).1).collect();
         let mut order = Vec::new();
         while let Some((_, tell)) = queue.pop(background) {
-            tell.send(Ok(())).unwrap();
+            tell.send(Ok(0)).unwrap();
             order.push(told.iter_mut().position(|told| told.try_recv().is_ok()).unwrap());
         }
         order
