@@ -18,7 +18,7 @@ pub use self::{
 };
 use super::{
     Gateway,
-    ceiling::{Slot, Took},
+    ceilings::{Slot, Took},
     record::{Forwarded, Recorder},
     refusal::Refusal,
     uploads::UploadFacts,

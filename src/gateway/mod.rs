@@ -4,7 +4,7 @@
 
 mod actor;
 mod call;
-mod ceiling;
+mod ceilings;
 mod idempotency;
 mod in_force;
 mod record;
@@ -20,13 +20,13 @@ use std::sync::{
 pub use self::{
     actor::Actor,
     call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
-    ceiling::{CeilingStatus, Concurrency},
+    ceilings::{CeilingStatus, Concurrency},
     idempotency::IdempotencyKey,
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,
 };
-use self::{ceiling::Ceilings, uploads::UploadLookup};
+use self::{ceilings::Ceilings, uploads::UploadLookup};
 use crate::{
     audit::Trail,
     authn::{Authenticator, GatewayKeys},

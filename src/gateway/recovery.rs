@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Gateway,
-    ceiling::{Caller, Took},
+    ceilings::{Caller, Took},
 };
 use crate::{
     audit::{Abandoned, Recovery, StoreError},

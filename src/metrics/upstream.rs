@@ -89,8 +89,12 @@ impl UpstreamMetrics {
         upstream
     }
 
-    /// Sets what is told of each.
+    /// Sets what is told of each, and of no others.
     pub fn set(&self, levels: impl Iterator<Item = UpstreamLevel>) {
+        for gauges in [&self.limit, &self.under_way, &self.waiting, &self.open] {
+            gauges.clear();
+        }
+        self.refused.clear();
         let gauge = |number: usize| number.try_into().unwrap_or(i64::MAX);
         for level in levels {
             let UpstreamLevel { account, region, .. } = level;

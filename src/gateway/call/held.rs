@@ -5,7 +5,7 @@ use std::time::Instant;
 use time::format_description::well_known::Rfc3339;
 
 use super::{
-    super::ceiling::{Caller, Held, OpenSince, Slot, Took},
+    super::ceilings::{Caller, Held, OpenSince, Slot, Took},
     Call,
 };
 use crate::{

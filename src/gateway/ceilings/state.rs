@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Refused,
     breaker::Breaker,
     concurrency::Concurrency,
     flow::Flow,
@@ -13,6 +12,15 @@ use crate::config::UpstreamLimits;
 
 /// The longest after which a caller is told to try again.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// How many calls were not made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refused {
+    /// There were too many.
+    pub overloaded: u64,
+    /// Calls only failed.
+    pub open: u64,
+}
 
 /// How it stands with the calls of an account and region.
 pub(super) struct State {

@@ -1,30 +1,21 @@
-//! How many calls of Glacier are under way in an account and region: as many as it takes,
-//! and no more than a setting says. Who finds no room waits, if it is likely to find some in
-//! time; teams take turns. If calls only fail, none is made for a while ([`breaker`]). If all
-//! hang, one is made without room now and then; if it is answered, those that hang take no room
-//! any more.
-//!
-//! Whoever finds room takes a mutex twice and allocates nothing.
-
-mod breaker;
-mod concurrency;
-mod flow;
-mod queue;
-mod slot;
-mod state;
+//! The ceiling of an account and region: whoever calls takes a slot, or waits for one.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use time::OffsetDateTime;
-use tokio::time::sleep_until;
+use tokio::{
+    sync::oneshot,
+    time::{sleep_until, timeout_at},
+};
 
-pub use self::{breaker::OpenSince, concurrency::Concurrency, queue::Held, slot::Slot};
-use self::{slot::Waiting, state::State};
+use super::{
+    breaker::OpenSince,
+    queue::{Held, Round, Told},
+    state::{Refused, State},
+};
 use crate::{
     config::UpstreamLimits,
     domain::{AccountId, Region},
@@ -64,27 +55,12 @@ pub enum Took {
     Unclear,
 }
 
-/// The ceilings of all accounts and regions that were called.
-pub struct Ceilings {
-    settings: Arc<UpstreamLimits>,
-    known: ArcSwap<HashMap<AccountId, Vec<Arc<Ceiling>>>>,
-}
-
 /// The ceiling of an account and region.
 pub struct Ceiling {
     account: AccountId,
-    region: Region,
+    pub region: Region,
     settings: Arc<UpstreamLimits>,
     state: Mutex<State>,
-}
-
-/// How many calls were not made.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Refused {
-    /// There were too many.
-    pub overloaded: u64,
-    /// Calls only failed.
-    pub open: u64,
 }
 
 /// How it stands with an account and region.
@@ -106,37 +82,6 @@ pub struct CeilingStatus {
     pub refused: Refused,
 }
 
-impl Ceilings {
-    /// None yet.
-    pub fn new(settings: &UpstreamLimits) -> Self {
-        Self { settings: Arc::new(settings.clone()), known: ArcSwap::default() }
-    }
-
-    /// The ceiling of an account and region.
-    pub fn of(&self, account: &AccountId, region: &Region) -> Arc<Ceiling> {
-        let find = |known: &HashMap<AccountId, Vec<Arc<Ceiling>>>| {
-            known.get(account)?.iter().find(|ceiling| ceiling.region == *region).cloned()
-        };
-        if let Some(found) = find(&self.known.load()) {
-            return found;
-        }
-        let made = Arc::new(Ceiling::new(account.clone(), region.clone(), self.settings.clone()));
-        self.known.rcu(|known| {
-            let mut known = HashMap::clone(known);
-            if find(&known).is_none() {
-                known.entry(account.clone()).or_default().push(made.clone());
-            }
-            known
-        });
-        find(&self.known.load()).unwrap_or(made)
-    }
-
-    /// How it stands with each.
-    pub fn statuses(&self) -> Vec<CeilingStatus> {
-        self.known.load().values().flatten().map(|ceiling| ceiling.status()).collect()
-    }
-}
-
 /// What a caller meets.
 enum Met {
     Room(Slot),
@@ -144,7 +89,7 @@ enum Met {
 }
 
 impl Ceiling {
-    fn new(account: AccountId, region: Region, settings: Arc<UpstreamLimits>) -> Self {
+    pub fn new(account: AccountId, region: Region, settings: Arc<UpstreamLimits>) -> Self {
         let state = Mutex::new(State::new(&settings, Instant::now()));
         Self { account, region, settings, state }
     }
@@ -270,7 +215,7 @@ impl Ceiling {
         }
     }
 
-    fn status(&self) -> CeilingStatus {
+    pub fn status(&self) -> CeilingStatus {
         let state = self.state();
         CeilingStatus {
             account: self.account.clone(),
@@ -285,5 +230,73 @@ impl Ceiling {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room for a call. It is given back when this is dropped.
+pub struct Slot {
+    ceiling: Arc<Ceiling>,
+    background: bool,
+    /// Whether it was given though there was no room.
+    is_try: bool,
+    /// How often calls had been written off when it was given.
+    round: Round,
+    begun: Instant,
+    /// How Glacier took the call.
+    pub took: Took,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.ceiling.leave(self);
+    }
+}
+
+/// One who waits in the queue, until this is dropped.
+struct Waiting {
+    ceiling: Arc<Ceiling>,
+    team: Option<String>,
+    id: u64,
+    told: oneshot::Receiver<Told>,
+    deadline: Instant,
+}
+
+impl Waiting {
+    /// Waits for room.
+    ///
+    /// # Errors
+    /// There was none in time.
+    async fn end(mut self) -> Result<Slot, Held> {
+        match timeout_at(self.deadline.into(), &mut self.told).await {
+            Ok(Ok(told)) => told.map(|round| self.slot(round)),
+            // Another team made this one give way, or the wait was too long.
+            Ok(Err(_)) | Err(_) => {
+                let now = Instant::now();
+                let mut state = self.ceiling.state();
+                state.refused.overloaded += u64::from(now >= self.deadline);
+                Err(state.waited_in_vain(now))
+            }
+        }
+    }
+
+    fn slot(&self, round: Round) -> Slot {
+        Slot {
+            ceiling: self.ceiling.clone(),
+            background: self.team.is_none(),
+            is_try: false,
+            round,
+            begun: Instant::now(),
+            took: Took::Unclear,
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let waited = self.ceiling.state().queue.remove(self.team.as_deref(), self.id);
+        // Given room in the last moment, which nobody will take.
+        if !waited && let Ok(Ok(round)) = self.told.try_recv() {
+            drop(self.slot(round));
+        }
     }
 }
