@@ -38,7 +38,7 @@ pub use self::{
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
     lifecycle::{Lifecycle, LifecycleRule, RuleMode},
-    limits::{Limits, UpstreamLimits},
+    limits::{Allowance, CallerLimits, Limits, UpstreamLimits},
     named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,

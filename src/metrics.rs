@@ -53,6 +53,7 @@ pub struct Metrics {
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: TracedLatencies<Route>,
     decisions: Family<Decision, Counter>,
+    limited: Family<Limited, Counter>,
     upstream_requests: Family<(Upstream, UpstreamResult), Counter>,
     upstream_request_duration: Latencies<Upstream>,
     policies_loaded: Gauge,
@@ -96,6 +97,11 @@ struct Decision {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limited {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Upstream {
     operation: &'static str,
 }
@@ -136,6 +142,12 @@ impl Default for Metrics {
         );
         let decisions = Family::default();
         registry.register("decisions", "Policy decisions", decisions.clone());
+        let limited = Family::default();
+        registry.register(
+            "requests_limited",
+            "Requests refused with 429 by a limit of callers, by the limit",
+            limited.clone(),
+        );
         let upstream_requests = Family::default();
         registry.register(
             "upstream_requests",
@@ -230,6 +242,7 @@ impl Default for Metrics {
             requests,
             request_duration,
             decisions,
+            limited,
             upstream_requests,
             upstream_request_duration,
             policies_loaded,
@@ -260,6 +273,11 @@ impl Metrics {
     /// `implicitDeny`.
     pub fn decision(&self, action: &'static str, outcome: &'static str) {
         self.decisions.get_or_create(&Decision { action, outcome }).inc();
+    }
+
+    /// Counts a request that was refused because of `limit`.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&Limited { limit }).inc();
     }
 
     /// Counts a call of Glacier's `operation` that ended with `result` after

@@ -314,7 +314,7 @@ fn of_gateway(counted: Counted) -> Event<'static> {
 }
 
 /// The network that an address is counted with. A single host has a whole /64 of IPv6.
-fn network(address: IpAddr) -> IpNet {
+pub fn network(address: IpAddr) -> IpNet {
     match address.to_canonical() {
         address @ IpAddr::V4(_) => address.into(),
         address @ IpAddr::V6(_) => IpNet::new_assert(address, 64).trunc(),

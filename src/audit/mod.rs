@@ -17,6 +17,7 @@ pub mod verify;
 
 pub use self::{
     event::{AwsSession, Confirmer, Decision, Event, Job, System, Upstream, UserIdentity},
+    flood::network,
     recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},
 };

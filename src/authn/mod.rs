@@ -91,6 +91,11 @@ impl Authenticator {
         self.tokens.authenticate(token, thumbprint).await
     }
 
+    /// Whether a bearer token was verified before, and is remembered.
+    pub fn knows(&self, token: &str) -> bool {
+        self.tokens.knows(token)
+    }
+
     /// A caller that was proven before, for what happens now in its name: with the teams that
     /// the settings give it now.
     ///

@@ -1,6 +1,6 @@
 //! `[limits]`: how much is let through, and for whom.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde::Deserialize;
 
@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Limits {
     /// Calls of Glacier, in each account and region.
     pub upstream: UpstreamLimits,
+    /// Requests of callers.
+    pub callers: CallerLimits,
 }
 
 /// `[limits.upstream]`
@@ -30,6 +32,81 @@ pub struct UpstreamLimits {
     /// How often one call is tried then, or if all calls hang.
     #[serde(with = "humantime_serde")]
     pub breaker_interval: Duration,
+}
+
+/// `[limits.callers]`; of each number, 0 is no limit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerLimits {
+    /// Requests of a team, each second.
+    pub rate: u32,
+    /// Requests of a team, at once.
+    pub in_flight: u32,
+    /// Requests of a subject in a team, each second.
+    pub subject_rate: u32,
+    /// Requests of a subject in a team, at once.
+    pub subject_in_flight: u32,
+    /// Refused credentials from an address, each minute.
+    pub refused_credentials: u32,
+    /// What is otherwise for some teams.
+    #[serde(default)]
+    pub teams: BTreeMap<String, TeamLimits>,
+}
+
+/// `[limits.callers.teams.NAME]`; whatever is not there is as for all teams.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeamLimits {
+    /// Requests of the team, each second.
+    pub rate: Option<u32>,
+    /// Requests of the team, at once.
+    pub in_flight: Option<u32>,
+    /// Requests of a subject in the team, each second.
+    pub subject_rate: Option<u32>,
+    /// Requests of a subject in the team, at once.
+    pub subject_in_flight: Option<u32>,
+}
+
+/// How much one may ask; `None` is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    /// Requests each second.
+    pub rate: Option<NonZeroU32>,
+    /// Requests at once.
+    pub in_flight: Option<NonZeroU32>,
+}
+
+impl CallerLimits {
+    /// What a team may ask.
+    pub fn of_team(&self, team: &str) -> Allowance {
+        let own = self.teams.get(team);
+        Allowance {
+            rate: limit(own.and_then(|own| own.rate), self.rate),
+            in_flight: limit(own.and_then(|own| own.in_flight), self.in_flight),
+        }
+    }
+
+    /// What a subject in a team may ask.
+    pub fn of_subject(&self, team: &str) -> Allowance {
+        let own = self.teams.get(team);
+        Allowance {
+            rate: limit(own.and_then(|own| own.subject_rate), self.subject_rate),
+            in_flight: limit(own.and_then(|own| own.subject_in_flight), self.subject_in_flight),
+        }
+    }
+
+    /// Whether there is a limit of anybody's requests.
+    pub fn are_any(&self) -> bool {
+        let mut teams = self.teams.keys().map(String::as_str).chain([""]);
+        teams.any(|team| {
+            let all = [self.of_team(team), self.of_subject(team)];
+            all.into_iter().any(|of| of.rate.is_some() || of.in_flight.is_some())
+        })
+    }
+}
+
+fn limit(own: Option<u32>, of_all: u32) -> Option<NonZeroU32> {
+    NonZeroU32::new(own.unwrap_or(of_all))
 }
 
 impl Limits {

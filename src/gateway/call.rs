@@ -18,6 +18,7 @@ pub use self::{
 };
 use super::{
     Gateway,
+    callers::Admission,
     ceilings::{Slot, Took},
     record::{Forwarded, Recorder},
     refusal::Refusal,
@@ -58,6 +59,8 @@ pub struct Call {
     accounts: Arc<Accounts>,
     /// Whether nobody waits for the answer.
     in_background: bool,
+    /// Counts the call among those of its caller.
+    admission: Admission,
 }
 
 impl Call {
@@ -86,7 +89,14 @@ impl Call {
             policies,
             accounts,
             in_background: false,
+            admission: Admission::default(),
         }
+    }
+
+    /// The same for a caller whose requests are counted: until it ends, this is one of them.
+    pub fn admitted(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
     }
 
     /// The same for a job, or whatever else nobody waits for: it leaves room to those who

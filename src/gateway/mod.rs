@@ -4,33 +4,41 @@
 
 mod actor;
 mod call;
+mod callers;
 mod ceilings;
 mod idempotency;
 mod in_force;
 mod record;
 mod recovery;
 mod refusal;
+mod sources;
 mod uploads;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 pub use self::{
     actor::Actor,
     call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
+    callers::{Admission, Excess, Limit, Standing},
     ceilings::{CeilingStatus, Concurrency},
     idempotency::IdempotencyKey,
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,
 };
-use self::{ceilings::Ceilings, uploads::UploadLookup};
+use self::{callers::Callers, ceilings::Ceilings, sources::Sources, uploads::UploadLookup};
 use crate::{
     audit::Trail,
     authn::{Authenticator, GatewayKeys},
     config::Settings,
+    domain::Principal,
     glacier::Upstream,
     metrics::Metrics,
     policy::LivePolicies,
@@ -51,6 +59,10 @@ pub struct Gateway {
     pub upstream: Upstream,
     /// Bounds how much is forwarded at once.
     ceilings: Ceilings,
+    /// Bounds what callers ask.
+    callers: Callers,
+    /// Bounds what strangers try.
+    sources: Sources,
     /// Tells policies about uploads.
     uploads: UploadLookup,
     /// Counts what it does.
@@ -81,6 +93,8 @@ impl Gateway {
             trail,
             upstream,
             ceilings: Ceilings::new(&settings.limits.upstream),
+            callers: Callers::new(&settings.limits.callers),
+            sources: Sources::new(settings.limits.callers.refused_credentials),
             uploads: UploadLookup::default(),
             metrics: Arc::default(),
             followed,
@@ -92,6 +106,25 @@ impl Gateway {
     /// Stop taking new work: readiness turns red, requests in flight go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets a caller ask, within its limits.
+    ///
+    /// # Errors
+    /// It asks too much.
+    pub fn admit(&self, caller: &Principal) -> Result<Admission, Excess> {
+        let admitted = self.callers.admit(caller);
+        admitted.inspect_err(|excess| self.metrics.limited(excess.limit.name()))
+    }
+
+    /// For how long no credentials from `address` are looked at, if too many were refused.
+    pub fn suspension(&self, address: Option<IpAddr>) -> Option<Duration> {
+        self.sources.suspension(address)
+    }
+
+    /// Credentials from `address` were refused.
+    pub fn refused_credentials(&self, address: Option<IpAddr>) {
+        self.sources.refused(address);
     }
 
     /// How it stands with the calls of Glacier, in each account and region.

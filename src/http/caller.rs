@@ -36,7 +36,7 @@ impl FromRequest for Call {
                 return Err(Problem::new(Code::InternalError, "The gateway is not set up."));
             };
             let mut span = arrival.trace.span("authenticate");
-            let proven = prove(&request, gateway).await;
+            let proven = prove(&request, gateway, arrival.peer).await;
             match &proven {
                 Ok(principal) => span.text("glacier_gateway.issuer", Some(&principal.issuer)),
                 Err(problem) => span.fail(problem.code.as_str()),
@@ -45,21 +45,75 @@ impl FromRequest for Call {
             let principal = proven.inspect_err(|problem| {
                 refused(&request, gateway, arrival.peer, problem.code.as_str());
             })?;
-            let context = context(&request, arrival.peer)?;
-            Ok(Call::new(Arc::clone(gateway), principal, context, arrival.recorder))
+            call(&request, gateway, arrival, principal)
         })
     }
 }
 
-async fn prove(request: &HttpRequest, gateway: &Gateway) -> Result<Arc<Principal>, Problem> {
-    if let Some(principal) = certified(request, gateway)? {
-        return Ok(principal);
-    }
-    let certificate = request.conn_data::<ClientCertificate>();
-    Ok(gateway.authenticator.authenticate(bearer(request)?, certificate).await?)
+/// The call of a proven caller, which is within its limits.
+///
+/// # Errors
+/// It asks too much; or see [`context`].
+pub fn call(
+    request: &HttpRequest,
+    gateway: &Arc<Gateway>,
+    arrival: Arrival,
+    principal: Arc<Principal>,
+) -> Result<Call, Problem> {
+    arrival.recorder.edit().principal = Some(principal.clone());
+    let admission = gateway.admit(&principal);
+    let admission = admission.inspect_err(|excess| arrival.note_limits(&excess.standings))?;
+    arrival.note_limits(&admission.standings);
+    let context = context(request, arrival.peer)?;
+    let call = Call::new(gateway.clone(), principal, context, arrival.recorder);
+    Ok(call.admitted(admission))
 }
 
-/// Counts a request whose caller proved nothing, in the trail.
+async fn prove(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    peer: Option<Peer>,
+) -> Result<Arc<Principal>, Problem> {
+    match certified(request, gateway)? {
+        Some(principal) => Ok(principal),
+        None => by_token(request, gateway, peer).await,
+    }
+}
+
+/// The caller by its bearer token.
+pub async fn by_token(
+    request: &HttpRequest,
+    gateway: &Gateway,
+    peer: Option<Peer>,
+) -> Result<Arc<Principal>, Problem> {
+    let token = bearer(request)?;
+    // One that was verified before costs little.
+    look_at_credentials(gateway, peer, || gateway.authenticator.knows(token))?;
+    let certificate = request.conn_data::<ClientCertificate>();
+    Ok(gateway.authenticator.authenticate(token, certificate).await?)
+}
+
+/// Whether the caller's credentials may be looked at.
+///
+/// # Errors
+/// Too many from its address were refused, and these are not `known` to be good.
+pub fn look_at_credentials(
+    gateway: &Gateway,
+    peer: Option<Peer>,
+    known: impl FnOnce() -> bool,
+) -> Result<(), Problem> {
+    let retry_after = gateway.suspension(peer.and_then(|peer| peer.address));
+    if retry_after.is_none() || known() {
+        return Ok(());
+    }
+    gateway.metrics.limited("refused-credentials");
+    let detail = "Too many credentials from your address were refused lately, so these were not \
+                  looked at; send good ones, and try again later.";
+    Err(Problem { retry_after, ..Problem::new(Code::TooManyRefusedCredentials, detail) })
+}
+
+/// Counts a request whose caller proved nothing, in the trail and, if it tried, against its
+/// address.
 pub fn refused(request: &HttpRequest, gateway: &Gateway, peer: Option<Peer>, code: &'static str) {
     let credentials = request.headers().get(AUTHORIZATION).map(|value| value.to_str());
     let issuer = match credentials {
@@ -73,6 +127,9 @@ pub fn refused(request: &HttpRequest, gateway: &Gateway, peer: Option<Peer>, cod
         None => request.conn_data::<ClientCertificate>().map(|_| CLIENT_CERTIFICATES),
     };
     let source = peer.and_then(|peer| peer.address);
+    if credentials.is_some() && code != Code::IssuerUnavailable.as_str() {
+        gateway.refused_credentials(source);
+    }
     gateway.trail.refused_authentication(source, issuer, code);
 }
 
@@ -81,7 +138,7 @@ pub fn refused(request: &HttpRequest, gateway: &Gateway, peer: Option<Peer>, cod
 /// # Errors
 /// A connection that is gone with its address, and a `User-Agent` that is too long for
 /// policies to be asked about it, or a second one.
-pub fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
+fn context(request: &HttpRequest, peer: Option<Peer>) -> Result<Context, Problem> {
     // A caller that resets its connection at once takes its address with it. A Deny that
     // asks for the address would be void.
     let Some(peer) = peer else {

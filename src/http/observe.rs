@@ -23,13 +23,13 @@ use actix_web::{
 use time::OffsetDateTime;
 
 use super::{
-    docs,
+    docs, limits,
     peer::Peer,
     problem::{Code, Problem},
 };
 use crate::{
     domain::{AccountId, Principal, UploadId},
-    gateway::{Gateway, Record, Recorder},
+    gateway::{Gateway, Record, Recorder, Standing},
     metrics::Route,
     telemetry::traces::{Span, Trace},
 };
@@ -52,9 +52,18 @@ pub struct Arrival {
     pub trace: Trace,
     /// The route's pattern, once it is found.
     route: Rc<OnceCell<String>>,
+    /// What the reply says of the caller's limits.
+    limits: Rc<OnceCell<limits::Fields>>,
 }
 
 impl Arrival {
+    /// Has the reply say how it stands with the caller's limits.
+    pub fn note_limits(&self, standings: &[Standing]) {
+        if let Some(fields) = limits::Fields::of(standings) {
+            let _ = self.limits.set(fields);
+        }
+    }
+
     /// The arrival that [`observe`] noted, if it did.
     pub fn of(request: &HttpRequest) -> Option<Self> {
         let arrival = request.extensions().get::<Arrival>().cloned()?;
@@ -97,6 +106,9 @@ pub async fn observe(
         headers.insert(AWS_REQUEST_ID, value);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(limits) = observed.limits.get() {
+        limits.add_to(headers);
+    }
     if api && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
@@ -120,6 +132,7 @@ struct Observed {
     method: Method,
     /// The route's pattern; never the raw path, which may hold anything.
     route: Rc<OnceCell<String>>,
+    limits: Rc<OnceCell<limits::Fields>>,
     gateway: Option<Data<Gateway>>,
     started: Instant,
     /// The reply's status, and how long it took to make.
@@ -152,10 +165,17 @@ impl Observed {
             ..Record::default()
         });
         let route = Rc::<OnceCell<String>>::default();
-        let arrival = Arrival { peer, recorder: recorder.clone(), trace, route: route.clone() };
+        let limits = Rc::<OnceCell<limits::Fields>>::default();
+        let arrival = Arrival {
+            peer,
+            recorder: recorder.clone(),
+            trace,
+            route: route.clone(),
+            limits: limits.clone(),
+        };
         request.extensions_mut().insert(arrival);
         let method = request.method().clone();
-        Self { recorder, span, method, route, gateway, started, answer: None }
+        Self { recorder, span, method, route, limits, gateway, started, answer: None }
     }
 }
 

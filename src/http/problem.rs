@@ -125,6 +125,12 @@ codes! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// The request's body is longer than the gateway reads.
     BodyTooLong = "body-too-long", PAYLOAD_TOO_LARGE, "The request's body is too long";
+    /// The caller, or its team, sends more requests a second than it may.
+    RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests a second";
+    /// The caller, or its team, has more requests under way than it may.
+    TooManyInFlight = "too-many-in-flight", TOO_MANY_REQUESTS, "Too many requests at once";
+    /// So many credentials from the caller's address were refused that these were not looked at.
+    TooManyRefusedCredentials = "too-many-refused-credentials", TOO_MANY_REQUESTS, "Too many credentials were refused";
     /// Glacier throttles the account.
     UpstreamThrottled = "upstream-throttled", TOO_MANY_REQUESTS, "Glacier throttles the account";
     /// Too many inventory runs are not done yet.
@@ -226,8 +232,8 @@ impl Problem {
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((WWW_AUTHENTICATE, self.challenge()));
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.insert_header((header::RETRY_AFTER, self.seconds().to_string()));
+        if let Some(seconds) = self.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
@@ -254,9 +260,13 @@ impl Problem {
         })
     }
 
-    /// In whole seconds, one at least, after how long the request may be tried again.
-    pub fn seconds(&self) -> u64 {
-        self.retry_after.unwrap_or(RETRY_AFTER).as_secs_f64().ceil().max(1.0) as u64
+    /// After how many seconds the request may be tried again, if it may be: one at least.
+    pub fn retry_after(&self) -> Option<u64> {
+        let status = self.code.status();
+        if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            return None;
+        }
+        Some(self.retry_after.unwrap_or(RETRY_AFTER).as_secs_f64().ceil().max(1.0) as u64)
     }
 
     /// RFC 6750, section 3: no error code where no token was sent.

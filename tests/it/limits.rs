@@ -49,12 +49,17 @@ fn list(gateway: &Gateway, team: &str, vault: &str) -> tokio::task::JoinHandle<R
 
 /// A number of the account's home region.
 async fn number(gateway: &Gateway, name: &str) -> f64 {
-    let place = "account=\"main\",region=\"eu-central-1\"";
-    metrics(gateway).await.get(&format!("glacier_gateway_{name}{{{place}}}")).copied().unwrap_or(0.)
+    let of = |account| format!("{name}{{account=\"{account}\",region=\"eu-central-1\"}}");
+    number_of(gateway, &of("main")).await + number_of(gateway, &of("default")).await
+}
+
+/// A number of the gateway's, or 0.
+pub async fn number_of(gateway: &Gateway, sample: &str) -> f64 {
+    metrics(gateway).await.get(&format!("glacier_gateway_{sample}")).copied().unwrap_or(0.)
 }
 
 /// Waits until a number of the account's home region is so large.
-async fn wait_for(gateway: &Gateway, name: &str, wanted: f64) {
+pub async fn wait_for(gateway: &Gateway, name: &str, wanted: f64) {
     for _ in 0..3_000 {
         if number(gateway, name).await == wanted {
             return;
@@ -69,7 +74,7 @@ async fn heal(gateway: &Gateway) {
 }
 
 /// Which requests for a vault reached Glacier, by their places among all.
-async fn places(gateway: &Gateway, vault: &str) -> Vec<usize> {
+pub async fn places(gateway: &Gateway, vault: &str) -> Vec<usize> {
     let requests = gateway.simulator.requests().await;
     let about = |request: &Value| request.to_string().contains(&format!("/vaults/{vault}/"));
     requests.iter().enumerate().filter(|(_, r)| about(r)).map(|(n, _)| n).collect()

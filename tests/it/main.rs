@@ -6,6 +6,7 @@ mod access;
 mod accounts;
 mod architecture;
 mod audit;
+mod callers;
 mod campaigns;
 mod cli;
 #[allow(dead_code)]

@@ -96,7 +96,11 @@ impl Request {
         let (head, body) = reply.split_once("\r\n\r\n").unwrap();
         // What is not HTTP is answered before the door is reached, without a body.
         assert!(body.is_empty() || head.to_lowercase().contains("x-amzn-requestid: "), "{head}");
-        (status, serde_json::from_str(body).unwrap_or_default())
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        if body["code"] == "ThrottlingException" {
+            assert!(head.to_lowercase().contains("retry-after: "), "{head}");
+        }
+        (status, body)
     }
     /// Sends to either door; gives the reply's status.
     pub async fn send_to_either(&self, gateway: &Gateway) -> u16 {

@@ -105,6 +105,11 @@ impl TokenVerifier {
         Ok(proof.principal)
     }
 
+    /// Whether a token was verified before, and is remembered.
+    pub(super) fn knows(&self, text: &str) -> bool {
+        self.remembered.get(text).is_some()
+    }
+
     /// The caller of a token that was verified before, by what the settings say now of its
     /// claims.
     pub(super) fn renewed(&self, principal: &Principal) -> Result<Principal, Lapsed> {

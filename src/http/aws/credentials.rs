@@ -13,13 +13,10 @@ use time::OffsetDateTime;
 
 use super::reply::Exception;
 use crate::{
-    authn::{
-        ClientCertificate,
-        sigv4::{SignatureError, SignedRequest},
-    },
+    authn::sigv4::{SignatureError, SignedRequest},
     domain::{Principal, Region},
     gateway::Gateway,
-    http::{body::BODY_TIMEOUT, caller},
+    http::{body::BODY_TIMEOUT, caller, peer::Peer},
 };
 
 /// The longest body that is read to check its hash, in bytes. The five operations have
@@ -44,6 +41,7 @@ pub(super) async fn prove(
     request: &HttpRequest,
     payload: Payload,
     gateway: &Gateway,
+    peer: Option<Peer>,
 ) -> Result<Proven, Exception> {
     let headers: Vec<(&str, &[u8])> =
         request.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
@@ -52,15 +50,14 @@ pub(super) async fn prove(
     }
     let scheme = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
-        let certificate = request.conn_data::<ClientCertificate>();
-        let token = caller::bearer(request)?;
-        let principal = gateway.authenticator.authenticate(token, certificate).await?;
+        let principal = caller::by_token(request, gateway, peer).await?;
         let has_body = is_some(&read(payload).await?);
         return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }
     if scheme.is_none() {
         return Err(SignatureError::Missing.into());
     }
+    caller::look_at_credentials(gateway, peer, || false)?;
 
     let body = read(payload).await?;
     let unread = SignedRequest {

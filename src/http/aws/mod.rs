@@ -76,7 +76,7 @@ async fn answer(
     arrival: &Arrival,
 ) -> Result<Option<Value>, Exception> {
     let mut span = arrival.trace.span("authenticate");
-    let proven = credentials::prove(request, payload, &gateway).await;
+    let proven = credentials::prove(request, payload, &gateway, arrival.peer).await;
     match &proven {
         Ok(proven) => span.text("glacier_gateway.issuer", Some(&proven.principal.issuer)),
         Err(refusal) => span.fail(refusal.outcome),
@@ -86,8 +86,7 @@ async fn answer(
         caller::refused(request, &gateway, arrival.peer, refusal.outcome);
     })?;
     arrival.recorder.edit().access_key_id = access_key_id;
-    let context = caller::context(request, arrival.peer)?;
-    let call = Call::new(gateway.into_inner(), principal, context, arrival.recorder.clone());
+    let call = caller::call(request, &gateway, arrival.clone(), principal)?;
     // None of the five takes a body, so a request that has one is another's.
     let target = Target::of(request.method().as_str(), request.uri().path());
     let Some(Target { operation, names }) = target.filter(|_| !has_body) else {

@@ -1,6 +1,9 @@
 //! Answers as Glacier writes them.
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::RETRY_AFTER},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -19,13 +22,15 @@ pub(super) struct Exception {
     /// The exception that an SDK raises.
     code: &'static str,
     message: String,
+    /// After how many seconds the request may be tried again, if that is known.
+    retry_after: Option<u64>,
     /// What the log calls it: the REST door's code where there is one.
     pub(super) outcome: &'static str,
 }
 
 impl Exception {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), outcome: code }
+        Self { status, code, message: message.into(), retry_after: None, outcome: code }
     }
 
     fn signature_does_not_match(message: impl Into<String>) -> Self {
@@ -67,8 +72,11 @@ impl Exception {
 
     pub(super) fn response(&self) -> HttpResponse {
         let side = if self.status.is_server_error() { "Server" } else { "Client" };
-        HttpResponse::build(self.status)
-            .json(json!({ "code": self.code, "message": self.message, "type": side }))
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds.to_string()));
+        }
+        response.json(json!({ "code": self.code, "message": self.message, "type": side }))
     }
 }
 
@@ -117,9 +125,12 @@ impl From<Problem> for Exception {
             | Code::InventoryRunNotFound
             | Code::JobNotFound
             | Code::LifecycleRuleNotFound => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
-            Code::UpstreamThrottled | Code::TooManyInventoryRuns | Code::JobLimitReached => {
-                (StatusCode::BAD_REQUEST, "ThrottlingException")
-            }
+            Code::UpstreamThrottled
+            | Code::RateLimited
+            | Code::TooManyInFlight
+            | Code::TooManyRefusedCredentials
+            | Code::TooManyInventoryRuns
+            | Code::JobLimitReached => (StatusCode::BAD_REQUEST, "ThrottlingException"),
             Code::GlacierNotAvailableForAccount => {
                 (StatusCode::BAD_REQUEST, "NoLongerSupportedException")
             }
@@ -141,7 +152,8 @@ impl From<Problem> for Exception {
                 (StatusCode::INTERNAL_SERVER_ERROR, "ServiceUnavailableException")
             }
         };
-        Self { status, code, message: problem.detail, outcome: problem.code.as_str() }
+        let (retry_after, outcome) = (problem.retry_after(), problem.code.as_str());
+        Self { status, code, message: problem.detail, retry_after, outcome }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     audit::Unrecorded,
     authn::{CertificateError, TokenError},
     domain::Operation,
-    gateway::Refusal,
+    gateway::{Excess, Refusal},
     glacier::{ROLE_CAUSES, UpstreamError, UpstreamErrorKind},
     jobs::JobError,
     lifecycle::LifecycleError,
@@ -42,6 +42,21 @@ impl From<CertificateError> for Problem {
             CertificateError::Revoked => Code::CertificateRevoked,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<Excess> for Problem {
+    fn from(Excess { team, limit, retry_after, standings }: Excess) -> Self {
+        let (code, each) = match limit.is_rate() {
+            true => (Code::RateLimited, " a second"),
+            false => (Code::TooManyInFlight, " at once"),
+        };
+        let most = standings.last().map_or(0, |standing| standing.most);
+        let detail = format!(
+            "In team {team} there may be {most} requests{each} ({}); send fewer, or ask the gateway's operators for more.",
+            limit.name()
+        );
+        Self { retry_after: Some(retry_after), ..Self::new(code, detail) }
     }
 }
 

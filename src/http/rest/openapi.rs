@@ -190,7 +190,7 @@ pub struct VaultPageParameters {
 
 /// The error replies that operations share: name, and the codes it may carry, all
 /// of one status.
-const REPLIES: [(&str, &[Code]); 24] = [
+const REPLIES: [(&str, &[Code]); 25] = [
     (
         "BadRequest",
         &[
@@ -226,7 +226,15 @@ const REPLIES: [(&str, &[Code]); 24] = [
     ("EventNotFound", &[Code::EventNotFound]),
     ("LogNotFound", &[Code::LogNotFound]),
     ("InventoryRunNotFound", &[Code::InventoryRunNotFound]),
-    ("TooManyInventoryRuns", &[Code::TooManyInventoryRuns]),
+    (
+        "TooManyInventoryRuns",
+        &[
+            Code::TooManyInventoryRuns,
+            Code::RateLimited,
+            Code::TooManyInFlight,
+            Code::TooManyRefusedCredentials,
+        ],
+    ),
     ("LifecycleRuleNotFound", &[Code::LifecycleRuleNotFound]),
     ("LifecycleRuleRunning", &[Code::LifecycleRuleRunning]),
     ("JobNotFound", &[Code::JobNotFound]),
@@ -235,7 +243,17 @@ const REPLIES: [(&str, &[Code]); 24] = [
     ("IdempotencyKeyReused", &[Code::IdempotencyKeyReused]),
     ("RequestTimeout", &[Code::RequestTimeout]),
     ("BodyTooLong", &[Code::BodyTooLong]),
-    ("TooManyRequests", &[Code::UpstreamThrottled, Code::JobLimitReached]),
+    (
+        "TooManyRequests",
+        &[
+            Code::UpstreamThrottled,
+            Code::JobLimitReached,
+            Code::RateLimited,
+            Code::TooManyInFlight,
+            Code::TooManyRefusedCredentials,
+        ],
+    ),
+    ("CallerLimited", &[Code::RateLimited, Code::TooManyInFlight, Code::TooManyRefusedCredentials]),
     ("InternalError", &[Code::InternalError]),
     ("StoreRequired", &[Code::StoreRequired]),
     (
@@ -298,7 +316,8 @@ pub struct UploadProblems;
 impl IntoResponses for LocalProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut problems = problems("");
-        problems.retain(|status, _| !["429", "502", "504"].contains(&status.as_str()));
+        problems.retain(|status, _| !["502", "504"].contains(&status.as_str()));
+        problems.insert("429".to_owned(), Ref::from_response_name("CallerLimited").into());
         problems
     }
 }
@@ -478,6 +497,11 @@ fn reply(codes: &[Code]) -> Response {
     }
     if matches!(status, Some(StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)) {
         response = response.header("Retry-After", header("Seconds to wait."));
+    }
+    if status == Some(StatusCode::TOO_MANY_REQUESTS) {
+        let draft = "draft-ietf-httpapi-ratelimit-headers-10; if the caller has limits.";
+        response = response.header("RateLimit-Policy", header(draft));
+        response = response.header("RateLimit", header(draft));
     }
     response.build()
 }
