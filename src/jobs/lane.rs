@@ -288,11 +288,11 @@ impl Worker {
                     taken.done(event, outcome, code.as_deref(), *recovered)
                 }
             };
-            done.entry(claimed.job).or_default().push(one);
+            done.entry(claimed.job).or_default().push(Done { is_own: false, ..one });
         }
         for (job, done) in done {
             let failures = self.failures(&job);
-            claims::end(&self.store, &job, &done, failures, false).await?;
+            claims::end(&self.store, &job, &done, failures).await?;
         }
         Ok(())
     }

@@ -18,8 +18,6 @@ const MOST_AT_ONCE: usize = 500;
 pub(super) struct Outcomes {
     done: HashMap<String, Vec<Done>>,
     looked: HashMap<String, Vec<Looked>>,
-    /// The job whose first outcomes may be written already.
-    unsure: Option<String>,
 }
 
 /// What was written of a job.
@@ -87,9 +85,12 @@ impl Outcomes {
             let failures = known.get(&job).map_or(1.0, |known| known.request.max_failure_rate);
             while let Some(all) = self.done.get_mut(&job).filter(|all| !all.is_empty()) {
                 let some = all.len().min(MOST_AT_ONCE);
-                let own = self.unsure.replace(job.clone()).as_ref() != Some(&job);
-                claims::end(store, &job, &all[..some], failures, own).await?;
-                self.unsure = None;
+                let ended = claims::end(store, &job, &all[..some], failures).await;
+                if ended.is_err() {
+                    // They may be written all the same.
+                    all[..some].iter_mut().for_each(|done| done.is_own = false);
+                }
+                ended?;
                 all.drain(..some);
             }
             self.done.remove(&job);
