@@ -9,6 +9,7 @@ mod inventory;
 mod issuers;
 mod jobs;
 mod lifecycle;
+mod limits;
 mod named_files;
 mod store;
 mod swagger_ui;
@@ -37,6 +38,7 @@ pub use self::{
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
     lifecycle::{Lifecycle, LifecycleRule, RuleMode},
+    limits::{Limits, UpstreamLimits},
     named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
@@ -64,6 +66,8 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// The Glacier behind the gateway.
     pub aws: Aws,
+    /// How much is let through.
+    pub limits: Limits,
     /// The policies that decide.
     pub policy: Policy,
     /// Every issuer's tokens.
@@ -310,6 +314,7 @@ impl Settings {
         self.audit.check(&mut wrong);
         self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
+        self.limits.check(&mut wrong);
         self.telemetry.check(&mut wrong);
         self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {

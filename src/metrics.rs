@@ -7,6 +7,7 @@ mod accounts;
 mod inventory;
 mod jobs;
 mod trail;
+mod upstream;
 
 use std::{fmt, sync::atomic::Ordering, time::Duration};
 
@@ -19,10 +20,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use self::inventory::InventoryLevel;
 use self::{
     accounts::AccountMetrics, inventory::InventoryMetrics, jobs::JobMetrics, trail::TrailMetrics,
+    upstream::UpstreamMetrics,
 };
+pub use self::{inventory::InventoryLevel, upstream::UpstreamLevel};
 use crate::{
     audit::TrailStatus, glacier::RoleStatus, policy::Status, reload::Followed, telemetry::LogStatus,
 };
@@ -47,6 +49,7 @@ pub struct Metrics {
     accounts: AccountMetrics,
     inventory: InventoryMetrics,
     jobs: JobMetrics,
+    upstream: UpstreamMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: TracedLatencies<Route>,
     decisions: Family<Decision, Counter>,
@@ -216,12 +219,14 @@ impl Default for Metrics {
         let accounts = AccountMetrics::new(&mut registry);
         let inventory = InventoryMetrics::new(&mut registry);
         let jobs = JobMetrics::new(&mut registry);
+        let upstream = UpstreamMetrics::new(&mut registry);
         Self {
             registry,
             trail,
             accounts,
             inventory,
             jobs,
+            upstream,
             requests,
             request_duration,
             decisions,
@@ -290,6 +295,11 @@ impl Metrics {
     /// Says of each account, by its configured name, how it went with its role.
     pub fn accounts(&self, accounts: impl Iterator<Item = (String, RoleStatus)>) {
         self.accounts.set(accounts);
+    }
+
+    /// Says how it stands with the calls of Glacier, in each account and region.
+    pub fn upstream_levels(&self, levels: impl Iterator<Item = UpstreamLevel>) {
+        self.upstream.set(levels);
     }
 
     /// Says what was seen in the vaults, of each account and region.

@@ -57,6 +57,6 @@ impl Actor {
             ..Record::default()
         };
         let context = self.context.at(OffsetDateTime::now_utc()).via_job();
-        Call::new(gateway, self.principal.clone(), context, Recorder::new(record))
+        Call::new(gateway, self.principal.clone(), context, Recorder::new(record)).in_background()
     }
 }

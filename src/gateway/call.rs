@@ -3,6 +3,7 @@
 
 mod accounts;
 mod audit;
+mod held;
 mod inventory;
 mod jobs;
 mod lifecycle;
@@ -17,6 +18,7 @@ pub use self::{
 };
 use super::{
     Gateway,
+    ceilings::{Slot, Took},
     record::{Forwarded, Recorder},
     refusal::Refusal,
     uploads::UploadFacts,
@@ -54,6 +56,8 @@ pub struct Call {
     policies: Arc<PolicySet>,
     /// The accounts that policies are asked about, and on whose roles the call goes its way.
     accounts: Arc<Accounts>,
+    /// Whether nobody waits for the answer.
+    in_background: bool,
 }
 
 impl Call {
@@ -73,7 +77,23 @@ impl Call {
         let policies = Arc::clone(&gateway.policies.current());
         let accounts = gateway.upstream.accounts();
         let context = context.accounts(accounts.directory().clone());
-        Self { gateway, principal, recorder, trace, context, policies, accounts }
+        Self {
+            gateway,
+            principal,
+            recorder,
+            trace,
+            context,
+            policies,
+            accounts,
+            in_background: false,
+        }
+    }
+
+    /// The same for a job, or whatever else nobody waits for: it leaves room to those who
+    /// wait for an answer.
+    pub fn in_background(mut self) -> Self {
+        self.in_background = true;
+        self
     }
 
     /// Aborts an upload.
@@ -84,6 +104,8 @@ impl Call {
     ) -> Result<(), Refusal> {
         let permit: Permit<AbortMultipartUpload> = self.authorize_upload(vault, upload).await?;
         let route = self.route(&permit).await?;
+        // Before the intent, so that an abort that is refused for overload changes no record.
+        let slot = self.slot(&permit).await?;
         let intent = self.intent().await?;
         // Whatever ends the wait for Glacier's answer, the abort may have happened.
         self.recorder.edit().outcome = Some("unknown");
@@ -91,7 +113,7 @@ impl Call {
         let result = {
             // Pinned, since it is large, and each future that it is handed to would copy it.
             let answer = pin!(upstream.abort_multipart_upload(&route, &intent, upload));
-            self.forward(&route, answer).await
+            self.forward(&route, slot, answer).await
         };
         let mut record = self.recorder.edit();
         let outcome = match &result {
@@ -373,7 +395,10 @@ impl Call {
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, Refusal> {
         let answer = pin!(answer);
-        let result = self.forward(route, answer).await;
+        let result = match self.slot(route.permit()).await {
+            Ok(slot) => self.forward(route, slot, answer).await,
+            Err(error) => Err(error),
+        };
         self.answered(result.as_ref().map_or_else(UpstreamError::outcome, |_| "ok")).await?;
         Ok(result?)
     }
@@ -415,9 +440,10 @@ impl Call {
     async fn forward<A: Action, T>(
         &self,
         _route: &Route<'_, A>,
+        slot: Slot,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> Result<T, UpstreamError> {
-        let (result, forwarded) = self.ask(A::OPERATION, answer).await;
+        let (result, forwarded) = self.ask(A::OPERATION, slot, answer).await;
         let mut record = self.recorder.edit();
         record.error_code = result.as_ref().err().map(|error| error.kind.code());
         record.upstream = Some(forwarded);
@@ -431,9 +457,10 @@ impl Call {
         upload: &UploadId,
     ) -> Result<UploadFacts, UpstreamError> {
         let route = self.route(permit).await?;
+        let slot = self.slot(permit).await?;
         let Gateway { upstream, uploads, .. } = self.gateway.as_ref();
         let (result, forwarded) =
-            self.ask(Operation::ListParts, uploads.facts(upstream, &route, upload)).await;
+            self.ask(Operation::ListParts, slot, uploads.facts(upstream, &route, upload)).await;
         let mut record = self.recorder.edit();
         if let Err(error) = &result {
             (record.result, record.error_code) = (Some("not-attempted"), Some(error.kind.code()));
@@ -445,15 +472,18 @@ impl Call {
     async fn ask<T>(
         &self,
         operation: Operation,
+        mut slot: Slot,
         answer: impl Future<Output = Result<Reply<T>, UpstreamError>>,
     ) -> (Result<T, UpstreamError>, Forwarded) {
         let started = Instant::now();
         let result = answer.await;
         let time = started.elapsed();
+        slot.took = Took::from(&result);
+        drop(slot);
         let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
         self.gateway.metrics.upstream(operation.name(), label, time);
         match result {
-            Ok(Reply { value, request_id, attempts }) => {
+            Ok(Reply { value, request_id, attempts, .. }) => {
                 let request_id = request_id.filter(|id| is_request_id(id));
                 (Ok(value), Forwarded { request_id, error: None, attempts, time })
             }

@@ -4,6 +4,7 @@
 
 mod actor;
 mod call;
+mod ceilings;
 mod idempotency;
 mod in_force;
 mod record;
@@ -16,15 +17,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use self::uploads::UploadLookup;
 pub use self::{
     actor::Actor,
     call::{AskedGlacier, Attempted, Call, JobUpload, Look, SeenAccount, SeenUpload},
+    ceilings::{CeilingStatus, Concurrency},
     idempotency::IdempotencyKey,
     in_force::Foundations,
     record::{Forwarded, JobRef, Record, Recorder},
     refusal::Refusal,
 };
+use self::{ceilings::Ceilings, uploads::UploadLookup};
 use crate::{
     audit::Trail,
     authn::{Authenticator, GatewayKeys},
@@ -47,6 +49,8 @@ pub struct Gateway {
     pub trail: Trail,
     /// Forwards.
     pub upstream: Upstream,
+    /// Bounds how much is forwarded at once.
+    ceilings: Ceilings,
     /// Tells policies about uploads.
     uploads: UploadLookup,
     /// Counts what it does.
@@ -76,6 +80,7 @@ impl Gateway {
             policies: Arc::new(policies),
             trail,
             upstream,
+            ceilings: Ceilings::new(&settings.limits.upstream),
             uploads: UploadLookup::default(),
             metrics: Arc::default(),
             followed,
@@ -87,6 +92,11 @@ impl Gateway {
     /// Stop taking new work: readiness turns red, requests in flight go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How it stands with the calls of Glacier, in each account and region.
+    pub fn ceilings(&self) -> Vec<CeilingStatus> {
+        self.ceilings.statuses()
     }
 
     /// Whether the gateway can answer callers: it has started and is not shutting

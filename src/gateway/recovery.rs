@@ -8,10 +8,13 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::Gateway;
+use super::{
+    Gateway,
+    ceilings::{Caller, Took},
+};
 use crate::{
     audit::{Abandoned, Recovery, StoreError},
-    domain::{UploadId, VaultArn, action::ListParts},
+    domain::{Operation, UploadId, VaultArn, action::ListParts},
     glacier::{
         Page,
         UpstreamErrorKind::{self, *},
@@ -94,12 +97,14 @@ impl Gateway {
                 let Some(Ok((n, found))) = asking.join_next().await else { break };
                 let event_id = abandoned[n].id();
                 let tries = tries.entry(event_id).or_default();
-                if let Err(Throttled | Unavailable | Timeout | Unreachable | OutOfDescriptors) =
-                    found
+                if let Err(
+                    Throttled | Unavailable | Timeout | Unreachable | OutOfDescriptors | Overloaded
+                    | CircuitOpen,
+                ) = found
                 {
                     answers = false;
                 }
-                if found != Err(Throttled) {
+                if !matches!(found, Err(Throttled | Overloaded | CircuitOpen)) {
                     *tries += 1;
                 }
                 if let Some((outcome, code)) = verdict(found, &abandoned[n], *tries)
@@ -136,10 +141,15 @@ impl Gateway {
             let Some((permit, upload)) = permit.zip(upload) else { return Err(Internal) };
             let page = Page { marker: None, limit: Some(1) };
             let asked = async {
-                let Gateway { upstream, .. } = gateway.as_ref();
+                let Gateway { upstream, ceilings, .. } = gateway.as_ref();
                 let route =
                     upstream.route(&upstream.accounts(), &permit, &Trace::default()).await?;
-                upstream.list_parts(&route, &upload, page).await
+                let ceiling = ceilings.of(permit.account(), permit.region());
+                let slot = ceiling.enter(Caller::Background).await;
+                let mut slot = slot.map_err(|held| held.error(Operation::ListParts))?;
+                let asked = upstream.list_parts(&route, &upload, page).await;
+                slot.took = Took::from(&asked);
+                asked
             };
             asked.await.map(drop).map_err(|error| error.kind)
         }

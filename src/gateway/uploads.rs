@@ -52,7 +52,7 @@ impl UploadLookup {
         upload: &UploadId,
     ) -> Result<Reply<UploadFacts>, UpstreamError> {
         let page = Page { marker: None, limit: Some(1) };
-        let Reply { value, request_id, attempts } =
+        let Reply { value, request_id, attempts, throttled } =
             upstream.list_parts(route, upload, page).await?;
         let created =
             OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
@@ -61,6 +61,6 @@ impl UploadLookup {
             })?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
         self.0.insert((route.permit().resource().clone(), upload.clone()), facts.clone());
-        Ok(Reply { value: facts, request_id, attempts })
+        Ok(Reply { value: facts, request_id, attempts, throttled })
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong between the gateway and Glacier.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_glacier::{
@@ -36,6 +36,10 @@ pub struct UpstreamError {
     pub unsettled: bool,
     /// How often a request was sent to Glacier.
     pub attempts: u32,
+    /// Whether Glacier throttled one of these.
+    pub throttled: bool,
+    /// After how long the caller may try again, if that is known.
+    pub retry_after: Option<Duration>,
     /// What AWS calls the request, where it answered at all.
     pub request_id: Option<String>,
     /// Glacier's own sentence, where it wrote one for the caller.
@@ -77,6 +81,10 @@ pub enum UpstreamErrorKind {
     OutOfDescriptors,
     /// An answer that is not Glacier's.
     InvalidResponse,
+    /// Too many calls are under way, so that this one was not made.
+    Overloaded,
+    /// Calls only fail, so that this one was not made.
+    CircuitOpen,
     /// The gateway's own fault.
     Internal,
 }
@@ -88,7 +96,7 @@ impl UpstreamError {
         use UpstreamErrorKind::*;
         match self.kind {
             UploadNotFound => "gone",
-            AccountRoleUnusable | AccountNotServed => "not-attempted",
+            AccountRoleUnusable | AccountNotServed | Overloaded | CircuitOpen => "not-attempted",
             _ if self.outcome_is_unknown() => "unknown",
             VaultNotFound
             | InvalidParameter
@@ -105,7 +113,7 @@ impl UpstreamError {
 
 impl UpstreamErrorKind {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::VaultNotFound,
         Self::UploadNotFound,
         Self::InvalidParameter,
@@ -120,8 +128,16 @@ impl UpstreamErrorKind {
         Self::Unreachable,
         Self::OutOfDescriptors,
         Self::InvalidResponse,
+        Self::Overloaded,
+        Self::CircuitOpen,
         Self::Internal,
     ];
+
+    /// What Glacier's answer with this status and body means.
+    pub(super) fn of(status: u16, body: &[u8]) -> Self {
+        let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
+        classify(status, code.as_deref(), message.as_deref())
+    }
 
     /// The stable code, as it stands in problem documents and metrics.
     pub const fn code(self) -> &'static str {
@@ -140,12 +156,32 @@ impl UpstreamErrorKind {
             Self::Unreachable => "glacier-unreachable",
             Self::InvalidResponse => "glacier-invalid-response",
             Self::OutOfDescriptors => "gateway-out-of-descriptors",
+            Self::Overloaded => "overloaded",
+            Self::CircuitOpen => "circuit-open",
             Self::Internal => "internal-error",
         }
     }
 }
 
+/// An error as Glacier writes it.
+#[derive(Default, Deserialize)]
+struct Body {
+    code: Option<String>,
+    message: Option<String>,
+}
+
 impl UpstreamError {
+    /// The call was not made, because of `cause`; it may be tried again after so long.
+    pub fn held(
+        kind: UpstreamErrorKind,
+        operation: Operation,
+        cause: String,
+        retry_after: Duration,
+    ) -> Self {
+        let retry_after = Some(retry_after);
+        Self { retry_after, ..Self::without_answer(kind, operation, &cause) }
+    }
+
     /// The account was withdrawn since the call began, or the region of it.
     pub(super) fn not_served(operation: Operation) -> Self {
         let cause = "the account, or its region, is no longer configured";
@@ -176,11 +212,6 @@ impl UpstreamError {
         request_id: Option<String>,
         body: &[u8],
     ) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Body {
-            code: Option<String>,
-            message: Option<String>,
-        }
         let Body { code, message } = serde_json::from_slice(body).unwrap_or_default();
         let kind = classify(status, code.as_deref(), message.as_deref());
         let cause = format!("{status} {}", code.as_deref().unwrap_or("without a code"));
@@ -190,6 +221,8 @@ impl UpstreamError {
             operation,
             unsettled: false,
             attempts: 1,
+            throttled: kind == UpstreamErrorKind::Throttled,
+            retry_after: None,
             request_id,
             message,
             cause: bounded(cause),
@@ -202,6 +235,8 @@ impl UpstreamError {
             operation,
             unsettled: false,
             attempts: 0,
+            throttled: false,
+            retry_after: None,
             request_id: None,
             message: None,
             cause: cause.to_owned(),
@@ -234,6 +269,8 @@ impl UpstreamError {
             operation,
             unsettled: false,
             attempts: 0,
+            throttled: kind == UpstreamErrorKind::Throttled,
+            retry_after: None,
             request_id: error.request_id().map(str::to_owned),
             message: error.message().map(str::to_owned).map(bounded),
             cause: bounded(DisplayErrorContext(&error).to_string()),

@@ -12,6 +12,8 @@ pub struct Reply<T> {
     pub request_id: Option<String>,
     /// How often Glacier was asked.
     pub attempts: u32,
+    /// Whether it throttled one of the attempts before.
+    pub throttled: bool,
 }
 
 /// A page's place in a list: where it begins, and how many entries it may have.

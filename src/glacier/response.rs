@@ -24,7 +24,7 @@ use aws_sdk_glacier::{
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
-use super::{Reply, UpstreamError, attempt_span};
+use super::{Reply, UpstreamError, UpstreamErrorKind, attempt_span};
 use crate::{
     domain::{Operation, Region},
     telemetry::traces::{Span, TRACEPARENT, Trace},
@@ -110,6 +110,7 @@ struct Seen {
     /// does not.
     under_way: AtomicBool,
     unsettled: AtomicBool,
+    throttled: AtomicBool,
 }
 
 impl Attempts {
@@ -124,6 +125,7 @@ impl Attempts {
             made: AtomicU32::default(),
             under_way: AtomicBool::default(),
             unsettled: AtomicBool::default(),
+            throttled: AtomicBool::default(),
         }))
     }
 
@@ -132,15 +134,17 @@ impl Attempts {
     }
 
     /// Notes an attempt that the SDK did not make.
-    pub(super) fn made(&self, unsettled: bool) {
+    pub(super) fn made(&self, unsettled: bool, throttled: bool) {
         self.0.made.fetch_add(1, Ordering::Relaxed);
         self.0.unsettled.fetch_or(unsettled, Ordering::Relaxed);
+        self.0.throttled.fetch_or(throttled, Ordering::Relaxed);
     }
 
     /// Glacier's answer, with the ID that `output` has.
     pub(super) fn reply<T>(&self, output: &impl RequestId, value: T) -> Reply<T> {
         let request_id = output.request_id().map(str::to_owned);
-        Reply { value, request_id, attempts: self.0.made.load(Ordering::Relaxed) }
+        let attempts = self.0.made.load(Ordering::Relaxed);
+        Reply { value, request_id, attempts, throttled: self.0.throttled.load(Ordering::Relaxed) }
     }
 
     /// The error that the last attempt ended with.
@@ -154,10 +158,12 @@ impl Attempts {
         SdkError<E, HttpResponse>: RequestId + ProvideErrorMetadata,
     {
         let is_abort = operation == Operation::AbortMultipartUpload;
+        let error = UpstreamError::from_sdk(operation, error);
         UpstreamError {
             unsettled: is_abort && self.0.unsettled.load(Ordering::Relaxed),
             attempts: self.0.made.load(Ordering::Relaxed),
-            ..UpstreamError::from_sdk(operation, error)
+            throttled: error.throttled || self.0.throttled.load(Ordering::Relaxed),
+            ..error
         }
     }
 }
@@ -211,11 +217,20 @@ impl Intercept for Attempts {
             attempt_span::end(span, status, response.and_then(RequestId::request_id));
         }
         let sent = self.0.under_way.swap(false, Ordering::Relaxed);
-        if sent && !context.response().is_some_and(|response| response.status().is_client_error()) {
-            self.0.unsettled.store(true, Ordering::Relaxed);
+        let refused = context.response().filter(|response| response.status().is_client_error());
+        match refused {
+            Some(refused) if throttles(refused) => self.0.throttled.store(true, Ordering::Relaxed),
+            None if sent => self.0.unsettled.store(true, Ordering::Relaxed),
+            _ => {}
         }
         Ok(())
     }
+}
+
+/// Whether Glacier wants to be asked less.
+fn throttles(refused: &HttpResponse) -> bool {
+    let body = refused.body().bytes().unwrap_or_default();
+    UpstreamErrorKind::Throttled == UpstreamErrorKind::of(refused.status().as_u16(), body)
 }
 
 /// Reads what Glacier always sends in its answer to an operation. The SDK's model

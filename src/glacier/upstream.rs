@@ -149,12 +149,12 @@ impl Upstream {
         let again = match attempt {
             Attempt::Aborted(reply) => return Ok(reply),
             Attempt::Refused(refusal) => {
-                attempts.made(refusal.error.outcome_is_unknown());
+                attempts.made(refusal.error.outcome_is_unknown(), refusal.error.throttled);
                 self.back_off(refusal, started).await?;
                 true
             }
             Attempt::Failed => {
-                attempts.made(true);
+                attempts.made(true, false);
                 true
             }
             Attempt::NotMade => false,

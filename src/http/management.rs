@@ -11,8 +11,8 @@ use actix_web::{
 use super::connections::Connections;
 use crate::{
     audit::TrailStatus,
-    gateway::Gateway,
-    metrics::CONTENT_TYPE,
+    gateway::{CeilingStatus, Gateway},
+    metrics::{CONTENT_TYPE, UpstreamLevel},
     telemetry::{self, traces},
 };
 
@@ -64,6 +64,15 @@ async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpR
     }
     if let Some(more @ 1..) = broken.count().checked_sub(MOST_ACCOUNTS) {
         troubles += &format!("accounts: the roles of {more} more cannot be assumed\n");
+    }
+    for level in gateway.ceilings() {
+        if let Some(since) = level.open_since {
+            let CeilingStatus { account, region, .. } = level;
+            troubles += &format!(
+                "glacier {account} {region}: calls only fail since {since}; they are refused, but \
+                 for one now and then\n"
+            );
+        }
     }
     if let Some(TrailStatus { store, log, .. }) = gateway.trail.status() {
         if let Some((since, trouble)) = store.trouble {
@@ -119,6 +128,20 @@ async fn metrics(
     gateway.metrics.spans(traces::dropped());
     gateway.metrics.followed(&gateway.followed);
     gateway.metrics.issuers(gateway.authenticator.issuers());
+    let accounts = gateway.upstream.accounts();
+    let level = |status: CeilingStatus| {
+        Some(UpstreamLevel {
+            account: accounts.directory().get(&status.account)?.name.clone(),
+            region: status.region.to_string(),
+            limit: status.limit,
+            under_way: status.under_way,
+            waiting: status.waiting,
+            is_open: status.open_since.is_some(),
+            overloaded: status.refused.overloaded,
+            circuit_open: status.refused.open,
+        })
+    };
+    gateway.metrics.upstream_levels(gateway.ceilings().into_iter().filter_map(level));
     gateway.metrics.accounts(gateway.upstream.role_statuses().into_iter());
     let text = gateway.metrics.text().map_err(ErrorInternalServerError)?;
     Ok(HttpResponse::Ok().content_type(CONTENT_TYPE).body(text))

@@ -2,11 +2,13 @@
 
 mod causes;
 
+use std::time::Duration;
+
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{
         StatusCode,
-        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{self, ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
@@ -16,7 +18,7 @@ pub use self::causes::{NO_LOG, NOT_SERVED};
 use crate::policy::{Denial, NearMiss, StatementId};
 
 /// Seconds after which a throttled or failed request may be tried again.
-const RETRY_AFTER_SECONDS: &str = "2";
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident, $title:literal;)*) => {
@@ -143,6 +145,10 @@ codes! {
     GlacierInvalidResponse = "glacier-invalid-response", BAD_GATEWAY, "Glacier's answer cannot be understood";
     /// Glacier failed, after retries.
     GlacierUnavailable = "glacier-unavailable", SERVICE_UNAVAILABLE, "Glacier is unavailable";
+    /// Too many requests to Glacier are under way.
+    Overloaded = "overloaded", SERVICE_UNAVAILABLE, "Too many requests to Glacier are under way";
+    /// Requests to Glacier have only failed lately.
+    CircuitOpen = "circuit-open", SERVICE_UNAVAILABLE, "Glacier has failed many times in a row";
     /// The gateway has too many files open for a connection to Glacier.
     GatewayOutOfDescriptors = "gateway-out-of-descriptors", SERVICE_UNAVAILABLE, "The gateway has too many files open";
     /// The audit trail cannot be written or read.
@@ -166,6 +172,8 @@ pub struct Problem {
     pub denial: Option<Box<Denial>>,
     /// The methods that the path has, for `method-not-allowed`.
     pub allow: Option<String>,
+    /// After how long the request may be tried again, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// The body of every error reply (RFC 9457, `application/problem+json`).
@@ -207,7 +215,7 @@ pub struct ProblemDetails<'a> {
 impl Problem {
     /// A problem without extras.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), denial: None, allow: None }
+        Self { code, detail: detail.into(), denial: None, allow: None, retry_after: None }
     }
 
     /// The reply to the request known as `request_id`.
@@ -219,7 +227,7 @@ impl Problem {
             response.insert_header((WWW_AUTHENTICATE, self.challenge()));
         }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            response.insert_header((RETRY_AFTER, RETRY_AFTER_SECONDS));
+            response.insert_header((header::RETRY_AFTER, self.seconds().to_string()));
         }
         if let Some(allow) = &self.allow {
             response.insert_header((ALLOW, allow.as_str()));
@@ -244,6 +252,11 @@ impl Problem {
             limited_by_guardrails,
             near_misses,
         })
+    }
+
+    /// In whole seconds, one at least, after how long the request may be tried again.
+    pub fn seconds(&self) -> u64 {
+        self.retry_after.unwrap_or(RETRY_AFTER).as_secs_f64().ceil().max(1.0) as u64
     }
 
     /// RFC 6750, section 3: no error code where no token was sent.

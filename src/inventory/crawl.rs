@@ -314,9 +314,8 @@ impl Crawl {
                         self.pacer.throttled();
                         (&mut throttled, THROTTLED_TRIES)
                     }
-                    Unavailable | Timeout | Unreachable | OutOfDescriptors => {
-                        (&mut failed, FAILED_TRIES)
-                    }
+                    Unavailable | Timeout | Unreachable | OutOfDescriptors | Overloaded
+                    | CircuitOpen => (&mut failed, FAILED_TRIES),
                     _ => return Err(Stop::Refused(refusal.code())),
                 },
                 Refusal::Unrecorded(_) => (&mut failed, FAILED_TRIES),
@@ -343,6 +342,7 @@ impl Crawl {
             ..Record::default()
         };
         let recorder = Recorder::new(record);
-        Call::new(self.gateway.clone(), principal.clone(), context.at(now), recorder)
+        let context = context.at(now);
+        Call::new(self.gateway.clone(), principal.clone(), context, recorder).in_background()
     }
 }

@@ -108,7 +108,13 @@ pub(super) fn next(outcome: &str, code: Option<&str>, recovered: bool, attempts:
     match (outcome, code) {
         ("aborted", _) => Next::End(Aborted),
         ("gone", _) => Next::End(Gone),
-        (_, Some("upstream-throttled" | "audit-unavailable" | "audit-rolled-back")) => again,
+        (
+            _,
+            Some(
+                "upstream-throttled" | "overloaded" | "circuit-open" | "audit-unavailable"
+                | "audit-rolled-back",
+            ),
+        ) => again,
         // It was still there after its process had gone: an abort may be repeated.
         ("unknown", _) if recovered && attempts < MOST_TRIES => again,
         ("unknown", _) => Next::End(Unknown),

@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::gateway::Concurrency;
+
 /// How many calls are under way at first.
-const FIRST: f64 = 8.0;
+const FIRST: u32 = 8;
 /// Over how long it is measured what Glacier takes.
 const WINDOW: Duration = Duration::from_secs(1);
 /// Which share of what Glacier has taken it is asked after it has throttled.
@@ -22,38 +24,25 @@ const GROWTH: f64 = 0.002;
 #[derive(Debug)]
 pub(super) struct Pace {
     /// How many calls may be under way.
-    limit: f64,
-    most: f64,
+    limit: Concurrency,
     /// How many requests a second there may be, once Glacier has throttled.
     rate: Option<f64>,
     grown: Instant,
     /// When the next request may be sent.
     next: Instant,
-    /// When Glacier last made this slower.
-    slowed: Option<Instant>,
     /// When requests were answered lately, and how many.
     taken: VecDeque<(Instant, u32)>,
 }
 
 impl Pace {
     pub fn new(most: u32, now: Instant) -> Self {
-        let most = f64::from(most.max(1));
-        let limit = FIRST.min(most);
-        Self {
-            limit,
-            most,
-            rate: None,
-            grown: now,
-            next: now,
-            slowed: None,
-            taken: VecDeque::new(),
-        }
+        let limit = Concurrency::new(FIRST, most);
+        Self { limit, rate: None, grown: now, next: now, taken: VecDeque::new() }
     }
 
     /// How many calls may be under way.
     pub fn limit(&self) -> usize {
-        // At least 1, at most what a setting says.
-        self.limit as usize
+        self.limit.limit()
     }
 
     /// When the next call may begin.
@@ -64,7 +53,7 @@ impl Pace {
     /// Notes that a call begins that takes about so many requests.
     pub fn begins(&mut self, requests: u32, now: Instant) {
         if let Some(rate) = &mut self.rate {
-            let calm = self.slowed.map_or(0.0, |slowed| (now - slowed).as_secs_f64());
+            let calm = self.limit.slowed().map_or(0.0, |slowed| (now - slowed).as_secs_f64());
             *rate *= 1.0 + GROWTH * calm * (now - self.grown).as_secs_f64();
             let gap = Duration::from_secs_f64(f64::from(requests) / *rate);
             self.next = self.next.max(now) + gap;
@@ -79,20 +68,17 @@ impl Pace {
             self.taken.pop_front();
         }
         if !throttled {
-            let step = if self.slowed.is_none() { 1.0 } else { 1.0 / self.limit };
-            self.limit = (self.limit + step).min(self.most);
+            self.limit.answered();
             return;
         }
         // It was throttled: nothing of it was taken.
         self.taken.pop_back();
-        if self.slowed.is_some_and(|slowed| begun < slowed) {
+        if !self.limit.throttled(begun, now) {
             return;
         }
         let taken: u32 = self.taken.iter().map(|(_, requests)| requests).sum();
         let rate = (f64::from(taken) / WINDOW.as_secs_f64() * BACK).max(1.0);
         self.rate = Some(self.rate.map_or(rate, |old| rate.min(old * BACK).max(old / 2.0)));
-        self.limit = (self.limit / 2.0).max(1.0);
-        self.slowed = Some(now);
     }
 }
 

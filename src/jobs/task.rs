@@ -146,7 +146,10 @@ impl Task {
                 (looked.state, looked.code) = ("gone", Some(code));
             }
             Err("not-authorized") => {}
-            Err(code) if code == "upstream-throttled" || todo.taken.attempts < MOST_LOOKS => {
+            Err(code)
+                if matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
+                    || todo.taken.attempts < MOST_LOOKS =>
+            {
                 (looked.state, looked.code) = ("found", Some(code));
                 looked.after = 1_000_000 << todo.taken.attempts.clamp(0, 5);
             }

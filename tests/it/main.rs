@@ -26,6 +26,7 @@ mod jobs_run;
 mod jobs_wary;
 mod keys;
 mod lifecycle;
+mod limits;
 mod log;
 mod management;
 mod openapi;

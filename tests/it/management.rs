@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::support::{BINARY, Gateway, claims, client, now, problem, uploads};
 
 /// The samples of `/metrics`, by name and labels.
-async fn metrics(gateway: &Gateway) -> BTreeMap<String, f64> {
+pub async fn metrics(gateway: &Gateway) -> BTreeMap<String, f64> {
     let reply = client().get(format!("{}/metrics", gateway.management)).send().await.unwrap();
     let kind = reply.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");

@@ -40,8 +40,9 @@ impl Call {
             let (mut all, mut pages) = (Vec::new(), Pages::of_parts());
             loop {
                 turn().await;
+                let slot = self.slot(&permit).await?;
                 let listed = upstream.list_parts(&route, upload, pages.next());
-                let page = self.forward(&route, listed).await?;
+                let page = self.forward(&route, slot, listed).await?;
                 all.extend(page.parts);
                 if !pages.go_on(page.marker)? {
                     return Ok((page.upload, all));

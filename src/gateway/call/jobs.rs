@@ -179,6 +179,12 @@ impl Call {
                 return self.not_begun("not-attempted", Some(code)).await;
             }
         };
+        let slot = match self.slot(&permit).await {
+            Ok(slot) => slot,
+            Err(error) => {
+                return self.not_begun("not-attempted", Some(error.kind.code())).await;
+            }
+        };
         if !holds() {
             return self.abandoned();
         }
@@ -196,7 +202,7 @@ impl Call {
         }
         let upstream = &self.gateway.upstream;
         let result = self
-            .forward(&route, upstream.abort_multipart_upload(&route, &intent, upload.upload))
+            .forward(&route, slot, upstream.abort_multipart_upload(&route, &intent, upload.upload))
             .await;
         let outcome = result.as_ref().map_or_else(UpstreamError::outcome, |()| "aborted");
         let mut record = self.recorder.edit();
@@ -265,8 +271,9 @@ impl Call {
         let route = self.route(permit).await?;
         let (mut parts, mut pages, mut attempts) = (Vec::new(), Pages::of_parts(), 0);
         loop {
+            let slot = self.slot(permit).await?;
             let listed = self.gateway.upstream.list_parts(&route, upload, pages.next());
-            let (result, mut forwarded) = self.ask(Operation::ListParts, listed).await;
+            let (result, mut forwarded) = self.ask(Operation::ListParts, slot, listed).await;
             attempts += forwarded.attempts;
             forwarded.attempts = attempts;
             {

@@ -143,7 +143,7 @@ impl DirectAbort {
         }
         match answer {
             Ok(Answer { status: NO_CONTENT, request_id, .. }) => {
-                Attempt::Aborted(Reply { value: (), request_id, attempts: 1 })
+                Attempt::Aborted(Reply { value: (), request_id, attempts: 1, throttled: false })
             }
             Ok(Answer { status, request_id, retry_after, body, .. }) => {
                 tracing::debug!(status, "the SDK repeats an abort");

@@ -131,6 +131,8 @@ impl From<Problem> for Exception {
             | Code::GlacierUnreachable
             | Code::GlacierInvalidResponse
             | Code::GlacierUnavailable
+            | Code::Overloaded
+            | Code::CircuitOpen
             | Code::AuditUnavailable
             | Code::AuditRolledBack
             | Code::GatewayOutOfDescriptors

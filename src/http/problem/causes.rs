@@ -227,6 +227,17 @@ impl From<&UpstreamError> for Problem {
                 Code::GlacierInvalidResponse,
                 "Something between the gateway and Glacier answered in Glacier's place; tell the gateway's operators.".to_owned(),
             ),
+            UpstreamErrorKind::Overloaded => (
+                Code::Overloaded,
+                "Too many requests to this account and region are under way, so this one was not forwarded; try again later.".to_owned(),
+            ),
+            UpstreamErrorKind::CircuitOpen => (
+                Code::CircuitOpen,
+                format!(
+                    "Glacier does not answer in this account and region, so the request was not forwarded: {}. Try again later; the gateway tries once in a while.",
+                    error.cause
+                ),
+            ),
             UpstreamErrorKind::Internal => (
                 Code::InternalError,
                 "The request was not forwarded; tell the gateway's operators the request ID.".to_owned(),
@@ -237,7 +248,7 @@ impl From<&UpstreamError> for Problem {
                 "An earlier attempt may have aborted the upload; repeat the abort without harm.";
             return Self::new(code, format!("{detail} {earlier}"));
         }
-        Self::new(code, detail)
+        Self { retry_after: error.retry_after, ..Self::new(code, detail) }
     }
 }
 
@@ -253,6 +264,8 @@ mod tests {
             operation: Operation::ListParts,
             unsettled: false,
             attempts: 1,
+            throttled: false,
+            retry_after: None,
             request_id: None,
             message: None,
             cause: String::new(),

@@ -252,6 +252,8 @@ const REPLIES: [(&str, &[Code]); 24] = [
         "Unavailable",
         &[
             Code::GlacierUnavailable,
+            Code::Overloaded,
+            Code::CircuitOpen,
             Code::GatewayOutOfDescriptors,
             Code::IssuerUnavailable,
             Code::AuditUnavailable,

@@ -1,0 +1,76 @@
+//! Room for a call of Glacier, and what is said if there is none.
+
+use std::time::Instant;
+
+use time::format_description::well_known::Rfc3339;
+
+use super::{
+    super::ceilings::{Caller, Held, OpenSince, Slot, Took},
+    Call,
+};
+use crate::{
+    domain::{Operation, action::Action},
+    glacier::{Reply, UpstreamError, UpstreamErrorKind},
+    policy::Permit,
+};
+
+impl Call {
+    /// Waits for room to do what `permit` permits. Without it nothing is asked of Glacier.
+    pub(super) async fn slot<A: Action>(&self, permit: &Permit<A>) -> Result<Slot, UpstreamError> {
+        let ceiling = self.gateway.ceilings.of(permit.account(), permit.region());
+        let caller = match self.in_background {
+            true => Caller::Background,
+            false => Caller::Team(permit.team()),
+        };
+        let slot = ceiling.enter(caller).await;
+        slot.map_err(|held| {
+            let error = held.error(A::OPERATION);
+            let mut record = self.recorder.edit();
+            (record.result, record.error_code) = (Some(error.outcome()), Some(error.kind.code()));
+            error
+        })
+    }
+}
+
+impl Held {
+    /// The same as an error of `operation`.
+    pub(in crate::gateway) fn error(self, operation: Operation) -> UpstreamError {
+        match self {
+            Self::Overloaded(retry_after) => {
+                let cause = "too many calls are under way".to_owned();
+                UpstreamError::held(UpstreamErrorKind::Overloaded, operation, cause, retry_after)
+            }
+            Self::Open(OpenSince { since, next }) => {
+                let retry_after = next.saturating_duration_since(Instant::now());
+                let since = since.format(&Rfc3339).unwrap_or_default();
+                let cause = format!("all calls have failed since {since}");
+                UpstreamError::held(UpstreamErrorKind::CircuitOpen, operation, cause, retry_after)
+            }
+        }
+    }
+}
+
+impl<T> From<&Result<Reply<T>, UpstreamError>> for Took {
+    fn from(result: &Result<Reply<T>, UpstreamError>) -> Self {
+        use UpstreamErrorKind::*;
+        let error = match result {
+            Ok(Reply { throttled: true, .. }) => return Self::Throttled,
+            Ok(_) => return Self::Answered,
+            Err(error) => error,
+        };
+        match error.kind {
+            Unavailable | Timeout | Unreachable => Self::Failed,
+            _ if error.throttled => Self::Throttled,
+            VaultNotFound
+            | UploadNotFound
+            | InvalidParameter
+            | MissingParameter
+            | Throttled
+            | NotAvailableForAccount => Self::Answered,
+            // Without credentials nothing is sent.
+            NotAuthorized if error.attempts > 0 => Self::Answered,
+            NotAuthorized | AccountRoleUnusable | AccountNotServed | OutOfDescriptors
+            | InvalidResponse | Overloaded | CircuitOpen | Internal => Self::Unclear,
+        }
+    }
+}
