@@ -38,7 +38,16 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
-check-all: lint test deny differential generated-clients fuzz soak ## Check everything; takes hours
+# TESTED=1 leaves the tests out, for who has just run them.
+release: $(if $(TESTED),,lint test) ## Make a release of this commit in dist/, and push nothing
+	tests/chart/setup.sh
+	deploy/debian-bases.sh
+	deploy/package.sh $(VERSION)
+
+reproduce: ## Build the program twice in different folders, and compare the bytes
+	deploy/reproduce.sh
+
+check-all: lint test deny differential generated-clients fuzz soak reproduce ## Check everything; takes hours
 
 SOAK ?= 1
 
@@ -52,8 +61,10 @@ locks: ## Bring the lock files of the crates beside this one up to date with it
 	  cargo metadata --format-version 1 --manifest-path $$crate/Cargo.toml >/dev/null || exit 1; \
 	done
 
-deny: ## Check licences, bans, sources, duplicates, advisories
+deny: ## Check licences, bans, sources, duplicates, advisories and unused dependencies
 	cargo install --quiet --locked --root .cache/tools --version 0.20.2 cargo-deny
+	cargo install --quiet --locked --root .cache/tools --version 0.9.2 cargo-machete
+	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo machete
 	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo deny check $(DENY)
 
 openapi: ## Write the specification anew, after changing an operation
@@ -96,4 +107,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference setup soak test
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference release reproduce setup soak test
