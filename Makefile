@@ -47,7 +47,16 @@ release: $(if $(TESTED),,lint test) ## Make a release of this commit in dist/, a
 reproduce: ## Build the program twice in different folders, and compare the bytes
 	deploy/reproduce.sh
 
-check-all: lint test deny differential generated-clients fuzz soak reproduce ## Check everything; takes hours
+# The last version's revision has to be in the clone.
+upgrade: ## Have the last version, which is built for that, and this one share a store
+	rm -rf .cache/last-version
+	mkdir -p .cache/last-version
+	git archive $$(cut -d ' ' -f 2 tests/last-version/version) | tar -x -C .cache/last-version
+	cd .cache/last-version && cargo build --locked --target-dir "$(CURDIR)/target/last-version"
+	LAST_GATEWAY="$(CURDIR)/target/last-version/debug/glacier-gateway" \
+	    cargo test --locked --test store last_version
+
+check-all: lint test deny differential generated-clients fuzz soak upgrade reproduce ## Check everything; takes hours
 
 SOAK ?= 1
 
@@ -107,4 +116,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference release reproduce setup soak test
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference release reproduce setup soak test upgrade

@@ -175,7 +175,7 @@ def stores(dev, folder):
             keys["postgres"] = gateway.verified()
         dump = run(f"{POSTGRES}/pg_dump", "--inserts", "--no-owner", "--no-privileges", url)
     # What only psql knows, and the setting that would hide the tables from the rest.
-    lines = [s for s in dump.splitlines() if s and not s.startswith(("\\", "--", "SELECT pg_catalog.set_config"))]
+    lines = [s for s in dump.splitlines() if not s.startswith(("\\", "SELECT pg_catalog.set_config"))]
     (HERE / "store.postgres.sql").write_text("\n".join(lines) + "\n")
     (HERE / "keys.json").write_text(json.dumps(keys, indent=2) + "\n")
 
