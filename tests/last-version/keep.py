@@ -41,7 +41,7 @@ def everything():
     text = (ROOT / "config/default.toml").read_text()
     text = re.sub(r'^# (?=\[[\w.-]+\]$|\w+ = ["\[{\w])', "", text, flags=re.M)
     # What stands there is one of two, or is good for one region only.
-    # What stands there is one of two.
+    text = re.sub(r"^(jwks_file|external_id_file|sts_endpoint_url) = .*\n", "", text, flags=re.M)
     text = text.replace('regions = ["eu-central-1", "us-east-1"]', 'regions = ["eu-central-1"]')
     text = re.sub(r'^url = "none"', 'url = "sqlite:/etc/glacier-gateway/store.db"', text, flags=re.M)
     text = re.sub(r"^(ca_file|password_file) = .*store.*\n", "", text, flags=re.M)
