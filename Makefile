@@ -82,6 +82,10 @@ openapi: ## Write the specification anew, after changing an operation
 reference: ## Write the reference pages anew that are made of the code
 	UPDATE_REFERENCE=1 .cache/venv/bin/pytest --quiet tests/repository/test_reference.py
 
+recording: ## Record `dev` anew for README.md, after changing what it prints
+	cargo build --locked
+	python3 docs/recording.py target/debug/glacier-gateway
+
 lint: ## Check formatting, lints and documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -116,4 +120,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference release reproduce setup soak test upgrade
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi recording reference release reproduce setup soak test upgrade
