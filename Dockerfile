@@ -8,13 +8,12 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian13:nonroot
 FROM ${BUILDER_IMAGE} AS builder
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
-COPY bench/tools bench/tools
-COPY deploy/release.sh deploy/trial.sh deploy/
-COPY examples/policies examples/policies
+COPY deploy/build.sh deploy/release.sh deploy/trial.profile.gz deploy/trial.profile.txt deploy/
 COPY config config
 COPY src src
 ARG REVISION=unknown
-# Twice, with a trial between: see there.
+# `off` builds in a third of the time what is a fifth slower.
+ARG CARGO_PROFILE_RELEASE_LTO=fat
 RUN GLACIER_GATEWAY_REVISION="${REVISION}" deploy/release.sh
 
 # hadolint ignore=DL3006

@@ -38,7 +38,25 @@ image: ## Build the image on base images made here of Debian packages, and run i
 	cargo build --locked
 	GATEWAY_IMAGE=$(IMAGE) .cache/chart/bin/pytest -s tests/chart/test_pod.py
 
-check-all: lint test deny differential generated-clients fuzz soak ## Check everything; takes hours
+# TESTED=1 leaves the tests out, for who has just run them.
+release: $(if $(TESTED),,lint test) ## Make a release of this commit in dist/, and push nothing
+	tests/chart/setup.sh
+	deploy/debian-bases.sh
+	deploy/package.sh $(VERSION)
+
+reproduce: ## Build the program twice in different folders, and compare the bytes
+	deploy/reproduce.sh
+
+# The last version's revision has to be in the clone.
+upgrade: ## Have the last version, which is built for that, and this one share a store
+	rm -rf .cache/last-version
+	mkdir -p .cache/last-version
+	git archive $$(cut -d ' ' -f 2 tests/last-version/version) | tar -x -C .cache/last-version
+	cd .cache/last-version && cargo build --locked --target-dir "$(CURDIR)/target/last-version"
+	LAST_GATEWAY="$(CURDIR)/target/last-version/debug/glacier-gateway" \
+	    cargo test --locked --test store last_version
+
+check-all: lint test deny differential generated-clients fuzz soak upgrade reproduce ## Check everything; takes hours
 
 SOAK ?= 1
 
@@ -52,8 +70,10 @@ locks: ## Bring the lock files of the crates beside this one up to date with it
 	  cargo metadata --format-version 1 --manifest-path $$crate/Cargo.toml >/dev/null || exit 1; \
 	done
 
-deny: ## Check licences, bans, sources, duplicates, advisories
+deny: ## Check licences, bans, sources, duplicates, advisories and unused dependencies
 	cargo install --quiet --locked --root .cache/tools --version 0.20.2 cargo-deny
+	cargo install --quiet --locked --root .cache/tools --version 0.9.2 cargo-machete
+	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo machete
 	PATH="$(CURDIR)/.cache/tools/bin:$$PATH" cargo deny check $(DENY)
 
 openapi: ## Write the specification anew, after changing an operation
@@ -61,6 +81,10 @@ openapi: ## Write the specification anew, after changing an operation
 
 reference: ## Write the reference pages anew that are made of the code
 	UPDATE_REFERENCE=1 .cache/venv/bin/pytest --quiet tests/repository/test_reference.py
+
+recording: ## Record `dev` anew for README.md, after changing what it prints
+	cargo build --locked
+	python3 docs/recording.py target/debug/glacier-gateway
 
 lint: ## Check formatting, lints and documentation
 	cargo fmt --check
@@ -96,4 +120,4 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi reference setup soak test
+.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi recording reference release reproduce setup soak test upgrade

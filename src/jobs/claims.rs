@@ -180,14 +180,13 @@ pub(super) async fn claim(
 }
 
 /// Writes what became of a job's items, and moves the job on if that was the last of them.
-/// What another process has written meanwhile stands; if the outcomes are this process's
-/// `own`, they are counted as late.
+/// What another process has written meanwhile stands, and this process's own are then counted
+/// as late.
 pub(super) async fn end(
     store: &Store,
     job: &str,
     done: &[Done],
     failures: f64,
-    own: bool,
 ) -> Result<(), StoreError> {
     if done.is_empty() {
         return Ok(());
@@ -240,7 +239,8 @@ pub(super) async fn end(
             i64::try_from(counted.count()).unwrap_or(0)
         };
         let ended = |state: ItemState| count(&|one| one.state == state);
-        let late = done.iter().filter(|one| was_sent(one) && !written.contains(&one.n)).count();
+        let is_late = |one: &&Done| one.is_own && was_sent(one) && !written.contains(&one.n);
+        let late = done.iter().filter(is_late).count();
         sqlx::query(AssertSqlSafe(counts))
             .bind(job)
             .bind(count(&|_| true))
@@ -249,7 +249,7 @@ pub(super) async fn end(
             .bind(ended(ItemState::Failed))
             .bind(ended(ItemState::Skipped))
             .bind(ended(ItemState::Unknown))
-            .bind(if own { i64::try_from(late).unwrap_or(0) } else { 0 })
+            .bind(i64::try_from(late).unwrap_or(0))
             .bind(count(&|one| one.repeats))
             .execute(&mut *transaction)
             .await?;

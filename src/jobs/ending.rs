@@ -42,6 +42,9 @@ pub(super) struct Done {
     pub repeats: bool,
     /// Whether the job stops, since it has lost the permission for this.
     pub stops: bool,
+    /// Whether this process did it, and has not tried to write that before. If another has
+    /// ended the item meanwhile, it came late.
+    pub is_own: bool,
 }
 
 /// An item as it was taken up.
@@ -86,6 +89,7 @@ impl Taken {
             after: i64::try_from(after.as_micros()).unwrap_or(0),
             repeats,
             stops: next == Next::Stop,
+            is_own: true,
         }
     }
 

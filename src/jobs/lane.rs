@@ -4,7 +4,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,23 +15,21 @@ use uuid::Uuid;
 
 use super::{
     Jobs,
-    claims::{self, Lane, Todo},
+    claims::{self, Lane},
     ending::Done,
     error::JobError,
-    looks::{self, Looked},
-    model::{NewAbortJob, State},
+    outcomes::{Outcomes, Written},
     pace::Pace,
     party::{Party, Stop},
-    rows::{Row, micros, time},
+    taking::{self, Share, Taken},
+    task::{Came, Known, Task},
     trouble,
+    turns::Turns,
 };
 use crate::{
     audit::query::{Fate, fates},
-    domain::{UploadId, VaultArn},
-    gateway::{Attempted, JobRef, JobUpload, Look, SeenUpload},
-    inventory::listed::tamed,
+    gateway::Attempted,
     store::{Lease, Store, StoreError},
-    telemetry::traces::{Span, Trace},
 };
 
 /// How long the lease of a lane lasts, and how often it is extended.
@@ -48,54 +46,19 @@ const FLUSHED: usize = 128;
 const MOST_UNWRITTEN: usize = 1_000;
 /// How long a lane without work is kept.
 const IDLE: Duration = Duration::from_secs(3);
-/// How often an upload is looked at if that fails.
-const MOST_LOOKS: i64 = 5;
-
-/// A job as the lane knows it.
-struct Known {
-    row: Row,
-    request: NewAbortJob,
-    party: Party,
-}
-
-impl Known {
-    fn is_running(&self) -> bool {
-        self.row.state() == State::Running && self.row.error_code.is_none()
-    }
-
-    fn is_preparing(&self) -> bool {
-        self.row.state() == State::Preparing && self.row.error_code.is_none()
-    }
-
-    /// For how long the parts must not have changed; `None` if they are not looked at.
-    fn quiet(&self) -> Option<i64> {
-        self.request.select.quiet_for.map(|quiet| quiet.micros())
-    }
-}
-
-/// Something to do.
-struct Task {
-    known: Rc<Known>,
-    todo: Todo,
-    /// The event of an item that was claimed; `None` for a look.
-    event: Option<Uuid>,
-    /// Ends when the last of those has ended that were taken together.
-    batch: Rc<Span>,
-}
-
-/// What came of it.
-enum Came {
-    Looked(Look),
-    Attempted(Attempted),
-}
 
 /// How far looks are in a job.
-#[derive(Default)]
 struct Looks {
     /// The last item that was taken.
     after: i64,
     /// How many were taken and are not written.
     in_hand: usize,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { after: -1, in_hand: 0 }
+    }
 }
 
 pub(super) struct Worker {
@@ -106,20 +69,26 @@ pub(super) struct Worker {
     pace: Pace,
     known: HashMap<String, Rc<Known>>,
     looks: HashMap<String, Looks>,
-    /// Tasks by team, and the team whose turn was last.
-    queues: BTreeMap<String, VecDeque<Task>>,
-    last: String,
+    turns: Turns,
     under_way: JoinSet<(Task, Instant, Came)>,
-    done: HashMap<String, Vec<Done>>,
-    looked: HashMap<String, Vec<Looked>>,
+    outcomes: Outcomes,
+    /// What the store is asked while calls are under way: at most one of each kind.
+    beside: JoinSet<Beside>,
+    is_taking: bool,
+    is_writing: bool,
     /// The store's clock when it was last asked, and when that was.
     clock: (i64, Instant),
     /// Jobs without further items just now.
     drained: Vec<String>,
     /// Jobs that have lost a permission, until that is known of them.
     stopping: HashSet<String>,
-    /// Whether the outcomes that are written next may be written already.
-    is_unsure: bool,
+}
+
+/// What came of what the store was asked.
+enum Beside {
+    Taken(Vec<Taken>, Result<(), StoreError>),
+    /// With what is left.
+    Written(Outcomes, Vec<Written>, Result<(), StoreError>),
 }
 
 impl Worker {
@@ -134,15 +103,15 @@ impl Worker {
             pace,
             known: HashMap::new(),
             looks: HashMap::new(),
-            queues: BTreeMap::new(),
-            last: String::new(),
+            turns: Turns::default(),
             under_way: JoinSet::new(),
-            done: HashMap::new(),
-            looked: HashMap::new(),
+            outcomes: Outcomes::default(),
+            beside: JoinSet::new(),
+            is_taking: false,
+            is_writing: false,
             clock: (0, now),
             drained: Vec::new(),
             stopping: HashSet::new(),
-            is_unsure: false,
         }
     }
 
@@ -179,18 +148,11 @@ impl Worker {
                 swept = Some(Instant::now());
             }
             if self.lease.borrow().holds() {
-                if let Err(error) = self.fill().await {
-                    self.trouble(&error.into());
-                    // Some may be claimed all the same. Whoever has the lane next finds them.
-                    break;
-                }
+                self.take();
                 self.launch();
             }
-            let unwritten = self.unwritten();
-            if unwritten >= FLUSHED || (unwritten > 0 && flushed.elapsed() >= FLUSH) {
-                if let Err(error) = self.flush().await {
-                    self.trouble(&error.into());
-                }
+            if self.outcomes.len() >= FLUSHED || flushed.elapsed() >= FLUSH {
+                self.write();
                 flushed = Instant::now();
             }
             if !self.is_idle() {
@@ -200,7 +162,7 @@ impl Worker {
             }
             let now = Instant::now();
             let mut until = now + FLUSH.min(REFRESH);
-            if self.queued() > 0 && self.under_way.len() < self.pace.limit() {
+            if self.turns.len() > 0 && self.under_way.len() < self.pace.limit() {
                 until = until.min(self.pace.next().max(now + Duration::from_millis(1)));
             }
             tokio::select! {
@@ -213,6 +175,11 @@ impl Worker {
                         self.ended(task, begun, came);
                     }
                 }
+                Some(came) = self.beside.join_next() => {
+                    if !came.is_ok_and(|came| self.came(came)) {
+                        break;
+                    }
+                }
                 () = sleep_until(until.into()) => {}
                 _ = stop.changed() => {}
             }
@@ -222,8 +189,10 @@ impl Worker {
 
     /// Begins nothing more, and leaves nothing in hand.
     async fn finish(mut self) {
-        let queued: Vec<Task> = self.queues.values_mut().flat_map(std::mem::take).collect();
-        for task in queued {
+        while let Some(came) = self.beside.join_next().await {
+            let _ = came.map(|came| self.came(came));
+        }
+        for task in self.turns.take() {
             self.give_back(task);
         }
         while let Some(ended) = self.under_way.join_next().await {
@@ -231,7 +200,9 @@ impl Worker {
                 self.ended(task, begun, came);
             }
         }
-        if let Err(error) = self.flush().await {
+        let lease = self.lease.borrow().clone();
+        let (_, written) = self.outcomes.write(&self.store, &self.lane, &lease, &self.known).await;
+        if let Err(error) = written {
             self.trouble(&error.into());
         }
         if let Err(error) = self.store.release(&self.lane.lease()).await {
@@ -247,20 +218,12 @@ impl Worker {
         }
     }
 
-    fn queued(&self) -> usize {
-        self.queues.values().map(VecDeque::len).sum()
-    }
-
-    fn unwritten(&self) -> usize {
-        self.done.values().map(Vec::len).sum::<usize>()
-            + self.looked.values().map(Vec::len).sum::<usize>()
-    }
-
     fn is_idle(&self) -> bool {
         self.known.is_empty()
             && self.under_way.is_empty()
-            && self.queued() == 0
-            && self.unwritten() == 0
+            && self.beside.is_empty()
+            && self.turns.len() == 0
+            && self.outcomes.len() == 0
     }
 
     /// The time by the store's clock.
@@ -275,7 +238,7 @@ impl Worker {
         let (rows, now) = claims::jobs(&self.store, &self.lane).await?;
         self.clock = (now, asked);
         self.drained.clear();
-        self.stopping.retain(|job| self.done.contains_key(job));
+        self.stopping.retain(|job| self.is_writing || self.outcomes.has_done(job));
         let mut known = HashMap::new();
         for row in rows {
             let stop = if row.expires <= now {
@@ -300,15 +263,8 @@ impl Worker {
         for looks in self.looks.values_mut().filter(|looks| looks.in_hand == 0) {
             looks.after = -1;
         }
-        let queued: Vec<Task> = self.queues.values_mut().flat_map(std::mem::take).collect();
-        for mut task in queued {
-            match self.known.get(&task.todo.job) {
-                Some(known) => {
-                    task.known = known.clone();
-                    self.queues.entry(known.row.team.clone()).or_default().push_back(task);
-                }
-                None => self.give_back(task),
-            }
+        for task in self.turns.take() {
+            self.queue(task);
         }
         Ok(())
     }
@@ -332,11 +288,11 @@ impl Worker {
                     taken.done(event, outcome, code.as_deref(), *recovered)
                 }
             };
-            done.entry(claimed.job).or_default().push(one);
+            done.entry(claimed.job).or_default().push(Done { is_own: false, ..one });
         }
         for (job, done) in done {
             let failures = self.failures(&job);
-            claims::end(&self.store, &job, &done, failures, false).await?;
+            claims::end(&self.store, &job, &done, failures).await?;
         }
         Ok(())
     }
@@ -345,71 +301,107 @@ impl Worker {
         self.known.get(job).map_or(1.0, |known| known.request.max_failure_rate)
     }
 
-    /// Takes items of all teams in turn, until there are enough for a while.
-    async fn fill(&mut self) -> Result<(), StoreError> {
-        let enough = self.pace.limit() * 2;
-        let queued = self.queued();
-        if queued >= self.pace.limit() || self.unwritten() >= MOST_UNWRITTEN {
-            return Ok(());
+    /// Lets a task wait, if its job still has something to do.
+    fn queue(&mut self, mut task: Task) {
+        match self.known.get(&task.todo.job) {
+            Some(known) => {
+                task.known = known.clone();
+                self.turns.push(task);
+            }
+            None => self.give_back(task),
         }
-        let mut teams: BTreeMap<String, Vec<Rc<Known>>> = BTreeMap::new();
+    }
+
+    /// Takes items of all teams, until there are enough for a while.
+    fn take(&mut self) {
+        let (enough, queued) = (self.pace.limit() * 2, self.turns.len());
+        let is_busy = queued >= self.pace.limit() || self.outcomes.len() >= MOST_UNWRITTEN;
+        if self.is_taking || is_busy {
+            return;
+        }
+        let mut teams: BTreeMap<&str, Vec<&Rc<Known>>> = BTreeMap::new();
         for known in self.known.values() {
             let works = known.is_running() || known.is_preparing();
             if works && !self.drained.contains(&known.row.id) {
-                teams.entry(known.row.team.clone()).or_default().push(known.clone());
+                teams.entry(&known.row.team).or_default().push(known);
             }
         }
-        let each = (enough - queued).div_ceil(teams.len().max(1));
-        let lease = self.lease.borrow().clone();
-        for (team, mut jobs) in teams {
+        if teams.is_empty() {
+            return;
+        }
+        let each = (enough - queued).div_ceil(teams.len());
+        let shares = teams.into_iter().map(|(team, mut jobs)| {
             jobs.sort_by(|one, other| one.row.id.cmp(&other.row.id));
-            let mut left = each.saturating_sub(self.queues.get(&team).map_or(0, VecDeque::len));
-            let mut others = jobs.len();
-            for known in jobs {
-                // The jobs of a team share what it may take.
-                let share = left.div_ceil(others).min(500);
-                others -= 1;
-                if share == 0 {
-                    break;
+            let after = |id| self.looks.get(id).map_or(-1, |looks| looks.after);
+            let jobs = jobs.into_iter().map(|known| (known.clone(), after(&known.row.id)));
+            Share { jobs: jobs.collect(), most: each.saturating_sub(self.turns.of(team)) }
+        });
+        let shares: Vec<Share> = shares.collect();
+        let (store, lane) = (self.store.clone(), self.lane.clone());
+        let lease = self.lease.borrow().clone();
+        self.is_taking = true;
+        self.beside.spawn_local(async move {
+            let (taken, result) = taking::take(&store, &lane, &lease, shares).await;
+            Beside::Taken(taken, result)
+        });
+    }
+
+    /// Writes what has come.
+    fn write(&mut self) {
+        if self.is_writing || self.outcomes.len() == 0 {
+            return;
+        }
+        let mut outcomes = std::mem::take(&mut self.outcomes);
+        let (store, lane, known) = (self.store.clone(), self.lane.clone(), self.known.clone());
+        let lease = self.lease.borrow().clone();
+        self.is_writing = true;
+        self.beside.spawn_local(async move {
+            let (written, result) = outcomes.write(&store, &lane, &lease, &known).await;
+            Beside::Written(outcomes, written, result)
+        });
+    }
+
+    /// Goes on with what the store has answered. Gives false if the lane cannot be worked
+    /// any more.
+    fn came(&mut self, came: Beside) -> bool {
+        match came {
+            Beside::Taken(taken, result) => {
+                self.is_taking = false;
+                for Taken { known, tasks } in taken {
+                    self.taken(&known.row.id, tasks);
                 }
-                let id = &known.row.id;
-                let mut batch = Trace::of_job(id).span("job batch");
-                let taken: Vec<(Todo, Option<Uuid>)> = if known.is_running() {
-                    let claimed = claims::claim(&self.store, id, &self.lane, &lease, share).await?;
-                    claimed.into_iter().map(|(todo, event)| (todo, Some(event))).collect()
-                } else {
-                    let looks =
-                        self.looks.entry(id.clone()).or_insert(Looks { after: -1, in_hand: 0 });
-                    let found =
-                        claims::found(&self.store, id, &self.lane, looks.after, share).await?;
-                    looks.in_hand += found.len();
-                    looks.after = found.last().map_or(looks.after, |last| last.taken.n);
-                    found.into_iter().map(|todo| (todo, None)).collect()
-                };
-                left = left.saturating_sub(taken.len());
-                if taken.is_empty() {
-                    self.drained.push(id.clone());
-                    batch.discard();
-                    continue;
+                let is_taken = result.map_err(|error| self.trouble(&error.into())).is_ok();
+                // Some may be claimed all the same. Whoever has the lane next finds them.
+                is_taken
+            }
+            Beside::Written(left, written, result) => {
+                self.is_writing = false;
+                self.outcomes.put_back(left);
+                for Written { job, is_done, looks } in written {
+                    self.put_down(&job, looks);
+                    // Some may wait again.
+                    self.drained.retain(|drained| !is_done || *drained != job);
                 }
-                if batch.is_kept() {
-                    batch.text("glacier_gateway.job.id", Some(id));
-                    batch.text("cloud.account.id", Some(&self.lane.account));
-                    batch.text("cloud.region", Some(&self.lane.region));
-                    batch
-                        .set("glacier_gateway.batch.size", i64::try_from(taken.len()).unwrap_or(0));
+                if let Err(error) = result {
+                    self.trouble(&error.into());
                 }
-                let batch = Rc::new(batch);
-                let task = |(todo, event)| Task {
-                    known: known.clone(),
-                    todo,
-                    event,
-                    batch: batch.clone(),
-                };
-                self.queues.entry(team.clone()).or_default().extend(taken.into_iter().map(task));
+                true
             }
         }
-        Ok(())
+    }
+
+    fn taken(&mut self, job: &str, tasks: Vec<Task>) {
+        if tasks.is_empty() {
+            self.drained.push(job.to_owned());
+        }
+        let last = tasks.last().filter(|task| task.event.is_none());
+        if let Some(last) = last.map(|task| task.todo.taken.n) {
+            let looks = self.looks.entry(job.to_owned()).or_default();
+            (looks.after, looks.in_hand) = (last, looks.in_hand + tasks.len());
+        }
+        for task in tasks {
+            self.queue(task);
+        }
     }
 
     /// Begins as many tasks as may be under way, the teams in turn.
@@ -419,7 +411,7 @@ impl Worker {
             if self.under_way.len() >= self.pace.limit() || self.pace.next() > now {
                 return;
             }
-            let Some(task) = self.next_task() else { return };
+            let Some(task) = self.turns.next() else { return };
             let may_begin = match task.event {
                 Some(_) => task.known.is_running() && !self.stopping.contains(&task.todo.job),
                 None => task.known.is_preparing(),
@@ -435,18 +427,10 @@ impl Worker {
             let (jobs, lane, lease) = (self.jobs.clone(), self.lane.clone(), self.lease.clone());
             let at = self.now();
             self.under_way.spawn_local(async move {
-                let came = perform(&jobs, &lane, &lease, &task, at).await;
+                let came = task.perform(&jobs, &lane, &lease, at).await;
                 (task, now, came)
             });
         }
-    }
-
-    fn next_task(&mut self) -> Option<Task> {
-        let waiting = |(_, queue): &(&String, &VecDeque<Task>)| !queue.is_empty();
-        let after = self.queues.range(format!("{}\0", self.last)..).find(waiting);
-        let team = after.or_else(|| self.queues.iter().find(waiting))?.0.clone();
-        self.last.clone_from(&team);
-        self.queues.get_mut(&team)?.pop_front()
     }
 
     /// Lets an item that was taken wait again.
@@ -455,7 +439,7 @@ impl Worker {
         match task.event {
             Some(event) => {
                 let put_back = task.todo.taken.put_back(event);
-                self.done.entry(job).or_default().push(put_back);
+                self.outcomes.done(job, put_back);
             }
             None => self.put_down(&job, 1),
         }
@@ -476,139 +460,21 @@ impl Worker {
         if asked.requests > 0 {
             self.pace.ended(begun, asked.requests, asked.throttled, Instant::now());
         }
-        let Task { known, todo, event, .. } = task;
-        match (came, event) {
+        match (came, task.event) {
             (Came::Attempted(Attempted { outcome, code, .. }), Some(event)) => {
                 let outcome = outcome.unwrap_or("not-attempted");
-                let one = todo.taken.done(event, outcome, code, false);
+                let one = task.todo.taken.done(event, outcome, code, false);
                 if one.stops {
-                    self.stopping.insert(todo.job.clone());
+                    self.stopping.insert(task.todo.job.clone());
                 }
                 self.jobs.gateway.metrics.job_item(one.state.as_str());
-                self.done.entry(todo.job).or_default().push(one);
+                self.outcomes.done(task.todo.job, one);
             }
             (Came::Looked(look), _) => {
-                let at = self.now();
-                let looked = looked(&known, &todo, look, at);
-                self.looked.entry(todo.job).or_default().push(looked);
+                let looked = task.looked(look, self.now());
+                self.outcomes.looked(task.todo.job, looked);
             }
             (Came::Attempted(_), None) => {}
         }
     }
-
-    /// Writes what has come.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        let jobs: Vec<String> = self.done.keys().cloned().collect();
-        for job in jobs {
-            let failures = self.failures(&job);
-            let Some(all) = self.done.get_mut(&job) else { continue };
-            while !all.is_empty() {
-                let some = all.len().min(500);
-                let own = !std::mem::replace(&mut self.is_unsure, true);
-                claims::end(&self.store, &job, &all[..some], failures, own).await?;
-                self.is_unsure = false;
-                all.drain(..some);
-            }
-            self.done.remove(&job);
-            self.drained.retain(|drained| *drained != job);
-        }
-        let jobs: Vec<String> = self.looked.keys().cloned().collect();
-        let lease = self.lease.borrow().clone();
-        for job in jobs {
-            let quiet = self.known.get(&job).and_then(|known| known.quiet()).unwrap_or(0);
-            let Some(all) = self.looked.get(&job) else { continue };
-            for looked in all.chunks(500) {
-                looks::write(&self.store, &job, &self.lane, &lease, looked, quiet).await?;
-            }
-            let written = self.looked.remove(&job).map_or(0, |written| written.len());
-            self.put_down(&job, written);
-        }
-        Ok(())
-    }
-}
-
-async fn perform(jobs: &Jobs, lane: &Lane, lease: &RefCell<Lease>, task: &Task, now: i64) -> Came {
-    let Task { known, todo, event, batch } = task;
-    let (account, region) = (lane.account.parse(), lane.region.parse());
-    let (vault, upload) = (todo.vault.parse(), todo.upload.parse::<UploadId>());
-    let (Ok(account), Ok(region), Ok(vault), Ok(upload)) = (account, region, vault, upload) else {
-        // Only whole names come into the store.
-        let (outcome, code, asked) = (Some("failed"), Some("internal-error"), Default::default());
-        return Came::Attempted(Attempted { outcome, code, asked });
-    };
-    let vault = VaultArn { region, account, vault };
-    let facts = todo.created.map(|created| (time(created), todo.description.as_deref()));
-    let Party { creator, others, confirmer } = &known.party;
-    let about = JobUpload { vault: &vault, upload: &upload, facts, others };
-    let id = event.unwrap_or_else(Uuid::now_v7);
-    let mut span = Span::root(if event.is_some() { "job item" } else { "job look" });
-    if span.is_kept() {
-        span.link(&batch.trace());
-        span.text("glacier_gateway.job.id", Some(&todo.job));
-        span.set("glacier_gateway.job.item", todo.taken.n);
-        span.set("glacier_gateway.event_id", id.to_string());
-    }
-    let call = creator.call(jobs.gateway.clone(), id, todo.job.clone(), span.trace());
-    let confirmed_by = confirmer.as_ref().map(|confirmer| confirmer.principal.clone());
-    let item = event.map(|_| todo.taken.n);
-    call.for_item(JobRef { id: todo.job.clone(), item, confirmed_by });
-    if event.is_none() {
-        return Came::Looked(call.look_for_job(about).await);
-    }
-    let check = known.quiet().map(|quiet| {
-        move |seen: &SeenUpload| match (&todo.digest, todo.since) {
-            (Some(digest), _) if *digest != seen.digest => Err("changed"),
-            (Some(_), Some(since)) if since.saturating_add(quiet) <= now => Ok(()),
-            (Some(_), Some(_)) => Err("not-quiet"),
-            _ => Err("not-observed"),
-        }
-    });
-    let holds = || lease.borrow().holds();
-    let attempted = call.abort_for_job(about, check, holds).await;
-    span.text("glacier_gateway.outcome", attempted.outcome);
-    Came::Attempted(attempted)
-}
-
-/// What a look means for its item.
-fn looked(known: &Known, todo: &Todo, look: Look, at: i64) -> Looked {
-    let mut looked = Looked {
-        n: todo.taken.n,
-        vault: todo.vault.clone(),
-        upload: todo.upload.clone(),
-        state: "waiting",
-        code: None,
-        decision: Some(look.decision),
-        created: None,
-        description: None,
-        parts: None,
-        bytes: None,
-        digest: None,
-        at,
-        after: 0,
-    };
-    match look.seen {
-        Ok(seen) => {
-            let too_small = |least: u64| u64::try_from(seen.bytes).unwrap_or(0) < least;
-            if known.request.select.min_bytes.is_some_and(too_small) {
-                looked.state = "unselected";
-            }
-            looked.created = Some(micros(seen.created));
-            looked.description = seen.description.map(tamed);
-            (looked.parts, looked.bytes) = (Some(seen.parts), Some(seen.bytes));
-            looked.digest = Some(seen.digest);
-        }
-        Err(code @ ("upload-not-found" | "vault-not-found")) => {
-            (looked.state, looked.code) = ("gone", Some(code));
-        }
-        Err("not-authorized") => {}
-        Err(code)
-            if matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
-                || todo.taken.attempts < MOST_LOOKS =>
-        {
-            (looked.state, looked.code) = ("found", Some(code));
-            looked.after = 1_000_000 << todo.taken.attempts.clamp(0, 5);
-        }
-        Err(code) => looked.code = Some(code),
-    }
-    looked
 }

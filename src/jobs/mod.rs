@@ -18,6 +18,7 @@ mod lane;
 mod looks;
 pub mod model;
 mod named;
+mod outcomes;
 mod pace;
 mod party;
 mod prepare;
@@ -26,7 +27,10 @@ mod retention;
 mod retry;
 mod rows;
 mod runner;
+mod taking;
+mod task;
 mod trouble;
+mod turns;
 
 use std::{sync::Arc, time::Duration};
 

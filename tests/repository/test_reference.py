@@ -51,7 +51,59 @@ def permissions():
     return rows
 
 
-@pytest.mark.parametrize(("page", "rows"), [("problems", problems), ("permissions", permissions)])
+REGISTERED = re.compile(
+    r'\bregister(?:_with_unit)?\(\s*"(\w+)",\s*"((?:[^"\\]|\\.|\\\n)*)",\s*(?:Unit::(\w+),\s*)?(.*?),?\s*\);',
+    re.S,
+)
+
+
+def metrics():
+    """A row for each metric that is registered, under the name that Prometheus sees."""
+    rows = []
+    for path in tracked("src/metrics.rs", "src/metrics/*.rs"):
+        source = path.read_text()
+        found = REGISTERED.findall(source)
+        assert len(found) == source.count("registry.register"), path
+        for name, said, unit, value in found:
+            field = re.search(r"(\w+)\.clone\(\)", value)
+            kind = "Info"
+            if field:
+                declared = " ".join(re.findall(rf"\b{field[1]}: ([^;]*?),$", source, re.M))
+                kind = re.search("Counter|Gauge|Histogram|Latencies", declared)[0]
+            end = {"Counter": "_total", "Info": "_info"}.get(kind, "")
+            kind = {"Latencies": "Histogram"}.get(kind, kind).lower()
+            name = f"glacier_gateway_{name}{f'_{unit.lower()}' if unit else ''}{end}"
+            said = re.sub(r"\\\n\s*", "", said)
+            rows.append(f"| `{name}` | {kind} | {said}. |")
+    assert len(rows) > 30
+    return ["| metric | kind | what it says |", "| --- | --- | --- |", *sorted(rows)]
+
+
+def settings():
+    """A row for each setting of default.toml, with the comment above it."""
+    rows = ["| setting | default | what it is |", "| --- | --- | --- |"]
+    table, said = "", []
+    for line in (ROOT / "config/default.toml").read_text().splitlines():
+        text = line.removeprefix("# ")
+        if header := re.fullmatch(r"\[([\w.-]+)\]", text):
+            table, said = header[1], []
+        elif setting := re.fullmatch(r'(\w+) = ([\["{\w].*)', text):
+            value = f"`{setting[2]}`" if line == text else f"(`{setting[2]}`)"
+            told = " ".join(said).replace("|", "\\|")
+            rows.append(f"| `{table}.{setting[1]}` | {value} | {told} |")
+            said = []
+        elif line in ("", "#"):
+            said = []
+        else:
+            said.append(text)
+    assert len(rows) > 100
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("page", "rows"),
+    [("problems", problems), ("permissions", permissions), ("metrics", metrics), ("settings", settings)],
+)
 def test_the_page_is_made_of_the_code(page, rows):
     path = ROOT / f"docs/{page}.md"
     before, begin, rest = path.read_text().partition("<!-- made by `make reference` -->\n")

@@ -91,9 +91,7 @@ impl Installation {
     }
 
     pub fn serve(&self) -> Serving {
-        let mut child = self.command(&["serve"]).stderr(Stdio::piped()).spawn().unwrap();
-        let log = BufReader::new(child.stderr.take().unwrap());
-        Serving { child, log, lines: Vec::new() }
+        Serving::of(&mut self.command(&["serve"]))
     }
 }
 
@@ -107,6 +105,12 @@ impl Said {
 }
 
 impl Serving {
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        Self { child, log, lines: Vec::new() }
+    }
+
     /// Waits until it listens.
     pub fn listens(&mut self) {
         while !self.said("\"listening\"") {

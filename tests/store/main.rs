@@ -7,6 +7,7 @@ mod cluster;
 mod commands;
 mod files;
 mod inventory;
+mod last_version;
 mod log;
 mod outages;
 mod pgbouncer;

@@ -1,0 +1,112 @@
+//! What has come of a lane's tasks, until it is written.
+
+use std::{collections::HashMap, mem, rc::Rc};
+
+use super::{
+    claims::{self, Lane},
+    ending::Done,
+    looks::{self, Looked},
+    task::Known,
+};
+use crate::store::{Lease, Store, StoreError};
+
+/// How many are written at once.
+const MOST_AT_ONCE: usize = 500;
+
+/// What has come of tasks and is not written, by job.
+#[derive(Default)]
+pub(super) struct Outcomes {
+    done: HashMap<String, Vec<Done>>,
+    looked: HashMap<String, Vec<Looked>>,
+}
+
+/// What was written of a job.
+pub(super) struct Written {
+    pub job: String,
+    /// Whether items that were claimed are among it.
+    pub is_done: bool,
+    /// How many looks.
+    pub looks: usize,
+}
+
+impl Outcomes {
+    pub fn len(&self) -> usize {
+        self.done.values().map(Vec::len).sum::<usize>()
+            + self.looked.values().map(Vec::len).sum::<usize>()
+    }
+
+    /// Whether items of the job are among it that were claimed.
+    pub fn has_done(&self, job: &str) -> bool {
+        self.done.contains_key(job)
+    }
+
+    pub fn done(&mut self, job: String, done: Done) {
+        self.done.entry(job).or_default().push(done);
+    }
+
+    pub fn looked(&mut self, job: String, looked: Looked) {
+        self.looked.entry(job).or_default().push(looked);
+    }
+
+    /// Puts what could not be written before what has come since.
+    pub fn put_back(&mut self, earlier: Self) {
+        let later = mem::replace(self, earlier);
+        for (job, done) in later.done {
+            self.done.entry(job).or_default().extend(done);
+        }
+        for (job, looked) in later.looked {
+            self.looked.entry(job).or_default().extend(looked);
+        }
+    }
+
+    /// Writes them. What is left was not written, and why.
+    pub async fn write(
+        &mut self,
+        store: &Store,
+        lane: &Lane,
+        lease: &Lease,
+        known: &HashMap<String, Rc<Known>>,
+    ) -> (Vec<Written>, Result<(), StoreError>) {
+        let mut written = Vec::new();
+        let result = self.write_some(store, lane, lease, known, &mut written).await;
+        (written, result)
+    }
+
+    async fn write_some(
+        &mut self,
+        store: &Store,
+        lane: &Lane,
+        lease: &Lease,
+        known: &HashMap<String, Rc<Known>>,
+        written: &mut Vec<Written>,
+    ) -> Result<(), StoreError> {
+        let jobs: Vec<String> = self.done.keys().cloned().collect();
+        for job in jobs {
+            let failures = known.get(&job).map_or(1.0, |known| known.request.max_failure_rate);
+            while let Some(all) = self.done.get_mut(&job).filter(|all| !all.is_empty()) {
+                let some = all.len().min(MOST_AT_ONCE);
+                let ended = claims::end(store, &job, &all[..some], failures).await;
+                if ended.is_err() {
+                    // They may be written all the same.
+                    all[..some].iter_mut().for_each(|done| done.is_own = false);
+                }
+                ended?;
+                all.drain(..some);
+            }
+            self.done.remove(&job);
+            written.push(Written { job, is_done: true, looks: 0 });
+        }
+        let jobs: Vec<String> = self.looked.keys().cloned().collect();
+        for job in jobs {
+            let quiet = known.get(&job).and_then(|known| known.quiet()).unwrap_or(0);
+            let looks = self.looked.get(&job).map_or(0, Vec::len);
+            for looked in self.looked.get(&job).into_iter().flat_map(|all| all.chunks(MOST_AT_ONCE))
+            {
+                looks::write(store, &job, lane, lease, looked, quiet).await?;
+            }
+            self.looked.remove(&job);
+            written.push(Written { job, is_done: false, looks });
+        }
+        Ok(())
+    }
+}
