@@ -7,6 +7,7 @@ mod accounts;
 mod architecture;
 mod audit;
 mod campaigns;
+mod cardinality;
 mod cli;
 #[allow(dead_code)]
 #[path = "../store/cluster.rs"]
