@@ -56,7 +56,7 @@ upgrade: ## Have the last version, which is built for that, and this one share a
 	LAST_GATEWAY="$(CURDIR)/target/last-version/debug/glacier-gateway" \
 	    cargo test --locked --test store last_version
 
-check-all: lint test deny differential generated-clients fuzz soak upgrade reproduce ## Check everything; takes hours
+check-all: lint test deny differential generated-clients fuzz soak upgrade ## Check everything; takes hours
 
 SOAK ?= 1
 

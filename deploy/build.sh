@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # build.sh FOLDER FLAG: builds the program for release into FOLDER/glacier-gateway, with a
-# flag for the compiler in addition. The same sources, toolchain and C library are to make the
-# same bytes wherever they lie, so paths of this machine are replaced. The program carries the
-# list of its crates (cargo-auditable), which scanners read.
+# flag for the compiler in addition. The same sources, toolchain and C library shall make the
+# same bytes wherever they lie (docs/releasing.md, "Reproduce"). The program carries the list
+# of its crates (cargo-auditable), which scanners read.
 #
 # Cargo's own variables (CARGO_PROFILE_RELEASE_LTO and so on) say what is else.
 set -euo pipefail

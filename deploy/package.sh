@@ -3,8 +3,8 @@
 # the image, the program in it, the chart, a list of the crates, the notes, where it all comes
 # from, checksums and, with RELEASE_KEY, a signature. See docs/releasing.md.
 #
-# Twice of one commit makes the same files, if the images that the image is based on, this
-# machine's helm and buildah are the same.
+# All files but the program and what holds it are the same each time, if this machine's helm and
+# buildah are (docs/releasing.md, "Reproduce").
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

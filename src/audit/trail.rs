@@ -39,6 +39,7 @@ struct Kept {
     /// What ends the sealer, until it is to end. If this is dropped, it ends as well.
     sealing: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
     deadline: Duration,
+    intents: AtomicU64,
     refused_changes: AtomicU64,
 }
 
@@ -51,6 +52,8 @@ pub struct TrailStatus {
     pub scarce: bool,
     /// How its log is.
     pub log: LogStatus,
+    /// How many changes were on record in time, so that they could be forwarded.
+    pub intents: u64,
     /// How many changes were refused because their record was not durable in time.
     pub refused_changes: u64,
 }
@@ -117,6 +120,7 @@ impl Trail {
             log,
             sealing: Mutex::new(Some((end, sealing))),
             deadline: audit.deadline,
+            intents: AtomicU64::new(0),
             refused_changes: AtomicU64::new(0),
         }))))
     }
@@ -153,7 +157,10 @@ impl Trail {
                 Ok(unsettled)
             };
             match durable.await {
-                Ok(unsettled) => Ok(Intent { trail, unsettled: Some(unsettled) }),
+                Ok(unsettled) => {
+                    kept.intents.fetch_add(1, Relaxed);
+                    Ok(Intent { trail, unsettled: Some(unsettled) })
+                }
                 Err(unrecorded) => {
                     kept.refused_changes.fetch_add(1, Relaxed);
                     Err(unrecorded)
@@ -213,6 +220,7 @@ impl Trail {
             store: kept.store.status(),
             scarce: kept.keeper.is_scarce(),
             log: kept.log.status(),
+            intents: kept.intents.load(Relaxed),
             refused_changes: kept.refused_changes.load(Relaxed),
         })
     }

@@ -3,16 +3,19 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
 use crate::audit::TrailStatus;
 
-/// What is counted of the trail. Without a store all of it stays 0.
+/// What is counted of the trail. Without a store there is none of the first two, whose 0
+/// means trouble, and all others stay 0.
 #[derive(Debug)]
 pub(super) struct TrailMetrics {
-    available: Gauge,
+    available: Family<Unlabelled, Gauge>,
+    log_sound: Family<Unlabelled, Gauge>,
     rolled_back: Gauge,
     unsealed: Gauge,
     scarce: Gauge,
@@ -20,14 +23,20 @@ pub(super) struct TrailMetrics {
     commits: Counter,
     waiting: Gauge,
     dropped: Counter,
+    intents: Counter,
     refused_changes: Counter,
     longest_commit: Gauge<f64, AtomicU64>,
 }
 
+/// The label set of a metric that is not there from the beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Unlabelled {}
+
 impl TrailMetrics {
     pub fn new(registry: &mut Registry) -> Self {
         let trail = Self {
-            available: Gauge::default(),
+            available: Family::default(),
+            log_sound: Family::default(),
             rolled_back: Gauge::default(),
             unsealed: Gauge::default(),
             scarce: Gauge::default(),
@@ -35,13 +44,19 @@ impl TrailMetrics {
             commits: Counter::default(),
             waiting: Gauge::default(),
             dropped: Counter::default(),
+            intents: Counter::default(),
             refused_changes: Counter::default(),
             longest_commit: Gauge::default(),
         };
         registry.register(
             "audit_available",
-            "1 if the audit trail can be written, 0 if changes are refused or there is no store",
+            "1 if the audit trail can be written, 0 if changes are refused",
             trail.available.clone(),
+        );
+        registry.register(
+            "audit_log_sound",
+            "1 if the trail's log is sealed and its checkpoints are kept and agree, 0 if not",
+            trail.log_sound.clone(),
         );
         registry.register(
             "audit_rolled_back",
@@ -71,6 +86,11 @@ impl TrailMetrics {
             trail.dropped.clone(),
         );
         registry.register(
+            "audit_intents",
+            "Changes that were on record in time, so that they could be forwarded",
+            trail.intents.clone(),
+        );
+        registry.register(
             "audit_changes_refused",
             "Changes that were refused because their record was not durable in time",
             trail.refused_changes.clone(),
@@ -85,8 +105,12 @@ impl TrailMetrics {
     }
 
     pub fn set(&self, status: Option<&TrailStatus>) {
-        let Some(TrailStatus { store, log, scarce, refused_changes }) = status else { return };
-        self.available.set(store.trouble.is_none().into());
+        let Some(TrailStatus { store, log, scarce, intents, refused_changes }) = status else {
+            return;
+        };
+        self.available.get_or_create(&Unlabelled {}).set(store.trouble.is_none().into());
+        let sound = log.trouble.is_none() && log.outside.is_none() && log.doubts.is_none();
+        self.log_sound.get_or_create(&Unlabelled {}).set(sound.into());
         self.rolled_back.set(log.rolled_back.is_some().into());
         let unsealed = log.next.saturating_sub(log.sealed);
         self.unsealed.set(unsealed.try_into().unwrap_or(i64::MAX));
@@ -95,6 +119,7 @@ impl TrailMetrics {
         self.commits.inner().store(store.commits, Ordering::Relaxed);
         self.waiting.set(store.waiting.try_into().unwrap_or(i64::MAX));
         self.dropped.inner().store(store.refused, Ordering::Relaxed);
+        self.intents.inner().store(*intents, Ordering::Relaxed);
         self.refused_changes.inner().store(*refused_changes, Ordering::Relaxed);
         self.longest_commit.set(store.longest_commit.as_secs_f64());
     }

@@ -2,9 +2,10 @@
 // models. Kubernetes' own kinds are kubernetes-validate's business.
 import { readFileSync } from "node:fs";
 import { HTTPRoute } from "@kubernetes-models/gateway-api/gateway.networking.k8s.io/v1/HTTPRoute";
+import { PrometheusRule } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/PrometheusRule";
 import { ServiceMonitor } from "@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/ServiceMonitor";
 
-const models = { HTTPRoute, ServiceMonitor };
+const models = { HTTPRoute, PrometheusRule, ServiceMonitor };
 for (const object of JSON.parse(readFileSync(0))) {
   new models[object.kind](object).validate();
 }

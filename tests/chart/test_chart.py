@@ -25,7 +25,7 @@ from conftest import (
     template,
 )
 
-CUSTOM = ("HTTPRoute", "ServiceMonitor")
+CUSTOM = ("HTTPRoute", "PrometheusRule", "ServiceMonitor")
 OLDEST_KUBERNETES = "1.30"
 SNAPSHOT = ROOT / "tests/chart/default.yaml"
 SQLITE = CHART / "ci/sqlite-values.yaml"
@@ -51,8 +51,8 @@ def test_the_full_value_set_renders_every_kind():
     kinds = {kind for kind, _ in objects(values=CHART / "ci/full-values.yaml")}
     assert kinds == {
         "ConfigMap", "CronJob", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
-        "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "Service",
-        "ServiceAccount", "ServiceMonitor",
+        "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "PrometheusRule",
+        "Service", "ServiceAccount", "ServiceMonitor",
     }  # fmt: skip
 
 

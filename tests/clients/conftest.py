@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -48,6 +49,46 @@ class Gateway(Process):
             vaults = json.load(reply)["vaults"]
         uploads = next(v["uploads"] for v in vaults if v["vaultName"] == vault)
         return {u["MultipartUploadId"] for u in uploads if u["status"] == "in-progress"}
+
+
+class Serve:
+    """`glacier-gateway serve` with the configuration of a `dev` process, whose issuer, policies
+    and simulator it takes, and with a store and a log of its own in `folder`. `settings` are
+    environment variables without `GATEWAY__`."""
+
+    def __init__(self, dev, folder, **settings):
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "log.jsonl"
+        own = {
+            "SERVER__LISTEN": "127.0.0.1:0",
+            "SERVER__MANAGEMENT_LISTEN": "127.0.0.1:0",
+            "STORE__URL": f"sqlite:{folder}/store.db",
+            "AUDIT__CHECKPOINT_FILE": f"{folder}/checkpoint",
+        }
+        own = {f"GATEWAY__{name}": value for name, value in (own | settings).items()}
+        self.environment = own | {
+            "PATH": os.environ["PATH"],
+            "GATEWAY_CONFIG": dev.config,
+            "AWS_ACCESS_KEY_ID": dev.simulator["accessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": dev.simulator["secretAccessKey"],
+        }
+        with open(self.log, "w") as log:
+            command = [BINARY, "serve"]
+            self.process = subprocess.Popen(command, env=self.environment, stderr=log)
+        while not (listening := self.events("listening")):
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.01)
+        self.rest, self.management = (f"http://{listening[0][at]}" for at in ("rest", "management"))
+
+    def events(self, message):
+        """The lines of the log with this message; the last line may not be whole yet."""
+        lines = self.log.read_text().rpartition("\n")[0].splitlines()
+        events = [json.loads(line) for line in lines]
+        return [event for event in events if event["message"] == message]
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0
 
 
 class Simulator(Process):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks: a browser and its driver, Go with
+# Installs what the tests need and the machine lacks: a browser and its driver, Prometheus, Go with
 # its transparency log, Python packages under .cache, npm packages beside the tests; with the word
 # `generators`, also what `make generated-clients` needs. Safe to repeat; what is up to
 # date is left alone.
@@ -41,6 +41,8 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v strace >/dev/null || missing+=(strace)
+command -v jq >/dev/null || missing+=(jq)
+command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 # Debian keeps the server's programs out of the path.
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 [ -x /usr/sbin/pgbouncer ] || missing+=(pgbouncer)

@@ -8,6 +8,7 @@ mod architecture;
 mod audit;
 mod callers;
 mod campaigns;
+mod cardinality;
 mod cli;
 #[allow(dead_code)]
 #[path = "../store/cluster.rs"]

@@ -92,6 +92,35 @@ async fn metrics_count_requests_decisions_and_upstream_calls() {
 }
 
 #[tokio::test]
+async fn metrics_hold_aborts_against_their_records_if_there_is_a_store() {
+    let name = |end: &str| format!("glacier_gateway_audit_{end}");
+    let without = Gateway::start();
+    let samples = metrics(&without).await;
+    for gauge in ["available{}", "log_sound{}"] {
+        assert!(!samples.contains_key(&name(gauge)), "a 0 would mean trouble: {gauge}");
+    }
+    let gateway = Gateway::with("[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n", &[]);
+    let id = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    for upload in [id.as_str(), "unknown"] {
+        gateway.call("owner", Method::DELETE, &format!("{}/{upload}", uploads("own-a"))).await;
+        gateway.call("stranger", Method::DELETE, &format!("{}/{upload}", uploads("own-a"))).await;
+    }
+    let samples = metrics(&gateway).await;
+    for (gauge, value) in [
+        ("available{}", 1.0),
+        ("log_sound{}", 1.0),
+        ("intents_total", 2.0),
+        ("changes_refused_total", 0.0),
+    ] {
+        assert_eq!(samples.get(&name(gauge)), Some(&value), "{gauge}");
+    }
+    let asked = |(name, _): &(&String, &f64)| {
+        name.contains("upstream_requests_total{operation=\"AbortMultipartUpload\"")
+    };
+    assert_eq!(samples.iter().filter(asked).map(|(_, count)| count).sum::<f64>(), 2.0);
+}
+
+#[tokio::test]
 async fn no_metric_names_a_caller_a_vault_or_an_upload() {
     let gateway = Gateway::start();
     let id = gateway.simulator.seed("own-a", &["x"]).await.remove(0);

@@ -23,6 +23,9 @@ LAST = ROOT / "tests/last-version"
 ACCEPTED = {
     "reply Code: circuit-open is a new value",
     "reply Code: overloaded is a new value",
+    "reply Code: rate-limited is a new value",
+    "reply Code: too-many-in-flight is a new value",
+    "reply Code: too-many-refused-credentials is a new value",
 }
 
 
