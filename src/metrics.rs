@@ -84,6 +84,13 @@ pub struct Route {
     pub route: String,
 }
 
+/// An account, by its configured name, and a region.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Place {
+    account: String,
+    region: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusCode {
     status: u16,
