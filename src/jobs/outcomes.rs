@@ -29,6 +29,11 @@ pub(super) struct Written {
     pub looks: usize,
 }
 
+/// Above which share of failures a job stops. One that is not known any more has stopped.
+pub(super) fn max_failure_rate(known: &HashMap<String, Rc<Known>>, job: &str) -> f64 {
+    known.get(job).map_or(1.0, |known| known.request.max_failure_rate)
+}
+
 impl Outcomes {
     pub fn len(&self) -> usize {
         self.done.values().map(Vec::len).sum::<usize>()
@@ -59,20 +64,11 @@ impl Outcomes {
         }
     }
 
-    /// Writes them. What is left was not written, and why.
+    /// Writes them, and tells what was `written`. What is left was not.
+    ///
+    /// # Errors
+    /// When the store does not take them.
     pub async fn write(
-        &mut self,
-        store: &Store,
-        lane: &Lane,
-        lease: &Lease,
-        known: &HashMap<String, Rc<Known>>,
-    ) -> (Vec<Written>, Result<(), StoreError>) {
-        let mut written = Vec::new();
-        let result = self.write_some(store, lane, lease, known, &mut written).await;
-        (written, result)
-    }
-
-    async fn write_some(
         &mut self,
         store: &Store,
         lane: &Lane,
@@ -82,7 +78,7 @@ impl Outcomes {
     ) -> Result<(), StoreError> {
         let jobs: Vec<String> = self.done.keys().cloned().collect();
         for job in jobs {
-            let failures = known.get(&job).map_or(1.0, |known| known.request.max_failure_rate);
+            let failures = max_failure_rate(known, &job);
             while let Some(all) = self.done.get_mut(&job).filter(|all| !all.is_empty()) {
                 let some = all.len().min(MOST_AT_ONCE);
                 let ended = claims::end(store, &job, &all[..some], failures).await;
