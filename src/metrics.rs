@@ -6,6 +6,7 @@
 mod accounts;
 mod inventory;
 mod jobs;
+mod place;
 mod trail;
 mod upstream;
 
@@ -82,13 +83,6 @@ pub struct Route {
     pub method: &'static str,
     /// The route's pattern; empty where no route fits.
     pub route: String,
-}
-
-/// An account, by its configured name, and a region.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
-    account: String,
-    region: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

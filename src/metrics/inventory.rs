@@ -6,7 +6,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::Place;
+use super::place::Place;
 
 /// What was seen in an account and region the last time.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Place;
+use super::place::Place;
 
 /// How it stands with the calls of Glacier in an account and region.
 #[derive(Clone, Debug)]
