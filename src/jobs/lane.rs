@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 use uuid::Uuid;
 
 use super::{
@@ -42,6 +46,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 /// How often outcomes are written, and with how many they do not wait for that.
 const FLUSH: Duration = Duration::from_millis(50);
 const FLUSHED: usize = 128;
+/// How long a lane that ends waits until the trail has all outcomes. Whoever has it next finds
+/// out about the rest.
+const SETTLED: Duration = Duration::from_secs(2);
 /// With how many outcomes that are not written yet nothing more is begun.
 const MOST_UNWRITTEN: usize = 1_000;
 /// How long a lane without work is kept.
@@ -203,7 +210,14 @@ impl Worker {
         }
         let lease = self.lease.borrow().clone();
         let (store, lane, known) = (&self.store, &self.lane, &self.known);
-        let written = self.outcomes.write(store, lane, &lease, known, &mut Vec::new()).await;
+        let until = Instant::now() + SETTLED;
+        let written = loop {
+            let written = self.outcomes.write(store, lane, &lease, known, &mut Vec::new()).await;
+            if written.is_err() || self.outcomes.len() == 0 || Instant::now() >= until {
+                break written;
+            }
+            sleep(FLUSH).await;
+        };
         if let Err(error) = written {
             self.trouble(&error.into());
         }
