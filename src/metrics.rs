@@ -6,6 +6,7 @@
 mod accounts;
 mod inventory;
 mod jobs;
+mod place;
 mod trail;
 mod upstream;
 

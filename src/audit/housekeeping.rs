@@ -16,7 +16,7 @@ use super::{
     event::{Counted, System},
     flood::{Flood, omitted},
 };
-use crate::store::Store;
+use crate::store::{Room, Store};
 
 /// How often the trail looks after itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -24,8 +24,6 @@ const TICK: Duration = Duration::from_secs(1);
 const MINUTE: u32 = 60;
 /// The most entries in the queue with which there is room for all that was counted.
 const QUIET: usize = 4_000;
-/// Below so many hundredths of free space, reads and denials are only counted.
-const SCARCE: u8 = 5;
 
 /// Records what need not be durable before something else happens.
 pub(super) struct Keeper {
@@ -93,10 +91,11 @@ impl Keeper {
 
     /// Notes whether room is scarce. If that cannot be known, it is not.
     fn look_for_room(&self) {
-        let scarce = self.store.free_space().is_some_and(|free| free < SCARCE);
+        let scarce = self.store.room().is_some_and(Room::is_scarce);
         match (self.is_scarce(), scarce) {
             (false, true) => tracing::error!(
-                "less than {SCARCE} % of the store's disk is free; reads and denials are only counted"
+                "the store's disk is nearly full; reads and denials are only counted until there \
+                 is room"
             ),
             (true, false) => tracing::info!("there is room on the store's disk again"),
             _ => {}

@@ -99,6 +99,12 @@ impl Taken {
     }
 }
 
+/// Whether `code` says only that there are too many calls of Glacier now. Such an item is tried
+/// however often that was said of it.
+pub(super) fn comes_later(code: &str) -> bool {
+    matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
+}
+
 /// What comes after the `attempts`th attempt that ended with `outcome`, in the trail's words,
 /// and `code`. `recovered`: its process is gone, and another found that out.
 pub(super) fn next(outcome: &str, code: Option<&str>, recovered: bool, attempts: i64) -> Next {
@@ -108,13 +114,8 @@ pub(super) fn next(outcome: &str, code: Option<&str>, recovered: bool, attempts:
     match (outcome, code) {
         ("aborted", _) => Next::End(Aborted),
         ("gone", _) => Next::End(Gone),
-        (
-            _,
-            Some(
-                "upstream-throttled" | "overloaded" | "circuit-open" | "audit-unavailable"
-                | "audit-rolled-back",
-            ),
-        ) => again,
+        (_, Some("audit-unavailable" | "audit-rolled-back")) => again,
+        (_, Some(code)) if comes_later(code) => again,
         // It was still there after its process had gone: an abort may be repeated.
         ("unknown", _) if recovered && attempts < MOST_TRIES => again,
         ("unknown", _) => Next::End(Unknown),

@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 use uuid::Uuid;
 
 use super::{
@@ -18,7 +22,7 @@ use super::{
     claims::{self, Lane},
     ending::Done,
     error::JobError,
-    outcomes::{Outcomes, Written},
+    outcomes::{Outcomes, Written, max_failure_rate},
     pace::Pace,
     party::{Party, Stop},
     taking::{self, Share, Taken},
@@ -42,6 +46,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 /// How often outcomes are written, and with how many they do not wait for that.
 const FLUSH: Duration = Duration::from_millis(50);
 const FLUSHED: usize = 128;
+/// How long a lane that ends waits until the trail has all outcomes. Whoever has it next finds
+/// out about the rest.
+const SETTLED: Duration = Duration::from_secs(2);
 /// With how many outcomes that are not written yet nothing more is begun.
 const MOST_UNWRITTEN: usize = 1_000;
 /// How long a lane without work is kept.
@@ -75,7 +82,8 @@ pub(super) struct Worker {
     /// What the store is asked while calls are under way: at most one of each kind.
     beside: JoinSet<Beside>,
     is_taking: bool,
-    is_writing: bool,
+    /// How many outcomes are being written.
+    writing: usize,
     /// The store's clock when it was last asked, and when that was.
     clock: (i64, Instant),
     /// Jobs without further items just now.
@@ -108,7 +116,7 @@ impl Worker {
             outcomes: Outcomes::default(),
             beside: JoinSet::new(),
             is_taking: false,
-            is_writing: false,
+            writing: 0,
             clock: (0, now),
             drained: Vec::new(),
             stopping: HashSet::new(),
@@ -201,7 +209,15 @@ impl Worker {
             }
         }
         let lease = self.lease.borrow().clone();
-        let (_, written) = self.outcomes.write(&self.store, &self.lane, &lease, &self.known).await;
+        let (store, lane, known) = (&self.store, &self.lane, &self.known);
+        let until = Instant::now() + SETTLED;
+        let written = loop {
+            let written = self.outcomes.write(store, lane, &lease, known, &mut Vec::new()).await;
+            if written.is_err() || self.outcomes.len() == 0 || Instant::now() >= until {
+                break written;
+            }
+            sleep(FLUSH).await;
+        };
         if let Err(error) = written {
             self.trouble(&error.into());
         }
@@ -238,7 +254,7 @@ impl Worker {
         let (rows, now) = claims::jobs(&self.store, &self.lane).await?;
         self.clock = (now, asked);
         self.drained.clear();
-        self.stopping.retain(|job| self.is_writing || self.outcomes.has_done(job));
+        self.stopping.retain(|job| self.writing > 0 || self.outcomes.has_done(job));
         let mut known = HashMap::new();
         for row in rows {
             let stop = if row.expires <= now {
@@ -291,14 +307,10 @@ impl Worker {
             done.entry(claimed.job).or_default().push(Done { is_own: false, ..one });
         }
         for (job, done) in done {
-            let failures = self.failures(&job);
+            let failures = max_failure_rate(&self.known, &job);
             claims::end(&self.store, &job, &done, failures).await?;
         }
         Ok(())
-    }
-
-    fn failures(&self, job: &str) -> f64 {
-        self.known.get(job).map_or(1.0, |known| known.request.max_failure_rate)
     }
 
     /// Lets a task wait, if its job still has something to do.
@@ -315,7 +327,8 @@ impl Worker {
     /// Takes items of all teams, until there are enough for a while.
     fn take(&mut self) {
         let (enough, queued) = (self.pace.limit() * 2, self.turns.len());
-        let is_busy = queued >= self.pace.limit() || self.outcomes.len() >= MOST_UNWRITTEN;
+        let unwritten = self.outcomes.len() + self.writing;
+        let is_busy = queued >= self.pace.limit() || unwritten >= MOST_UNWRITTEN;
         if self.is_taking || is_busy {
             return;
         }
@@ -348,15 +361,16 @@ impl Worker {
 
     /// Writes what has come.
     fn write(&mut self) {
-        if self.is_writing || self.outcomes.len() == 0 {
+        if self.writing > 0 || self.outcomes.len() == 0 {
             return;
         }
         let mut outcomes = std::mem::take(&mut self.outcomes);
         let (store, lane, known) = (self.store.clone(), self.lane.clone(), self.known.clone());
         let lease = self.lease.borrow().clone();
-        self.is_writing = true;
+        self.writing = outcomes.len();
         self.beside.spawn_local(async move {
-            let (written, result) = outcomes.write(&store, &lane, &lease, &known).await;
+            let mut written = Vec::new();
+            let result = outcomes.write(&store, &lane, &lease, &known, &mut written).await;
             Beside::Written(outcomes, written, result)
         });
     }
@@ -370,12 +384,12 @@ impl Worker {
                 for Taken { known, tasks } in taken {
                     self.taken(&known.row.id, tasks);
                 }
-                let is_taken = result.map_err(|error| self.trouble(&error.into())).is_ok();
-                // Some may be claimed all the same. Whoever has the lane next finds them.
-                is_taken
+                // If that failed, some may be claimed all the same. Whoever has the lane next
+                // finds them.
+                result.map_err(|error| self.trouble(&error.into())).is_ok()
             }
             Beside::Written(left, written, result) => {
-                self.is_writing = false;
+                self.writing = 0;
                 self.outcomes.put_back(left);
                 for Written { job, is_done, looks } in written {
                     self.put_down(&job, looks);

@@ -2,13 +2,18 @@
 
 use std::{collections::HashMap, mem, rc::Rc};
 
+use uuid::Uuid;
+
 use super::{
     claims::{self, Lane},
     ending::Done,
     looks::{self, Looked},
     task::Known,
 };
-use crate::store::{Lease, Store, StoreError};
+use crate::{
+    audit::query::unsettled,
+    store::{Lease, Store, StoreError},
+};
 
 /// How many are written at once.
 const MOST_AT_ONCE: usize = 500;
@@ -27,6 +32,11 @@ pub(super) struct Written {
     pub is_done: bool,
     /// How many looks.
     pub looks: usize,
+}
+
+/// Above which share of failures a job stops. One that is not known any more has stopped.
+pub(super) fn max_failure_rate(known: &HashMap<String, Rc<Known>>, job: &str) -> f64 {
+    known.get(job).map_or(1.0, |known| known.request.max_failure_rate)
 }
 
 impl Outcomes {
@@ -59,20 +69,12 @@ impl Outcomes {
         }
     }
 
-    /// Writes them. What is left was not written, and why.
+    /// Writes those that the trail has the outcomes of, and tells what was `written`. What is
+    /// left was not.
+    ///
+    /// # Errors
+    /// When the store does not take them.
     pub async fn write(
-        &mut self,
-        store: &Store,
-        lane: &Lane,
-        lease: &Lease,
-        known: &HashMap<String, Rc<Known>>,
-    ) -> (Vec<Written>, Result<(), StoreError>) {
-        let mut written = Vec::new();
-        let result = self.write_some(store, lane, lease, known, &mut written).await;
-        (written, result)
-    }
-
-    async fn write_some(
         &mut self,
         store: &Store,
         lane: &Lane,
@@ -82,9 +84,16 @@ impl Outcomes {
     ) -> Result<(), StoreError> {
         let jobs: Vec<String> = self.done.keys().cloned().collect();
         for job in jobs {
-            let failures = known.get(&job).map_or(1.0, |known| known.request.max_failure_rate);
-            while let Some(all) = self.done.get_mut(&job).filter(|all| !all.is_empty()) {
-                let some = all.len().min(MOST_AT_ONCE);
+            let failures = max_failure_rate(known, &job);
+            let Some(all) = self.done.get_mut(&job) else { continue };
+            // An item that had ended before the trail has its outcome would tell another story
+            // than the trail, if this process was killed in between.
+            let events: Vec<Uuid> = all.iter().map(|done| done.event).collect();
+            let open = unsettled(store, &events).await?;
+            all.sort_by_key(|done| open.contains(&done.event));
+            let mut settled = all.partition_point(|done| !open.contains(&done.event));
+            while settled > 0 {
+                let some = settled.min(MOST_AT_ONCE);
                 let ended = claims::end(store, &job, &all[..some], failures).await;
                 if ended.is_err() {
                     // They may be written all the same.
@@ -92,8 +101,11 @@ impl Outcomes {
                 }
                 ended?;
                 all.drain(..some);
+                settled -= some;
             }
-            self.done.remove(&job);
+            if all.is_empty() {
+                self.done.remove(&job);
+            }
             written.push(Written { job, is_done: true, looks: 0 });
         }
         let jobs: Vec<String> = self.looked.keys().cloned().collect();

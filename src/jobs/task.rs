@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Jobs,
     claims::{Lane, Todo},
+    ending::comes_later,
     looks::Looked,
     model::{NewAbortJob, State},
     party::Party,
@@ -146,10 +147,7 @@ impl Task {
                 (looked.state, looked.code) = ("gone", Some(code));
             }
             Err("not-authorized") => {}
-            Err(code)
-                if matches!(code, "upstream-throttled" | "overloaded" | "circuit-open")
-                    || todo.taken.attempts < MOST_LOOKS =>
-            {
+            Err(code) if comes_later(code) || todo.taken.attempts < MOST_LOOKS => {
                 (looked.state, looked.code) = ("found", Some(code));
                 looked.after = 1_000_000 << todo.taken.attempts.clamp(0, 5);
             }

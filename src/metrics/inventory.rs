@@ -6,6 +6,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::place::Place;
+
 /// What was seen in an account and region the last time.
 #[derive(Clone, Debug)]
 pub struct InventoryLevel {
@@ -33,12 +35,6 @@ pub(super) struct InventoryMetrics {
     bytes: Family<Place, Gauge>,
     oldest: Family<Place, Gauge>,
     as_of: Family<Place, Gauge>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
-    account: String,
-    region: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -8,6 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::place::Place;
+
 /// How it stands with the calls of Glacier in an account and region.
 #[derive(Clone, Debug)]
 pub struct UpstreamLevel {
@@ -37,12 +39,6 @@ pub(super) struct UpstreamMetrics {
     waiting: Family<Place, Gauge>,
     open: Family<Place, Gauge>,
     refused: Family<Refused, Counter>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Place {
-    account: String,
-    region: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

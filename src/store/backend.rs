@@ -7,6 +7,7 @@ use super::{
     error::StoreError,
     pool::Pool,
     postgres::{self, Postgres},
+    room::Room,
     sqlite::{self, Sqlite},
 };
 use crate::config::{self, StoreUrl};
@@ -71,11 +72,10 @@ impl Backend {
         }
     }
 
-    /// How much of the store's file system is free, in hundredths; `None` if that cannot
-    /// be known from here.
-    pub fn free_space(&self) -> Option<u8> {
+    /// The room on the store's file system; `None` if that cannot be known from here.
+    pub fn room(&self) -> Option<Room> {
         match self {
-            Self::Sqlite(file) => file.free_space(),
+            Self::Sqlite(file) => file.room(),
             Self::Postgres(_) => None,
         }
     }

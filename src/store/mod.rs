@@ -14,6 +14,7 @@ mod lease;
 mod pool;
 mod postgres;
 mod queue;
+mod room;
 mod schema;
 mod sqlite;
 mod status;
@@ -34,6 +35,7 @@ pub use self::{
     error::{StoreError, Unavailable},
     lease::Lease,
     pool::Pool,
+    room::Room,
     status::StoreStatus,
 };
 use self::{backend::Backend, writer::Writer};
@@ -117,10 +119,10 @@ impl Store {
         self.0.writer.status()
     }
 
-    /// How many hundredths of the store's file system are free, as of a second ago; `None`
-    /// if that cannot be known from here.
-    pub fn free_space(&self) -> Option<u8> {
-        self.0.writer.free()
+    /// The room on the store's file system, as of a second ago; `None` if that cannot be
+    /// known from here.
+    pub fn room(&self) -> Option<Room> {
+        self.0.writer.room()
     }
 
     /// Writes what waits, and ends the writer. Blocks until then, but no longer than

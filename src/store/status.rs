@@ -3,12 +3,14 @@
 use std::{
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use time::OffsetDateTime;
+
+use super::room::Room;
 
 /// How long a commit may take before the store counts as unavailable.
 const STUCK: Duration = Duration::from_secs(1);
@@ -28,8 +30,8 @@ pub struct StoreStatus {
     pub entries: u64,
     /// The longest commit so far.
     pub longest_commit: Duration,
-    /// How much of the store's file system is free, in hundredths, if that is known.
-    pub free: Option<u8>,
+    /// The room on the store's file system, if that is known.
+    pub room: Option<Room>,
 }
 
 /// What the writer notes, and anybody may read.
@@ -45,8 +47,7 @@ pub(super) struct Health {
     commits: AtomicU64,
     entries: AtomicU64,
     longest: AtomicU64,
-    /// Hundredths that are free; above 100 if that is not known.
-    free: AtomicU8,
+    room: Mutex<Option<Room>>,
 }
 
 impl Default for Health {
@@ -60,7 +61,7 @@ impl Default for Health {
             commits: AtomicU64::default(),
             entries: AtomicU64::default(),
             longest: AtomicU64::default(),
-            free: AtomicU8::new(u8::MAX),
+            room: Mutex::default(),
         }
     }
 }
@@ -82,14 +83,14 @@ impl Health {
         self.busy_since.store(0, Relaxed);
     }
 
-    /// Notes how many hundredths of the file system are free.
-    pub fn has_free(&self, free: Option<u8>) {
-        self.free.store(free.unwrap_or(u8::MAX), Relaxed);
+    /// Notes the room on the file system.
+    pub fn has_room(&self, room: Option<Room>) {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = room;
     }
 
-    /// How many hundredths of the file system are free, if that is known.
-    pub fn free(&self) -> Option<u8> {
-        Some(self.free.load(Relaxed)).filter(|free| *free <= 100)
+    /// The room on the file system, if that is known.
+    pub fn room(&self) -> Option<Room> {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that it has succeeded, with so many entries after so long.
@@ -142,7 +143,7 @@ impl Health {
             commits: self.commits.load(Relaxed),
             entries: self.entries.load(Relaxed),
             longest_commit: Duration::from_micros(self.longest.load(Relaxed)),
-            free: self.free(),
+            room: self.room(),
         }
     }
 

@@ -17,6 +17,7 @@ use super::{
     backend::Backend,
     error::StoreError,
     queue::Shared,
+    room::Room,
     status::StoreStatus,
     writing::Writing,
 };
@@ -88,9 +89,9 @@ impl Writer {
         self.shared.health.status(waiting)
     }
 
-    /// How many hundredths of the store's file system are free, if that is known.
-    pub fn free(&self) -> Option<u8> {
-        self.shared.health.free()
+    /// The room on the store's file system, if that is known.
+    pub fn room(&self) -> Option<Room> {
+        self.shared.health.room()
     }
 
     /// Writes what waits, and ends the thread. Gives false if that took longer than

@@ -54,7 +54,7 @@ impl Writing {
     ) -> Result<Self, StoreError> {
         let mut appender = backend.appender(&replica)?;
         let written = appender.head()?;
-        shared.health.has_free(backend.free_space());
+        shared.health.has_room(backend.room());
         Ok(Self {
             shared,
             backend,
@@ -155,7 +155,7 @@ impl Writing {
         let Some(appender) = &mut self.appender else { return };
         self.shared.health.begins();
         match appender.head() {
-            Ok(_) => self.shared.health.has_free(self.backend.free_space()),
+            Ok(_) => self.shared.health.has_room(self.backend.room()),
             Err(error) => self.fail(&error),
         }
         self.tidy();
@@ -207,7 +207,7 @@ impl Writing {
                 }
                 if self.looked.elapsed() >= LOOK {
                     self.looked = Instant::now();
-                    self.shared.health.has_free(self.backend.free_space());
+                    self.shared.health.has_room(self.backend.room());
                 }
                 self.tidy();
             }
@@ -311,7 +311,7 @@ impl Writing {
             }
         }
         self.note(&[newest]);
-        self.shared.health.has_free(self.backend.free_space());
+        self.shared.health.has_room(self.backend.room());
         self.appender = Some(appender);
         Ok(())
     }

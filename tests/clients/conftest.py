@@ -52,30 +52,18 @@ class Gateway(Process):
 
 
 class Serve:
-    """`glacier-gateway serve` with the configuration of a `dev` process, whose issuer, policies
-    and simulator it takes, and with a store and a log of its own in `folder`. `settings` are
-    environment variables without `GATEWAY__`."""
+    """`glacier-gateway serve` with this configuration file and no other environment than `settings`;
+    its log is in `folder`."""
 
-    def __init__(self, dev, folder, **settings):
-        folder.mkdir(exist_ok=True)
+    def __init__(self, config, folder, settings):
         self.log = folder / "log.jsonl"
-        own = {
-            "SERVER__LISTEN": "127.0.0.1:0",
-            "SERVER__MANAGEMENT_LISTEN": "127.0.0.1:0",
-            "STORE__URL": f"sqlite:{folder}/store.db",
-            "AUDIT__CHECKPOINT_FILE": f"{folder}/checkpoint",
-        }
-        own = {f"GATEWAY__{name}": value for name, value in (own | settings).items()}
-        self.environment = own | {
-            "PATH": os.environ["PATH"],
-            "GATEWAY_CONFIG": dev.config,
-            "AWS_ACCESS_KEY_ID": dev.simulator["accessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": dev.simulator["secretAccessKey"],
-        }
+        self.environment = settings | {"PATH": os.environ["PATH"], "GATEWAY_CONFIG": str(config)}
         with open(self.log, "w") as log:
             command = [BINARY, "serve"]
             self.process = subprocess.Popen(command, env=self.environment, stderr=log)
+        deadline = time.monotonic() + 30
         while not (listening := self.events("listening")):
+            assert time.monotonic() < deadline, "the gateway does not listen"
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.01)
         self.rest, self.management = (f"http://{listening[0][at]}" for at in ("rest", "management"))
@@ -88,7 +76,7 @@ class Serve:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=40) == 0
 
 
 class Simulator(Process):

@@ -123,7 +123,17 @@ def dev():
 def gateway(dev, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gateway")
     (folder / "revoked.json").write_text("{}")
-    gateway = Serve(dev, folder, KEYS__REVOCATION_FILE=f"{folder}/revoked.json")
+    # What `dev` has set up, with a store of its own.
+    settings = {
+        "GATEWAY__SERVER__LISTEN": "127.0.0.1:0",
+        "GATEWAY__SERVER__MANAGEMENT_LISTEN": "127.0.0.1:0",
+        "GATEWAY__STORE__URL": f"sqlite:{folder}/store.db",
+        "GATEWAY__AUDIT__CHECKPOINT_FILE": f"{folder}/checkpoint",
+        "GATEWAY__KEYS__REVOCATION_FILE": f"{folder}/revoked.json",
+        "AWS_ACCESS_KEY_ID": dev.simulator["accessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": dev.simulator["secretAccessKey"],
+    }
+    gateway = Serve(dev.config, folder, settings)
     gateway.tokens, gateway.vaults = dev.tokens, dev.vaults
     yield gateway
     gateway.stop()

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions as expected
 
-from conftest import ACCOUNT, BINARY, KEY_ID, REGION, ROOT, SECRET, Simulator
+from conftest import ACCOUNT, KEY_ID, REGION, ROOT, SECRET, Serve
 from test_swagger_ui import SwaggerUi, browser  # noqa: F401 (a fixture)
 
 RESOURCE = "urn:glacier-gateway"
@@ -71,11 +70,10 @@ class Issuer:
             return json.load(reply)["access_token"]
 
 
-class Served:
+class Served(Serve):
     """`glacier-gateway serve` that trusts the provider, a simulator behind it."""
 
     def __init__(self, directory, simulator, issuer, port):
-        self.rest = f"http://127.0.0.1:{port}"
         config = directory / "gateway.toml"
         policies = directory / "policies"
         shutil.copytree(ROOT / "examples/policies", policies)
@@ -104,20 +102,7 @@ class Served:
             scopes = ["openid", "abort"]
             parameters = {{ resource = "{RESOURCE}" }}
         """)
-        environment = {**os.environ, "AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
-        self.log = open(directory / "log", "w+")
-        command = [BINARY, "serve", "--config", str(config)]
-        self.process = subprocess.Popen(command, stderr=self.log, env=environment)
-        wait_until(self.listens, "the gateway does not listen")
-
-    def listens(self):
-        assert self.process.poll() is None, Path(self.log.name).read_text()
-        return '"listening"' in Path(self.log.name).read_text()
-
-    def stop(self):
-        self.process.terminate()
-        assert self.process.wait(timeout=40) == 0
-        self.log.close()
+        super().__init__(config, directory, {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET})
 
     def call(self, method, path, token):
         """The reply's status and its problem's code."""
@@ -189,7 +174,7 @@ def test_the_issuer_goes_down_and_comes_back(parts):
     simulator.seed("media-photos", {})
     token = issuer.token("media")
     issuer.stop()
-    wait_until(lambda: "cannot read the issuer" in Path(gateway.log.name).read_text(), "not noticed")
+    wait_until(lambda: "cannot read the issuer" in gateway.log.read_text(), "not noticed")
     # Seen before or not, a good token serves.
     for _ in range(3):
         assert gateway.call("GET", uploads("media-photos"), token) == (200, None)

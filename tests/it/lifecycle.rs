@@ -376,8 +376,8 @@ async fn a_tick_is_one_job_on_however_many_replicas_also_if_one_is_killed() {
     let (store, database) = postgres().await;
     let settings = format!("{store}{}", rule("own-a", "schedule = \"* * * * * *\""));
     let mut replicas = vec![start(&settings).await];
-    replicas.push(Gateway::with(&settings, &[]));
-    replicas.push(Gateway::with(&settings, &[]));
+    replicas.push(start(&settings).await);
+    replicas.push(start(&settings).await);
     let mut admin = Cluster::shared().admin(&database).await;
     let dealt_with = async |admin: &mut PgConnection, wanted: i64| {
         for _ in 0..1_200 {

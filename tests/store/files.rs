@@ -10,7 +10,7 @@ use std::{
 
 use glacier_gateway::{
     config::StoreUrl,
-    store::{Kind, Store, Unavailable},
+    store::{Kind, Room, Store, Unavailable},
 };
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
@@ -317,10 +317,12 @@ async fn the_free_space_is_known() {
     });
     let Some(mount) = mounted else { return };
     let store = mount.place().open().await;
-    assert!(store.free_space().is_some_and(|free| free > 50), "{:?}", store.free_space());
-    fs::write(mount.directory.path().join("ballast"), vec![1; 3 << 20]).unwrap();
-    until("little space", async || store.free_space().is_some_and(|free| free < 25)).await;
-    assert_eq!(store.status().free, store.free_space());
+    let room = store.room().unwrap();
+    assert!(room.free > 2 << 20 && room.size == 4 << 20 && !room.is_scarce(), "{room:?}");
+    let ballast = usize::try_from(room.free).unwrap() - (100 << 10);
+    fs::write(mount.directory.path().join("ballast"), vec![1; ballast]).unwrap();
+    until("little room", async || store.room().is_some_and(Room::is_scarce)).await;
+    assert_eq!(store.status().room, store.room());
 }
 
 #[tokio::test]

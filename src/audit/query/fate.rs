@@ -1,6 +1,6 @@
 //! What the trail says became of events, for whoever had begun them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -24,6 +24,29 @@ pub enum Fate {
     },
 }
 
+/// Which of these events are changes whose outcome the trail does not have yet.
+///
+/// # Errors
+/// When the store does not answer.
+pub async fn unsettled(store: &Store, events: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    if events.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let sql = format!("SELECT event FROM audit_open WHERE event IN ({})", places(events.len()));
+    let open: Vec<(Vec<u8>,)> = both!(store, pool => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for event in events {
+            query = query.bind(event.as_bytes().to_vec());
+        }
+        query.fetch_all(pool).await?
+    });
+    Ok(open.iter().filter_map(|(event,)| Uuid::from_slice(event).ok()).collect())
+}
+
+fn places(events: usize) -> String {
+    (1..=events).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+}
+
 /// What became of these events. One that is not on record is not among them.
 ///
 /// # Errors
@@ -33,11 +56,10 @@ pub async fn fates(store: &Store, events: &[Uuid]) -> Result<HashMap<Uuid, Fate>
     if events.is_empty() {
         return Ok(fates);
     }
-    let places: Vec<String> = (1..=events.len()).map(|number| format!("${number}")).collect();
     let sql = format!(
         "SELECT event, kind, entry FROM audit_entry \
          WHERE event IN ({}) AND kind IN (0, 1, 2) ORDER BY position",
-        places.join(", ")
+        places(events.len())
     );
     let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = both!(store, pool => {
         let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);

@@ -16,7 +16,7 @@ mod range;
 mod record;
 
 pub use self::{
-    fate::{Fate, fates},
+    fate::{Fate, fates, unsettled},
     filter::Filter,
     find::{Entry, FoundEvent, Proof, find},
     list::{Marker, NoMarker, Page, list},

@@ -10,14 +10,7 @@ use time::OffsetDateTime;
 pub(super) struct Breaker {
     /// How many have failed since the last that was answered.
     failures: u32,
-    open: Option<Open>,
-}
-
-#[derive(Debug)]
-struct Open {
-    since: OffsetDateTime,
-    /// When the next call may try.
-    next: Instant,
+    open: Option<OpenSince>,
 }
 
 /// The breaker is open.
@@ -39,7 +32,7 @@ impl Breaker {
                 open.next = now + interval;
                 Ok(())
             }
-            Some(Open { since, next }) => Err(OpenSince { since: *since, next: *next }),
+            Some(open) => Err(*open),
         }
     }
 
@@ -56,14 +49,13 @@ impl Breaker {
         if most == 0 || self.failures < most || self.open.is_some() {
             return None;
         }
-        let (since, next) = (OffsetDateTime::now_utc(), now + interval);
-        self.open = Some(Open { since, next });
-        Some(OpenSince { since, next })
+        self.open = Some(OpenSince { since: OffsetDateTime::now_utc(), next: now + interval });
+        self.open
     }
 
     /// Since when it is open.
     pub fn open_since(&self) -> Option<OffsetDateTime> {
-        self.open.as_ref().map(|open| open.since)
+        self.open.map(|open| open.since)
     }
 }
 

@@ -135,19 +135,15 @@ impl Ceiling {
             state.refused.open += u64::from(team.is_some());
             return Err(Held::Open(open));
         }
-        let slot = |round, is_try| {
-            let ceiling = self.clone();
-            Slot { ceiling, background, is_try, round, begun: now, took: Took::Unclear }
-        };
         // Callers do not wait behind a background that has its share.
         let is_next = state.queue.callers() == 0 && (!background || state.queue.is_empty());
         if is_next && state.has_room(background, &self.settings) {
             state.take(background, now);
-            return Ok(Met::Room(slot(state.round, false)));
+            return Ok(Met::Room(self.slot(background, state.round, false)));
         }
         if let Some(team) = team {
             if state.is_stuck(&self.settings, now) && state.tries(&self.settings, now) {
-                return Ok(Met::Room(slot(state.round, true)));
+                return Ok(Met::Room(self.slot(background, state.round, true)));
             }
             state.expect_room(team, &self.settings, now)?;
         }
@@ -156,6 +152,11 @@ impl Ceiling {
         let (ceiling, team) = (self.clone(), team.map(str::to_owned));
         let patience = if team.is_some() { self.settings.queue_timeout } else { PATIENCE };
         Ok(Met::Queue(Waiting { ceiling, team, id, told, deadline: now + patience }))
+    }
+
+    fn slot(self: &Arc<Self>, background: bool, round: Round, is_try: bool) -> Slot {
+        let (ceiling, begun) = (self.clone(), Instant::now());
+        Slot { ceiling, background, is_try, round, begun, took: Took::Unclear }
     }
 
     /// Gives a place back, to whoever waits for one.
@@ -280,14 +281,7 @@ impl Waiting {
     }
 
     fn slot(&self, round: Round) -> Slot {
-        Slot {
-            ceiling: self.ceiling.clone(),
-            background: self.team.is_none(),
-            is_try: false,
-            round,
-            begun: Instant::now(),
-            took: Took::Unclear,
-        }
+        self.ceiling.slot(self.team.is_none(), round, false)
     }
 }
 

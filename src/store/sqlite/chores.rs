@@ -9,9 +9,9 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 
 use super::{
-    super::{error::StoreError, examined::Examined, schema::COUNTS},
+    super::{error::StoreError, examined::Examined, room::Room, schema::COUNTS},
     connect,
-    files::{Lock, companion, free_space, network},
+    files::{Lock, companion, network, room},
     migrate::version,
 };
 use crate::config::Accepted;
@@ -45,10 +45,12 @@ pub(in crate::store) fn examine(
         examined.problems.push(format!("the file is damaged: {sound}"));
     }
     examined.problems.extend(network(path, accept)?);
-    let free = free_space(path);
-    examined.fact("free", free.map_or_else(|| "unknown".to_owned(), |free| format!("{free} %")));
-    if free.is_some_and(|free| free < 5) {
-        examined.warnings.push("less than 5 % of the file system is free".to_owned());
+    let room = room(path);
+    examined.fact("free", room.map_or_else(|| "unknown".to_owned(), |room| room.to_string()));
+    if room.is_some_and(Room::is_scarce) {
+        examined
+            .warnings
+            .push("so little of the file system is free that only changes are recorded".to_owned());
     }
     Ok(())
 }

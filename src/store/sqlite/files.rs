@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{Advice, FlockOperation, fadvise, flock, statfs, statvfs};
 
-use super::super::error::StoreError;
+use super::super::{error::StoreError, room::Room};
 use crate::config::Accepted;
 
 /// File systems of networks, by the numbers of statfs(2), on which SQLite's locks and
@@ -120,11 +120,11 @@ pub(super) fn companion(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// How much of the file system of the file at `path` is free, in hundredths.
-pub(super) fn free_space(path: &Path) -> Option<u8> {
+/// The room on the file system of the file at `path`.
+pub(super) fn room(path: &Path) -> Option<Room> {
     let system = statvfs(path).ok()?;
-    let hundredths = system.f_bavail.saturating_mul(100).checked_div(system.f_blocks)?;
-    u8::try_from(hundredths).ok()
+    let bytes = |blocks: u64| blocks.saturating_mul(system.f_frsize);
+    Some(Room { free: bytes(system.f_bavail), size: bytes(system.f_blocks) })
 }
 
 /// Why the file system of the file at `path` will not do, if so.

@@ -24,10 +24,10 @@ pub(super) use self::{
     chores::{backup, examine},
 };
 use self::{
-    files::{Known, Lock, companion, free_space, network, read_from_disk},
+    files::{Known, Lock, companion, network, read_from_disk, room},
     migrate::migrate,
 };
-use super::error::StoreError;
+use super::{error::StoreError, room::Room};
 use crate::config::Accepted;
 
 /// The first SQLite whose write-ahead log cannot be corrupted by a reset at the wrong
@@ -105,9 +105,9 @@ impl Sqlite {
         })
     }
 
-    /// How much of the file system is free, in hundredths.
-    pub fn free_space(&self) -> Option<u8> {
-        free_space(&self.path)
+    /// The room on its file system.
+    pub fn room(&self) -> Option<Room> {
+        room(&self.path)
     }
 
     /// Copies what the write-ahead log holds into the file, so that a copy of the file alone
