@@ -36,10 +36,6 @@ use crate::{
 /// How often the policy folder is looked at for changes.
 const POLICY_INTERVAL: Duration = Duration::from_secs(2);
 
-/// How long an idle connection is kept: longer than load balancers keep theirs (AWS's
-/// Application Load Balancer 60 seconds), which would else send into a closing one.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
 /// How long the last records of the trail may take to be written at the end.
 const LAST_RECORDS: Duration = Duration::from_secs(5);
 
@@ -203,13 +199,18 @@ pub async fn start(
     let signals = Signals::new()?;
     let shared = http::Shared::new(gateway.clone(), jobs, lifecycle.clone())
         .map_err(StartError::Document)?;
-    let most = connections(workers)?;
+    let limits = gateway.settings.limits.server.clone();
+    let most = connections(workers, limits.connections)?;
     let connections = Connections::new(workers * most);
     let counted = connections.clone();
     let rest = HttpServer::new(move || http::app(&shared))
         .workers(workers)
         .max_connections(most)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(limits.keep_alive)
+        .client_request_timeout(limits.head_timeout)
+        // Who closes only the sending half waits for no answer: as proxies do, so that a
+        // caller that left is noticed whichever way it left.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(server.shutdown_timeout.as_secs())
         .disable_signals();
     let rest = match &server.tls {
@@ -317,6 +318,8 @@ async fn stop(
     management: &ServerHandle,
 ) -> Result<(), StartError> {
     gateway.drain();
+    // Until load balancers know, their requests still come.
+    tokio::time::sleep(gateway.settings.server.shutdown_delay).await;
     // Another replica may go on with it meanwhile.
     drop(end_inventory);
     let limit = gateway.settings.server.shutdown_timeout;
@@ -345,16 +348,20 @@ async fn stop(
 /// connection to Glacier, so that connections alone never use up what the process may
 /// open (`RLIMIT_NOFILE`). Idle, with its listeners and event loops, the process has
 /// about 20 and 4 for each worker; there is room for probes and for files beside those.
+/// `wanted` is how many all workers may have at most, or 0.
 ///
 /// # Errors
 /// When there is no room for one connection: a server without descriptors ends in a panic.
-fn connections(workers: usize) -> Result<usize, StartError> {
+fn connections(workers: usize, wanted: usize) -> Result<usize, StartError> {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let own = 48 + 4 * workers;
     match limit.saturating_sub(own) / 2 / workers {
         0 => Err(StartError::Descriptors { limit, workers, needed: own + 2 * workers }),
-        connections => Ok(connections.min(WORKER_CONNECTIONS)),
+        possible => {
+            let wanted = if wanted == 0 { usize::MAX } else { wanted.div_ceil(workers) };
+            Ok(possible.min(WORKER_CONNECTIONS).min(wanted))
+        }
     }
 }
 

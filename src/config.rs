@@ -38,7 +38,7 @@ pub use self::{
     issuers::{Claim, Issuer, Tokens, https_or_loopback},
     jobs::Jobs,
     lifecycle::{Lifecycle, LifecycleRule, RuleMode},
-    limits::{Allowance, CallerLimits, Limits, UpstreamLimits},
+    limits::{Allowance, CallerLimits, Limits, ServerLimits, UpstreamLimits},
     named_files::{ACCOUNT_FILES, NamedFiles, RULE_FILES},
     store::{Accepted, Audit, Reads, Store, StoreUrl},
     swagger_ui::SwaggerUi,
@@ -108,13 +108,28 @@ pub struct Server {
     pub management_listen: SocketAddr,
     /// Proxies that are believed about whom they forward for.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it.
+    pub proxy_header: ProxyHeader,
     /// Worker threads; 0 means one for each processor.
     pub workers: usize,
     /// TLS for the REST API.
     pub tls: Option<Tls>,
-    /// How long requests in flight may take after SIGTERM.
+    /// How long requests are still taken after SIGTERM.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_delay: Duration,
+    /// How long requests in flight may take then.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
+}
+
+/// In which header proxies name whom they forward for.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, and `X-Forwarded-Proto`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
 }
 
 /// `[log]`

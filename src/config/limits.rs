@@ -4,14 +4,43 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde::Deserialize;
 
+/// The shortest and longest times that a connection may be kept waiting.
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(3600);
+
 /// `[limits]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
+    /// Requests, whoever sends them.
+    pub server: ServerLimits,
     /// Calls of Glacier, in each account and region.
     pub upstream: UpstreamLimits,
     /// Requests of callers.
     pub callers: CallerLimits,
+}
+
+/// `[limits.server]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerLimits {
+    /// The most connections at once; 0 is as many as open files allow.
+    pub connections: usize,
+    /// How long a connection may be without a request.
+    #[serde(with = "humantime_serde")]
+    pub keep_alive: Duration,
+    /// How long the line and header fields of a request may take to arrive.
+    #[serde(with = "humantime_serde")]
+    pub head_timeout: Duration,
+    /// How long a body may take to arrive.
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// The longest URL, in bytes.
+    pub url_size: usize,
+    /// The longest header fields, together, in bytes.
+    pub head_size: usize,
+    /// The longest body, in bytes.
+    pub body_size: usize,
 }
 
 /// `[limits.upstream]`
@@ -112,6 +141,27 @@ fn limit(own: Option<u32>, of_all: u32) -> Option<NonZeroU32> {
 impl Limits {
     /// What the types cannot say.
     pub(super) fn check(&self, mut wrong: impl FnMut(String, &str)) {
+        let server = &self.server;
+        for (key, duration) in [
+            ("limits.server.keep_alive", server.keep_alive),
+            ("limits.server.head_timeout", server.head_timeout),
+            ("limits.server.body_timeout", server.body_timeout),
+        ] {
+            if !(LEAST..=MOST).contains(&duration) {
+                wrong(key.into(), "write a duration from \"1s\" to \"1h\"");
+            }
+        }
+        for (key, size, sizes) in [
+            ("limits.server.url_size", server.url_size, 1 << 10..=64_000),
+            // Beyond, the HTTP library answers by itself.
+            ("limits.server.head_size", server.head_size, 4 << 10..=128 << 10),
+            ("limits.server.body_size", server.body_size, 64 << 10..=64 << 20),
+        ] {
+            if !sizes.contains(&size) {
+                let (least, most) = (sizes.start(), sizes.end());
+                wrong(key.into(), &format!("write a number of bytes from {least} to {most}"));
+            }
+        }
         let UpstreamLimits { concurrency, background_share, .. } = &self.upstream;
         if !(1..=10_000).contains(concurrency) {
             wrong("limits.upstream.concurrency".into(), "write a number from 1 to 10000");

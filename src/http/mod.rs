@@ -10,6 +10,7 @@ mod body;
 mod caller;
 pub mod connections;
 mod docs;
+mod head;
 mod limits;
 pub mod management;
 mod methods;

@@ -23,11 +23,12 @@ use actix_web::{
 use time::OffsetDateTime;
 
 use super::{
-    docs, limits,
+    docs, head, limits,
     peer::Peer,
     problem::{Code, Problem},
 };
 use crate::{
+    config::ProxyHeader,
     domain::{AccountId, Principal, UploadId},
     gateway::{Gateway, Record, Recorder, Standing},
     metrics::Route,
@@ -79,7 +80,11 @@ pub async fn observe(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let mut observed = Observed::begin(&request);
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let limits = observed.gateway.as_ref().map(|gateway| &gateway.settings.limits.server);
+    let mut response = match limits.map_or(Ok(()), |limits| head::check(&request, limits)) {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.error_response(problem),
+    };
     let route =
         observed.route.get_or_init(|| response.request().match_pattern().unwrap_or_default());
     if !route.is_empty() {
@@ -144,9 +149,11 @@ impl Observed {
         let started = Instant::now();
         let gateway = request.app_data::<Data<Gateway>>().cloned();
         let peer = request.peer_addr().map(|connected| {
-            let proxies = gateway.as_ref().map_or(&[][..], |g| &g.settings.server.trusted_proxies);
+            let server = gateway.as_ref().map(|gateway| &gateway.settings.server);
+            let proxies = server.map_or(&[][..], |server| &server.trusted_proxies);
+            let header = server.map_or(ProxyHeader::XForwardedFor, |server| server.proxy_header);
             let tls = request.app_config().secure();
-            Peer::new(connected.ip(), tls, request.headers(), proxies)
+            Peer::new(connected.ip(), tls, request.headers(), proxies, header)
         });
         let mut span = Span::server(|name| request.headers().get(name)?.to_str().ok());
         if span.is_kept() {

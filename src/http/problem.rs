@@ -125,6 +125,10 @@ codes! {
     RequestTimeout = "request-timeout", REQUEST_TIMEOUT, "The request did not arrive in time";
     /// The request's body is longer than the gateway reads.
     BodyTooLong = "body-too-long", PAYLOAD_TOO_LARGE, "The request's body is too long";
+    /// The URL is longer than the gateway reads.
+    UrlTooLong = "url-too-long", URI_TOO_LONG, "The URL is too long";
+    /// The header fields are longer than the gateway reads.
+    HeadTooLong = "head-too-long", REQUEST_HEADER_FIELDS_TOO_LARGE, "The header fields are too long";
     /// The caller, or its team, sends more requests a second than it may.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS, "Too many requests a second";
     /// The caller, or its team, has more requests under way than it may.

@@ -12,7 +12,7 @@ use utoipa::OpenApi as _;
 use utoipa_actix_web::{AppExt, service_config::ServiceConfig};
 
 use super::{
-    aws, docs,
+    aws, body, docs,
     methods::{Methods, unmatched},
     observe::observe,
     rest::{
@@ -118,6 +118,7 @@ pub fn app(
         .app_data(shared.lifecycle.clone())
         .app_data(shared.rendered.clone())
         .app_data(shared.methods.clone())
+        .app_data(body::json_config(&shared.gateway.settings.limits.server))
         .into_utoipa_app()
         .configure(operations)
         .split_for_parts();

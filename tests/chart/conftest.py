@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -17,6 +18,18 @@ VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 FOLDER = "/etc/glacier-gateway"
 VALUE_SETS = sorted(CHART.glob("ci/*-values.yaml"))
 
+
+def certificate():
+    """A new certificate with its key, as a Secret of cert-manager holds them."""
+    subject = ("-subj", "/CN=gateway", "-addext", "subjectAltName=DNS:gateway")
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / name for name in ("tls.crt", "tls.key")}
+        key = ("-newkey", "rsa:2048", "-nodes", "-keyout", files["tls.key"])
+        command = ("openssl", "req", "-x509", "-days", "30", *key, *subject)
+        subprocess.run((*command, "-out", files["tls.crt"]), capture_output=True, check=True)
+        return {name: file.read_text() for name, file in files.items()}
+
+
 # Contents of the Secrets that the value sets refer to.
 SECRETS = {
     "audit-key": {
@@ -27,6 +40,8 @@ SECRETS = {
     "external-ids": {"video": "glacier-gateway-video\n"},
     "master-key": {"key": "c2l4dHktZm91ciBieXRlcyBvZiBhIG1hc3RlciBrZXkgdGhhdCBub2JvZHkgdXNlcw==\n"},
     "revoked-keys": {"revoked-keys.json": "{}"},
+    "callers-ca": {"ca.crt": (ROOT / "tests/chart/ca.crt").read_text()},
+    "glacier-gateway-tls": certificate(),
     "store": {"ca.crt": (ROOT / "tests/chart/ca.crt").read_text(), "password": "a password\n"},
 }
 

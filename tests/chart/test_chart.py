@@ -25,7 +25,7 @@ from conftest import (
     template,
 )
 
-CUSTOM = ("HTTPRoute", "PrometheusRule", "ServiceMonitor")
+CUSTOM = ("Certificate", "HTTPRoute", "PrometheusRule", "ServiceMonitor")
 OLDEST_KUBERNETES = "1.30"
 SNAPSHOT = ROOT / "tests/chart/default.yaml"
 SQLITE = CHART / "ci/sqlite-values.yaml"
@@ -50,7 +50,7 @@ def test_custom_resources_keep_to_their_published_models(values):
 def test_the_full_value_set_renders_every_kind():
     kinds = {kind for kind, _ in objects(values=CHART / "ci/full-values.yaml")}
     assert kinds == {
-        "ConfigMap", "CronJob", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
+        "Certificate", "ConfigMap", "CronJob", "Deployment", "HTTPRoute", "HorizontalPodAutoscaler", "Ingress",
         "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "PrometheusRule",
         "Service", "ServiceAccount", "ServiceMonitor",
     }  # fmt: skip
@@ -97,6 +97,11 @@ def test_settings_reach_the_gateway_as_they_were_written(tmp_path):
         "management_listen": "0.0.0.0:8081",
         "shutdown_timeout": "45s",
     }
+    given["server"]["tls"] |= {
+        "certificate_file": f"{FOLDER}/tls/tls.crt",
+        "private_key_file": f"{FOLDER}/tls/tls.key",
+        "client_ca_file": f"{FOLDER}/client-ca/ca.crt",
+    }
     given["audit"]["checkpoint_file"] = "/var/lib/glacier-gateway-checkpoints/checkpoint"
     given["aws"]["accounts_directory"] = f"{FOLDER}/accounts"
     given["lifecycle"]["directory"] = f"{FOLDER}/lifecycle"
@@ -113,6 +118,7 @@ def documented_settings():
             section = table[1].replace("issuers.corporate", "issuers.*")
             section = section.replace("accounts.media", "accounts.*")
             section = section.replace("rules.stale-media", "rules.*")
+            section = section.replace("teams.media", "teams.*")
         elif key := re.match(r"([a-z_]+|[0-9]+) = ({?)", line):
             name = "*" if key[1].isdigit() else key[1]
             keys.add(f"{section}.{name}{'.*' if key[2] else ''}")
@@ -130,19 +136,18 @@ def schema_settings(schema, definitions, path=""):
     return set().union(*found)
 
 
-# Settings that the chart writes itself, and sections that it does not offer yet.
+# Settings that the chart writes itself.
 OWN = {
-    "server.listen", "server.management_listen", "server.shutdown_timeout", "policy.directory",
-    "audit.checkpoint_file",
+    "server.listen", "server.management_listen", "server.shutdown_delay", "server.shutdown_timeout",
+    "policy.directory", "audit.checkpoint_file", "server.tls.certificate_file", "server.tls.private_key_file",
+    "server.tls.client_ca_file",
 }  # fmt: skip
-NOT_YET = ("server.tls.",)
 
 
 def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
     schema = json.loads((CHART / "values.schema.json").read_text())
     known = schema_settings(schema["properties"]["settings"], schema["definitions"])
-    documented = {key for key in documented_settings() if not key.startswith(NOT_YET)}
-    assert known | OWN == documented, (
+    assert known | OWN == documented_settings(), (
         "config/default.toml and settings in values.schema.json differ: give the schema the key, "
         "and ci/full-values.yaml a value"
     )
@@ -172,6 +177,9 @@ def test_the_values_know_every_setting_but_those_that_are_the_charts_own():
         ("httpRoute.enabled=true", "parentRefs"),
         ("topologySpread[0].topologyKey=zone", "topologySpread"),
         ("secrets={Not_A_Name}", "secrets"),
+        ("tls.certificate.issuerRef.nam=internal", "issuerRef"),
+        ("tls.secret=1", "secret"),
+        ("settings.server.tls.certificate_file=/x", "certificate_file"),
         ("settings.accounts.media.id=123", "id"),
         ("settings.accounts.media.role=x", "role"),
         ("settings.accounts.media/eu.id=x", "media/eu"),
@@ -302,6 +310,57 @@ def test_the_network_policy_opens_postgresqls_port_and_no_other():
     assert egress() == egress(values=SQLITE)
 
 
+def test_the_network_policy_opens_the_collectors_port():
+    def egress(endpoint):
+        rendered = objects("--set", f"settings.telemetry.otlp.endpoint={endpoint}")
+        return of_kind(rendered, "NetworkPolicy")["spec"]["egress"]
+
+    before = of_kind(objects(), "NetworkPolicy")["spec"]["egress"]
+    assert egress("http://collector:4318") == [*before, {"ports": [{"port": 4318}]}]
+    assert egress("http://collector") == [*before, {"ports": [{"port": 80}]}]
+    assert egress("https://collector.example.com") == before
+    full = of_kind(objects(values=CHART / "ci/full-values.yaml"), "NetworkPolicy")
+    labels = {"kubernetes.io/metadata.name": "telemetry"}
+    peers = [{"namespaceSelector": {"matchLabels": labels}}]
+    assert {"ports": [{"port": 4318}], "to": peers} in full["spec"]["egress"]
+
+
+def test_tls_is_the_rest_listeners_and_leaves_the_probes_alone():
+    plain, secure = objects(), objects("--set", "tls.secret=glacier-gateway-tls")
+    assert not any(kind == "Certificate" for kind, _ in secure)
+    for rendered, protocol in ((plain, "http"), (secure, "https")):
+        [port] = rendered["Service", "gateway-glacier-gateway"]["spec"]["ports"]
+        assert port["appProtocol"] == protocol
+        [port] = rendered["Service", "gateway-glacier-gateway-management"]["spec"]["ports"]
+        assert port["appProtocol"] == "http"
+    [before], [after] = (
+        of_kind(o, "Deployment")["spec"]["template"]["spec"]["containers"] for o in (plain, secure)
+    )
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert before[probe] == after[probe] and "scheme" not in after[probe]["httpGet"]
+    full = objects(values=CHART / "ci/full-values.yaml")
+    certificate = of_kind(full, "Certificate")["spec"]
+    assert certificate["secretName"] == "glacier-gateway-tls"
+    inside = "gateway-glacier-gateway.platform.svc"
+    assert {inside, "glacier.example.com"} <= set(certificate["dnsNames"])
+    volumes = of_kind(full, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    keys = {v["name"]: [i["key"] for i in v["secret"]["items"]] for v in volumes if v["name"] in ("tls", "client-ca")}
+    assert keys == {"tls": ["tls.crt", "tls.key"], "client-ca": ["ca.crt"]}
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        "tls.clientCaSecret=callers-ca",
+        "tls.certificate.issuerRef.name=internal",
+        "settings.server.tls.client_teams.x={media}",
+    ],
+)
+def test_tls_without_the_secret_is_refused(half):
+    done = template("--set", half, check=False)
+    assert done.returncode and "tls.secret" in done.stderr
+
+
 def test_without_a_store_there_is_neither_a_volume_nor_a_checkpoint_file():
     rendered = objects("--set", "audit.checkpoints.volume=claim")
     assert volumes_of(rendered) == {} and claims_of(rendered) == {}
@@ -394,7 +453,7 @@ def test_what_the_documentation_says_fits_together(tmp_path):
         assert done.returncode == 0, done.stderr
         settings = rendered["ConfigMap", "gateway-glacier-gateway-settings"]["data"]["config.toml"]
         kinds.append(tomllib.loads(settings).get("store", {}).get("url", "none").partition(":")[0])
-    assert kinds == ["none", "sqlite", "postgres", "postgres"]
+    assert kinds == ["none", "none", "sqlite", "postgres", "postgres"]
 
     release, namespace = "glacier-gateway", "glacier-gateway"
     assert f"helm upgrade --install {release} helm/glacier-gateway" in page

@@ -41,6 +41,7 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v chromedriver >/dev/null || missing+=(chromium-driver)
 command -v faketime >/dev/null || missing+=(faketime)
 command -v strace >/dev/null || missing+=(strace)
+[ -x /usr/sbin/haproxy ] || missing+=(haproxy)
 command -v jq >/dev/null || missing+=(jq)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 # Debian keeps the server's programs out of the path.

@@ -1,5 +1,5 @@
-//! Faults of the store and of the trail: real processes are killed and stopped, disks
-//! fill up, hang and fail, clocks jump. Afterwards the trail is held against every reply
+//! Faults of the store, of the trail, of Glacier and of callers: real processes are killed and
+//! stopped, disks fill up, hang and fail, clocks jump, networks are cut. Afterwards the trail is held against every reply
 //! that a caller got, and against everything that Glacier was asked.
 //!
 //! `make test` runs a short form, `make soak` a long one (`SOAK=1`, or a share of it, such as
@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod callers;
 mod clock;
 #[path = "../store/cluster.rs"]
 #[allow(dead_code)]
@@ -15,6 +16,7 @@ mod cluster;
 mod disk;
 mod evidence;
 mod file;
+mod glacier;
 mod load;
 mod postgres;
 mod processes;

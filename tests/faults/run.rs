@@ -132,6 +132,38 @@ impl Run {
         .await;
     }
 
+    /// Waits until so many more requests were answered, whatever the answer.
+    pub async fn replies(&mut self, more: usize) {
+        let wanted = self.load.count(|_| true) + more;
+        until("replies", async || self.load.count(|_| true) >= wanted).await;
+    }
+
+    /// Asks the probes, which know nothing of Glacier.
+    pub async fn probes_are_green(&self) {
+        for probe in ["livez", "readyz"] {
+            let reply = reqwest::get(format!("{}/{probe}", self.gateway.management)).await.unwrap();
+            assert_eq!(reply.status(), 200, "{probe}");
+        }
+    }
+
+    /// The gateway's memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that the gateway had so far, in bytes.
+    pub fn most_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// A number of the process's status, which has it in KiB.
+    fn status(&self, name: &str) -> u64 {
+        let status = format!("/proc/{}/status", self.gateway.process.child.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() << 10
+    }
+
     /// Waits until everything is refused, and nothing is forwarded any more. Reads are
     /// served all the same.
     pub async fn refuses_everything(&mut self) {

@@ -14,7 +14,7 @@ use crate::{
 
 /// A gateway with these limits, a trail and a master key. Two teams may do everything in
 /// vaults `own-*` of two regions, and what hangs hangs for long.
-fn limited(limits: &str) -> Gateway {
+pub fn limited(limits: &str) -> Gateway {
     let gateway = Gateway::with(
         &format!(
             "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n[limits.upstream]\n{limits}\n\
@@ -40,7 +40,7 @@ fn limited(limits: &str) -> Gateway {
 }
 
 /// Begins to list the uploads of a vault.
-fn list(gateway: &Gateway, team: &str, vault: &str) -> tokio::task::JoinHandle<Response> {
+pub fn list(gateway: &Gateway, team: &str, vault: &str) -> tokio::task::JoinHandle<Response> {
     let request = client()
         .get(format!("{}{}", gateway.rest, uploads(vault)))
         .bearer_auth(gateway.key.token(team));
@@ -69,7 +69,7 @@ pub async fn wait_for(gateway: &Gateway, name: &str, wanted: f64) {
     panic!("{name} is {}, not {wanted}", number(gateway, name).await);
 }
 
-async fn heal(gateway: &Gateway) {
+pub async fn heal(gateway: &Gateway) {
     gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
 }
 

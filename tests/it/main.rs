@@ -29,6 +29,7 @@ mod jobs_wary;
 mod keys;
 mod lifecycle;
 mod limits;
+mod limits_server;
 mod log;
 mod management;
 mod openapi;

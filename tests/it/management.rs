@@ -230,7 +230,7 @@ async fn refused_policies_are_told_where_the_old_ones_serve() {
     }
 }
 
-async fn probe(gateway: &Gateway, path: &str) -> (u16, String) {
+pub async fn probe(gateway: &Gateway, path: &str) -> (u16, String) {
     let url = format!("{}/{path}", gateway.management);
     let reply = client().get(url).send().await.unwrap();
     (reply.status().as_u16(), reply.text().await.unwrap())

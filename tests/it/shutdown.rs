@@ -6,7 +6,10 @@ use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::support::{Gateway, client, uploads};
+use crate::{
+    management::probe,
+    support::{Gateway, client, uploads},
+};
 
 #[tokio::test]
 async fn sigterm_turns_readiness_red_and_lets_requests_in_flight_finish() {
@@ -31,6 +34,19 @@ async fn sigterm_turns_readiness_red_and_lets_requests_in_flight_finish() {
 
     assert_eq!(readiness, 503);
     assert_eq!(reply.status(), 204);
+    assert!(gateway.process.child.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn requests_are_taken_until_load_balancers_know() {
+    let mut gateway =
+        Gateway::start().with_environment(&[("GATEWAY__SERVER__SHUTDOWN_DELAY", "600s")]);
+    gateway.simulator.seed("own-a", &["x"]).await;
+    gateway.process.signal("TERM");
+    while probe(&gateway, "readyz").await.0 == 200 {}
+    assert_eq!(gateway.call("owner", Method::GET, &uploads("own-a")).await.status(), 200);
+    gateway.process.signal("TERM");
+    gateway.process.event(|event| event["message"] == "not waiting any longer");
     assert!(gateway.process.child.wait().unwrap().success());
 }
 

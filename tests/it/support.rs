@@ -127,7 +127,9 @@ pub fn client() -> reqwest::Client {
 
 /// `glacier-gateway simulator`.
 pub struct Simulator {
-    _process: Process,
+    /// The fault suite stops it.
+    #[allow(dead_code)]
+    pub process: Process,
     pub endpoint: String,
     pub control: String,
 }
@@ -139,7 +141,7 @@ impl Simulator {
         let process = Process::start(&mut command, false);
         let facts = process.event(|facts| facts["endpoint"].is_string());
         let text = |name: &str| facts[name].as_str().unwrap().to_owned();
-        Self { endpoint: text("endpoint"), control: text("control"), _process: process }
+        Self { endpoint: text("endpoint"), control: text("control"), process }
     }
 
     pub async fn order(&self, method: Method, path: &str, body: &Value) -> Response {

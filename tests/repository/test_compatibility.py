@@ -22,10 +22,12 @@ LAST = ROOT / "tests/last-version"
 #: there is any, the next version is one that may break them (docs/releasing.md).
 ACCEPTED = {
     "reply Code: circuit-open is a new value",
+    "reply Code: head-too-long is a new value",
     "reply Code: overloaded is a new value",
     "reply Code: rate-limited is a new value",
     "reply Code: too-many-in-flight is a new value",
     "reply Code: too-many-refused-credentials is a new value",
+    "reply Code: url-too-long is a new value",
 }
 
 

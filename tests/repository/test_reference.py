@@ -18,7 +18,7 @@ CODE = re.compile(r"((?: +/// .+\n)+) +\w+ = \"([a-z-]+)\", ([A-Z_]+), \"([^\"]+
 
 
 # Statuses that Python calls otherwise.
-OTHERWISE = {"PAYLOAD_TOO_LARGE": 413}
+OTHERWISE = {"PAYLOAD_TOO_LARGE": 413, "URI_TOO_LONG": 414}
 
 
 def status_of(name):

@@ -16,7 +16,7 @@ use crate::{
     authn::sigv4::{SignatureError, SignedRequest},
     domain::{Principal, Region},
     gateway::Gateway,
-    http::{body::BODY_TIMEOUT, caller, peer::Peer},
+    http::{body::time_limit, caller, peer::Peer},
 };
 
 /// The longest body that is read to check its hash, in bytes. The five operations have
@@ -51,7 +51,7 @@ pub(super) async fn prove(
     let scheme = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
     if scheme.is_some_and(|value| has_prefix(value, b"bearer ")) {
         let principal = caller::by_token(request, gateway, peer).await?;
-        let has_body = is_some(&read(payload).await?);
+        let has_body = is_some(&read(request, payload).await?);
         return Ok(Proven { principal, access_key_id: None, region: None, has_body });
     }
     if scheme.is_none() {
@@ -59,7 +59,7 @@ pub(super) async fn prove(
     }
     caller::look_at_credentials(gateway, peer, || false)?;
 
-    let body = read(payload).await?;
+    let body = read(request, payload).await?;
     let unread = SignedRequest {
         method: request.method().as_str(),
         target: request.uri().path_and_query().map_or("/", |target| target.as_str()),
@@ -100,8 +100,8 @@ fn is_presigned(query: &str) -> bool {
 }
 
 /// The body, or `None` if it is too long to be read.
-async fn read(payload: Payload) -> Result<Option<Bytes>, Exception> {
-    let body = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(MAX_BODY));
+async fn read(request: &HttpRequest, payload: Payload) -> Result<Option<Bytes>, Exception> {
+    let body = tokio::time::timeout(time_limit(request), payload.to_bytes_limited(MAX_BODY));
     match body.await {
         Ok(Ok(Ok(body))) => Ok(Some(body)),
         Ok(Err(_)) => Ok(None),

@@ -100,7 +100,9 @@ impl From<Problem> for Exception {
             | Code::JobConflict
             | Code::LifecycleRuleRunning
             | Code::SelectionChanged
-            | Code::BodyTooLong => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
+            | Code::BodyTooLong
+            | Code::UrlTooLong
+            | Code::HeadTooLong => (StatusCode::BAD_REQUEST, "InvalidParameterValueException"),
             Code::MissingParameter => (StatusCode::BAD_REQUEST, "MissingParameterValueException"),
             Code::TokenMissing => (StatusCode::FORBIDDEN, "MissingAuthenticationToken"),
             Code::TokenExpired => (StatusCode::FORBIDDEN, "ExpiredTokenException"),

@@ -1,7 +1,7 @@
 //! What is done with a job: confirm it, pause it, cancel it.
 
 use actix_web::{
-    HttpResponse, post,
+    HttpRequest, HttpResponse, post,
     web::{Data, Payload},
 };
 use serde::de::DeserializeOwned;
@@ -48,10 +48,11 @@ pub async fn confirm(
     call: Call,
     jobs: Data<Jobs>,
     parameters: Parameters,
+    request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     parameters.only(&[])?;
-    let ConfirmAbortJob { selection_token } = json(payload).await?;
+    let ConfirmAbortJob { selection_token } = json(&request, payload).await?;
     let principal = call.principal();
     let action = |job: &AbortJob| {
         let creator = &job.created_by;
@@ -83,10 +84,11 @@ pub async fn pause(
     call: Call,
     jobs: Data<Jobs>,
     parameters: Parameters,
+    request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     parameters.only(&[])?;
-    let PauseAbortJob { until } = json(payload).await?;
+    let PauseAbortJob { until } = json(&request, payload).await?;
     control(&call, &jobs, &parameters, Control::Pause(until)).await
 }
 
@@ -173,8 +175,8 @@ async fn done(
 }
 
 /// Reads a body; an empty one is an empty object.
-async fn json<T: DeserializeOwned>(payload: Payload) -> Result<T, Problem> {
-    let body = body::read(payload, LONGEST).await?;
+async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, Problem> {
+    let body = body::read(request, payload, LONGEST).await?;
     let body = if body.is_empty() { b"{}" } else { &body[..] };
     serde_json::from_slice(body).map_err(|error| {
         let detail = format!("Send a body as JSON that the operation knows: {error}.");

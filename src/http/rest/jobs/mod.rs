@@ -122,7 +122,8 @@ pub async fn create(
     call.may(GatewayAction::CreateAbortJob, Reach::Any)?;
     let given = idempotency::given(&request)?;
     let _turn = turn(&request).await?;
-    let body = body::read(payload, LONGEST).await?;
+    let longest = LONGEST.min(call.gateway.settings.limits.server.body_size);
+    let body = body::read(&request, payload, longest).await?;
     let manifest = match manifest::is_csv(&request) {
         true => Some(Manifest::of(&parameters)?),
         false => parameters.only(&[]).map(|()| None)?,
@@ -174,7 +175,7 @@ async fn turn(request: &HttpRequest) -> Result<Option<SemaphorePermit<'static>>,
     if length.and_then(|text| text.parse().ok()).is_some_and(|length: usize| length <= SHORT) {
         return Ok(None);
     }
-    match timeout(body::BODY_TIMEOUT, LONG.acquire()).await {
+    match timeout(body::time_limit(request), LONG.acquire()).await {
         Ok(Ok(turn)) => Ok(Some(turn)),
         _ => Err(Problem::new(
             Code::RequestTimeout,
