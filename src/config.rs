@@ -329,7 +329,7 @@ impl Settings {
         self.audit.check(&mut wrong);
         self.inventory.check(self.store.url != StoreUrl::None, &mut wrong);
         self.jobs.check(&mut wrong);
-        self.limits.check(&mut wrong);
+        self.limits.check(&self.store.url, &mut wrong);
         self.telemetry.check(&mut wrong);
         self.lifecycle.check(&self.store, &mut wrong);
         if let Some(tls) = &self.server.tls {

@@ -54,11 +54,11 @@ impl Recovery {
         self.store.status().trouble.is_none()
     }
 
-    /// Lets the others know that this process lives.
+    /// Lets the others know that this process lives, and tells how many do.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn beat(&self) -> Result<(), StoreError> {
+    pub async fn beat(&self) -> Result<u32, StoreError> {
         let now = self.store.now();
         let beat = format!(
             "INSERT INTO replica (id, seen) VALUES ($1, {now}) \
@@ -68,11 +68,13 @@ impl Recovery {
             "DELETE FROM replica WHERE seen < {now} - $1 \
              AND NOT EXISTS (SELECT 1 FROM audit_open WHERE replica = replica.id)"
         );
-        both!(self.store, pool => {
+        let count = format!("SELECT count(*) FROM replica WHERE seen > {now} - $1");
+        let living: i64 = both!(self.store, pool => {
             sqlx::query(AssertSqlSafe(beat)).bind(self.store.replica()).execute(pool).await?;
             sqlx::query(AssertSqlSafe(forget)).bind(FORGOTTEN).execute(pool).await?;
+            sqlx::query_scalar(AssertSqlSafe(count)).bind(GONE).fetch_one(pool).await?
         });
-        Ok(())
+        Ok(u32::try_from(living).unwrap_or(u32::MAX))
     }
 
     /// The right to settle, which one process at a time has.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde::Deserialize;
 
+use super::store::StoreUrl;
+
 /// The shortest and longest times that a connection may be kept waiting.
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(3600);
@@ -77,6 +79,8 @@ pub struct CallerLimits {
     pub subject_in_flight: u32,
     /// Refused credentials from an address, each minute.
     pub refused_credentials: u32,
+    /// Whether the numbers, but for that of refused credentials, are of all replicas together.
+    pub shared: bool,
     /// What is otherwise for some teams.
     #[serde(default)]
     pub teams: BTreeMap<String, TeamLimits>,
@@ -140,7 +144,11 @@ fn limit(own: Option<u32>, of_all: u32) -> Option<NonZeroU32> {
 
 impl Limits {
     /// What the types cannot say.
-    pub(super) fn check(&self, mut wrong: impl FnMut(String, &str)) {
+    pub(super) fn check(&self, store: &StoreUrl, mut wrong: impl FnMut(String, &str)) {
+        if self.callers.shared && *store == StoreUrl::None {
+            let what = "name a store (store.url), in which replicas know of each other";
+            wrong("limits.callers.shared".into(), what);
+        }
         let server = &self.server;
         for (key, duration) in [
             ("limits.server.keep_alive", server.keep_alive),

@@ -33,6 +33,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// What callers may ask, and what they have asked.
 pub(super) struct Callers {
     settings: CallerLimits,
+    /// Among how many processes a limit is divided.
+    processes: AtomicU32,
     /// `None` if there are no limits.
     known: Option<Cache<Name, Arc<Asked>>>,
 }
@@ -43,6 +45,8 @@ struct Name {
     team: String,
     /// The subject's issuer and name.
     subject: Option<(String, String)>,
+    /// Among how many processes its limits are divided.
+    processes: u32,
 }
 
 /// What one may ask and has asked.
@@ -125,7 +129,16 @@ pub struct Excess {
 impl Callers {
     pub fn new(settings: &CallerLimits) -> Self {
         let known = Cache::builder().max_capacity(MOST_KNOWN).time_to_idle(IDLE);
-        Self { settings: settings.clone(), known: settings.are_any().then(|| known.build()) }
+        let known = settings.are_any().then(|| known.build());
+        Self { settings: settings.clone(), processes: AtomicU32::new(1), known }
+    }
+
+    /// So many processes live that serve callers. If limits are of all together, each lets
+    /// through its part.
+    pub fn share_with(&self, processes: u32) {
+        if self.settings.shared {
+            self.processes.store(processes.max(1), Relaxed);
+        }
     }
 
     /// Counts a request against the limits of the first of the caller's teams that has room.
@@ -153,12 +166,13 @@ impl Callers {
     ) -> Result<Admission, Excess> {
         let mut admission = Admission::default();
         let subject = Some((caller.issuer.clone(), caller.subject.clone()));
+        let processes = self.processes.load(Relaxed);
         for (subject, allowance, in_flight, rate) in [
             (subject, self.settings.of_subject(team), Limit::SubjectInFlight, Limit::SubjectRate),
             (None, self.settings.of_team(team), Limit::TeamInFlight, Limit::TeamRate),
         ] {
-            let name = Name { team: team.to_owned(), subject };
-            let asked = known.get_with(name, || Arc::new(Asked::new(allowance)));
+            let name = Name { team: team.to_owned(), subject, processes };
+            let asked = known.get_with(name, || Arc::new(Asked::new(allowance, processes)));
             let begun = asked.begin(in_flight, &mut admission);
             begun.and_then(|()| asked.count(rate, &mut admission)).map_err(
                 |(limit, retry_after)| {
@@ -172,7 +186,9 @@ impl Callers {
 }
 
 impl Asked {
-    fn new(Allowance { rate, in_flight }: Allowance) -> Self {
+    fn new(Allowance { rate, in_flight }: Allowance, processes: u32) -> Self {
+        let part = |all: NonZeroU32| NonZeroU32::new(all.get().div_ceil(processes)).unwrap_or(all);
+        let (rate, in_flight) = (rate.map(part), in_flight.map(part));
         let limiter = |rate| RateLimiter::direct(Quota::per_second(rate)).with_middleware();
         let rate = rate.map(|rate| (rate, limiter(rate)));
         Self { rate, most_in_flight: in_flight, in_flight: AtomicU32::new(0) }
@@ -237,8 +253,22 @@ mod tests {
             subject_rate: 0,
             subject_in_flight,
             refused_credentials: 0,
+            shared: true,
             teams: Default::default(),
         })
+    }
+
+    #[test]
+    fn processes_share_a_limit() {
+        let (callers, ann) = (callers(5, 0), caller("ann", &["media"]));
+        let most = |callers: &Callers| callers.admit(&ann).unwrap().standings[0].most;
+        assert_eq!(most(&callers), 5);
+        callers.share_with(2);
+        assert_eq!(most(&callers), 3);
+        callers.share_with(10);
+        assert_eq!(most(&callers), 1);
+        callers.share_with(0);
+        assert_eq!(most(&callers), 5);
     }
 
     #[test]

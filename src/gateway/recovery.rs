@@ -44,7 +44,22 @@ impl Gateway {
     pub async fn recover(self: Arc<Self>) {
         let Some(store) = self.trail.store() else { return };
         let recovery = Recovery::of(store.clone());
-        tokio::join!(beat(&recovery), self.settle(&recovery));
+        tokio::join!(self.beat(&recovery), self.settle(&recovery));
+    }
+
+    async fn beat(&self, recovery: &Recovery) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match recovery.beat().await {
+                Ok(_) if recovery.is_alone() => return,
+                Ok(living) => self.callers.share_with(living),
+                Err(error) => {
+                    tracing::debug!(%error, "cannot tell the other replicas that this one lives");
+                }
+            }
+        }
     }
 
     async fn settle(self: &Arc<Self>, recovery: &Recovery) {
@@ -167,20 +182,5 @@ fn verdict(
         Err(kind) => (tries >= MOST_TRIES).then_some(("unknown", kind.code())),
         Ok(()) if intent.age() < SPENT => Some(("unknown", STILL_THERE)),
         Ok(()) => Some(("failed", STILL_THERE)),
-    }
-}
-
-async fn beat(recovery: &Recovery) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match recovery.beat().await {
-            Ok(()) if recovery.is_alone() => return,
-            Ok(()) => {}
-            Err(error) => {
-                tracing::debug!(%error, "cannot tell the other replicas that this one lives");
-            }
-        }
     }
 }

@@ -4,6 +4,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::{
+    jobs::{self, Kind},
     limits::{number_of, places, wait_for},
     signed::Request,
     support::{Gateway, OWNER_POLICY, claims, client, problem, uploads},
@@ -38,6 +39,25 @@ fn token(gateway: &Gateway, team: &str, subject: &str) -> String {
 
 fn field<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+#[actix_web::test]
+async fn replicas_share_a_limit() {
+    let store = jobs::store(Kind::Postgres).await;
+    let settings = format!("{store}[limits.callers]\nshared = true\nrate = 10\n");
+    let first = Gateway::with(&settings, &[]);
+    first.simulator.seed("own-a", &[]).await;
+    let policy = async || {
+        let reply = first.call("owner", Method::GET, &uploads("own-a")).await;
+        field(&reply, "ratelimit-policy").unwrap().to_owned()
+    };
+    let becomes = async |wanted: &str| while policy().await != wanted {};
+    becomes("\"team-rate\";q=10;w=1").await;
+    let mut second = Gateway::with(&settings, &[]);
+    becomes("\"team-rate\";q=5;w=1").await;
+    second.process.child.kill().unwrap();
+    second.process.child.wait().unwrap();
+    becomes("\"team-rate\";q=10;w=1").await;
 }
 
 #[tokio::test]

@@ -62,9 +62,21 @@ impl Job {
         matches!(&*self.state, "completed" | "failed" | "cancelled")
     }
 
-    /// Whether it came to its end and every item ended well.
-    pub(super) fn went_well(&self) -> bool {
-        self.state == "completed" && self.counts.failed == 0 && self.counts.unknown == 0
+    /// Why it did not go well, if so.
+    pub(super) fn shortcoming(&self) -> Option<String> {
+        let Counts { selected, failed, skipped, unknown, .. } = self.counts;
+        let id = &self.job_id;
+        match failed + unknown {
+            0 if self.state != "completed" => Some(format!("the job is {}", self.state)),
+            // Some may be skipped, because they are not forgotten; all are if nothing is allowed.
+            0 if skipped == selected && selected > 0 => {
+                Some(format!("all {selected} items were skipped: see \"jobs report {id}\""))
+            }
+            0 => None,
+            count => {
+                Some(format!("{count} items did not end well: see \"jobs report {id} --failed\""))
+            }
+        }
     }
 
     /// How it is, in a line.

@@ -25,8 +25,8 @@ pub(super) enum Chore {
     Create(Box<create::NewJob>),
     /// Follow a job until it ends.
     ///
-    /// The exit code is 0 if every item ended well, 1 if items failed or the job did not come
-    /// to its end, and 2 if it could not be followed.
+    /// The exit code is 0 if every item ended well, 1 if items failed, all were skipped, or the
+    /// job did not come to its end, and 2 if it could not be followed.
     Watch(One),
     /// Let a job abort what it has found.
     Confirm(Confirm),

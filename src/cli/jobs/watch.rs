@@ -45,14 +45,7 @@ pub(super) async fn run(remote: &Remote, id: &str, json: bool) -> Result<(), Fai
     if !json {
         println!("{}", job.told());
     }
-    if job.went_well() {
-        return Ok(());
-    }
-    let what = match job.counts.failed + job.counts.unknown {
-        0 => format!("the job is {}", job.state),
-        count => format!("{count} items did not end well: see \"jobs report {id} --failed\""),
-    };
-    Err(Failure::other(what))
+    job.shortcoming().map_or(Ok(()), |what| Err(Failure::other(what)))
 }
 
 fn bar() -> ProgressBar {
