@@ -14,7 +14,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub(super) struct KeyHeader {
     /// A second request with this key, by the same caller, makes nothing new: it is answered
     /// as the first one was.
-    #[param(rename = "Idempotency-Key", pattern = "^[!-~]+$", min_length = 1, max_length = 255)]
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        pattern = "^[!-~]+$",
+        min_length = 1,
+        max_length = 255
+    )]
     idempotency_key: Option<String>,
 }
 

@@ -1,5 +1,6 @@
-//! Generates the client. Progenitor reads OpenAPI 3.0 only, and as JSON only what is
-//! called `application/json`, so the specification is rewritten first.
+//! Generates the client. Progenitor reads OpenAPI 3.0 only, as JSON only what is called
+//! `application/json`, and of each operation one kind of success, so the specification is
+//! rewritten first.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -29,6 +30,10 @@ fn older(value: &mut Value) {
             nullable(members);
             // Of a map's keys, 3.0 has nothing to say.
             members.remove("propertyNames");
+            // An operation has one kind of success for Progenitor: a body, if there is one.
+            if members.contains_key("200") {
+                members.remove("204");
+            }
             if let Some(problem) = members.remove("application/problem+json") {
                 members.insert("application/json".to_owned(), problem);
             }

@@ -38,7 +38,7 @@ const RETRY: u32 = 2000;
 #[allow(dead_code)]
 struct LastEvent {
     /// The revision of the job that the client has seen.
-    #[param(rename = "Last-Event-ID", example = "17")]
+    #[param(rename = "Last-Event-ID", nullable = false, example = "17")]
     last_event_id: Option<String>,
 }
 

@@ -66,7 +66,7 @@ const MOST_LONG: usize = 2;
 struct PreferHeader {
     /// `wait=10`: for a job of at most 100 `uploadIds` that needs no confirmation, wait up to
     /// so many seconds (at most 60) for its end, and answer with its items (200).
-    #[param(rename = "Prefer", example = "wait=10")]
+    #[param(rename = "Prefer", nullable = false, example = "wait=10")]
     prefer: Option<String>,
 }
 
