@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use futures_util::FutureExt;
 
-use super::*;
+use super::{super::flow::Flow, *};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -55,9 +55,34 @@ async fn the_background_waits_until_the_breaker_lets_a_call_try() {
 
 #[tokio::test]
 async fn the_background_does_not_wait_for_a_breaker_beyond_its_patience() {
-    let ceiling = ceiling(|_| {});
-    end(take(&ceiling, A), Took::Failed);
-    assert!(matches!(refusal(&ceiling, Caller::Background), Held::Open(_)));
+    let impatient = ceiling(|_| {});
+    end(take(&impatient, A), Took::Failed);
+    assert!(matches!(refusal(&impatient, Caller::Background), Held::Open(_)));
+
+    let patient = ceiling(|settings| settings.breaker_interval = PATIENCE / 3);
+    end(take(&patient, A), Took::Failed);
+    assert!(patient.enter(Caller::Background).now_or_never().is_none(), "it sleeps");
+}
+
+#[tokio::test]
+async fn what_ends_tells_how_long_one_waits_only_if_there_was_no_room() {
+    let ceiling = ceiling(|settings| settings.concurrency = 4);
+    let flows = || ceiling.state().flow.time_for(1, Instant::now()).is_some();
+    let mut held = vec![take(&ceiling, A)];
+    end(take(&ceiling, A), Took::Answered);
+    assert!(!flows(), "there was room");
+
+    held.extend([take(&ceiling, Caller::Background), take(&ceiling, Caller::Background)]);
+    let last = take(&ceiling, A);
+    let before = ceiling.state().moved;
+    end(last, Took::Answered);
+    assert!(flows() && ceiling.state().moved > before, "it was full");
+
+    ceiling.state().flow = Flow::new(Instant::now());
+    let mut waits = pin!(ceiling.clone().enter(Caller::Background));
+    assert!((&mut waits).now_or_never().is_none());
+    end(held.remove(0), Took::Answered);
+    assert!(flows(), "the background waits");
 }
 
 #[tokio::test]
