@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Gateway, client, problem, uploads};
 
 /// A team whose aborts hang on the upload's age, so that each is looked up first.
-const OLD_ONLY: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+pub const OLD_ONLY: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
     "Action": ["glacier:AbortMultipartUpload", "glacier:ListParts"],
     "Resource": "arn:aws:glacier:*:*:vaults/own-*",
     "Condition": {"NumericGreaterThanEquals": {"gateway:UploadAgeInDays": "7"}}}}"#;
@@ -29,12 +29,13 @@ async fn a_denied_abort_whose_upload_was_looked_up_counts_no_abort() {
     let (gateway, id) = looked_up_first().await;
     let path = format!("{}/{id}", uploads("own-a"));
 
-    let (status, _) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+    let reply = gateway.call("owner", Method::DELETE, &path).await;
 
-    assert_eq!(status, 403);
+    assert_eq!(reply.status(), 403);
     let line = gateway.process.event(|event| event["upload_id"] == *id);
     assert_eq!(line["outcome"], "not-authorized");
-    assert!(line["lookup_request_id"].is_string(), "{line}");
+    assert_eq!(line["lookup_request_id"], reply.headers()["x-amzn-requestid"].to_str().unwrap());
+    assert!(line["lookup_ms"].is_number(), "{line}");
     assert_eq!((&line["upstream_request_id"], &line["upstream_ms"]), (&Value::Null, &Value::Null));
     let metrics = metrics(&gateway).await;
     let calls = |operation| format!("upstream_requests_total{{operation=\"{operation}\"");
@@ -54,6 +55,7 @@ async fn a_look_up_that_times_out_claims_no_abort() {
     assert!(!body["detail"].as_str().unwrap().contains("abort"), "{body}");
     let line = gateway.process.event(|event| event["upload_id"] == *id);
     assert_eq!(line["outcome"], "glacier-timeout");
+    assert!(line["lookup_error"].as_str().unwrap().contains("timeout"), "{line}");
 }
 
 #[tokio::test]
