@@ -218,6 +218,24 @@ async fn the_breaker_opens_and_closes_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_throttled_attempt_halves_the_ceiling_though_the_next_one_is_answered() {
+    let gateway = Gateway::start();
+    let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
+    let path = uploads("own-a");
+    let aborts = ids.iter().map(|id| (Method::DELETE, format!("{path}/{id}"), 204));
+    let calls = [(Method::GET, path.clone(), 200)].into_iter().chain(aborts);
+    let missing = format!("{}/none", path);
+    assert_eq!(gateway.call("owner", Method::GET, &missing).await.status(), 404);
+    for ((method, path, status), wanted) in calls.zip([128.0, 64.0, 32.0]) {
+        gateway.simulator.fault(json!({"effect": "throttle", "times": 1})).await;
+        assert_eq!(gateway.call("owner", method, &path).await.status(), status);
+        let metrics = metrics(&gateway).await;
+        let limit = metrics.iter().find(|(name, _)| name.contains("_upstream_calls_limit{"));
+        assert_eq!(limit.map(|(_, limit)| *limit), Some(wanted), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn throttling_does_not_open_the_breaker() {
     let gateway = limited("concurrency = 1\nbreaker_failures = 3\nbreaker_interval = \"60s\"");
     gateway.simulator.seed("own-a", &[]).await;
