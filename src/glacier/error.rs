@@ -357,7 +357,7 @@ pub(super) fn causes<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::{UpstreamErrorKind::*, classify};
+    use super::{Operation, UpstreamError, UpstreamErrorKind::*, bounded, classify};
 
     #[test]
     fn errors_are_told_apart_by_code_first_and_status_second() {
@@ -387,5 +387,31 @@ mod tests {
             let code = (!code.is_empty()).then_some(code);
             assert_eq!(classify(status, code, Some(message)), kind, "{status} {code:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_past_the_sdk_is_told_from_its_body_of_which_not_all_is_kept() {
+        let long = "x".repeat(2000);
+        let answer = |code: &str| {
+            let body = format!(r#"{{"code": "{code}", "message": "{long}"}}"#);
+            UpstreamError::from_answer(Operation::ListParts, 400, None, body.as_bytes())
+        };
+        let throttled = answer("ThrottlingException");
+        assert_eq!((throttled.kind, throttled.throttled), (Throttled, true));
+        assert_eq!(throttled.cause, "400 ThrottlingException");
+        let refused = answer(&long);
+        assert_eq!((refused.kind, refused.throttled), (InvalidResponse, false));
+        for text in [refused.cause, refused.message.unwrap_or_default()] {
+            assert_eq!(text.chars().count(), 1025, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_cut_only_if_it_is_too_long_and_between_characters() {
+        let fits = "x".repeat(1024);
+        assert_eq!(bounded(fits.clone()), fits);
+        assert_eq!(bounded(format!("{fits}x")), format!("{fits}…"));
+        assert_eq!(bounded(format!("{}éé", "x".repeat(1023))), format!("{}…", "x".repeat(1023)));
+        assert_eq!(bounded("short".to_owned()), "short");
     }
 }

@@ -82,6 +82,12 @@ async fn an_sdk_performs_the_five_operations_and_nothing_shows_it_the_gateway() 
     let parts = parts.send().await.unwrap();
     assert_eq!(parts.multipart_upload_id(), Some(uploads[0].as_str()));
     assert_eq!(parts.parts()[0].range_in_bytes(), Some("0-1048575"));
+    let parts =
+        || glacier.list_parts().account_id("-").vault_name("own-a").upload_id(&uploads[0]).limit(1);
+    let page = parts().send().await.unwrap();
+    let rest = parts().marker(page.marker().unwrap()).send().await.unwrap();
+    assert_eq!(rest.parts()[0].range_in_bytes(), Some("1048576-2097151"));
+    assert_eq!(rest.marker(), None);
 
     let abort = || glacier.abort_multipart_upload().account_id("111122223333").vault_name("own-a");
     let aborted = abort().upload_id(&uploads[0]).send().await.unwrap();

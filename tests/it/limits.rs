@@ -114,12 +114,15 @@ async fn beyond_the_queue_nothing_is_sent_and_both_doors_say_so() {
     wait_for(&gateway, "upstream_calls_waiting", 1.0).await;
 
     let path = format!("{}/{id}", uploads("own-b"));
-    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+    let refused = gateway.call("owner", Method::DELETE, &path).await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let (status, body) = problem(refused).await;
     assert_eq!((status, &body["code"]), (503, &json!("overloaded")));
     let target = format!("/glacier/-/vaults/own-b/multipart-uploads/{id}");
     let (status, body) =
         Request::new(&gateway, "DELETE", &target).signed(&key).send(&gateway).await;
     assert_eq!((status, &body["code"]), (500, &json!("ServiceUnavailableException")));
+    assert_eq!(body["type"], "Server");
 
     assert_eq!(places(&gateway, "own-b").await, [0; 0]);
     assert_eq!(gateway.simulator.status("own-b", &id).await.unwrap(), "in-progress");
@@ -191,14 +194,19 @@ async fn the_breaker_opens_and_closes_without_a_restart() {
     // The first that comes later than the interval is forwarded.
     let abort = format!("{path}/{id}");
     let open = loop {
-        let (status, body) = problem(gateway.call("owner", Method::DELETE, &abort).await).await;
+        let reply = gateway.call("owner", Method::DELETE, &abort).await;
+        let seconds = reply.headers().get("retry-after").cloned();
+        let (status, body) = problem(reply).await;
         assert_eq!(status, 503);
         if body["code"] == "circuit-open" {
+            assert_eq!(seconds.unwrap(), "1", "as long as the interval");
             break body;
         }
         assert_eq!(body["code"], "glacier-unavailable");
     };
     assert!(open["detail"].as_str().unwrap().contains("have failed since 20"), "{open}");
+    let says = |message: &str| gateway.process.event(|event| event["message"] == message);
+    says("calls of Glacier fail: they are refused until one succeeds");
     assert_eq!(number(&gateway, "upstream_circuit_open").await, 1.0);
     let ready = client().get(format!("{}/readyz", gateway.management)).send().await.unwrap();
     assert_eq!(ready.status(), 200);
@@ -209,8 +217,27 @@ async fn the_breaker_opens_and_closes_without_a_restart() {
     while gateway.call("owner", Method::GET, &path).await.status() != 200 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    says("Glacier answers again: calls are made");
     assert_eq!(number(&gateway, "upstream_circuit_open").await, 0.0);
     assert_eq!(gateway.call("owner", Method::DELETE, &abort).await.status(), 204);
+}
+
+#[tokio::test]
+async fn a_throttled_attempt_halves_the_ceiling_though_the_next_one_is_answered() {
+    let gateway = Gateway::start();
+    let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
+    let path = uploads("own-a");
+    let aborts = ids.iter().map(|id| (Method::DELETE, format!("{path}/{id}"), 204));
+    let calls = [(Method::GET, path.clone(), 200)].into_iter().chain(aborts);
+    let missing = format!("{}/none", path);
+    assert_eq!(gateway.call("owner", Method::GET, &missing).await.status(), 404);
+    for ((method, path, status), wanted) in calls.zip([128.0, 64.0, 32.0]) {
+        gateway.simulator.fault(json!({"effect": "throttle", "times": 1})).await;
+        assert_eq!(gateway.call("owner", method, &path).await.status(), status);
+        let metrics = metrics(&gateway).await;
+        let limit = metrics.iter().find(|(name, _)| name.contains("_upstream_calls_limit{"));
+        assert_eq!(limit.map(|(_, limit)| *limit), Some(wanted), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -26,10 +26,12 @@ async fn each_request_leaves_one_line_with_who_what_why_and_what_became_of_it() 
         ("method", "DELETE"),
         ("route", "/v1/accounts/{accountId}/vaults/{vaultName}/multipart-uploads/{uploadId}"),
         ("source_ip", "127.0.0.1"),
+        ("issuer", "test"),
         ("subject", "owner-service"),
         ("teams", "owner"),
         ("action", "glacier:AbortMultipartUpload"),
         ("resource", "arn:aws:glacier:eu-central-1:111122223333:vaults/own-a"),
+        ("account", "111122223333"),
         ("upload_id", id),
         ("decision", "allowed"),
         ("statement", "teams/owner.json (Own)"),
@@ -59,7 +61,7 @@ async fn a_line_tells_in_milliseconds_how_long_glacier_took_and_the_whole_reques
     let line = gateway.process.event(|event| event["action"] == "glacier:ListMultipartUploads");
     let [upstream, whole] = ["upstream_ms", "duration_ms"].map(|name| line[name].as_f64().unwrap());
     assert!((300.0..30_000.0).contains(&upstream), "{line}");
-    assert!((upstream..30_000.0).contains(&whole), "{line}");
+    assert!(upstream < whole && whole < 30_000.0, "{line}");
 }
 
 #[tokio::test]

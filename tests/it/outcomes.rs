@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::{Gateway, client, problem, uploads};
 
 /// A team whose aborts hang on the upload's age, so that each is looked up first.
-const OLD_ONLY: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
+pub const OLD_ONLY: &str = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",
     "Action": ["glacier:AbortMultipartUpload", "glacier:ListParts"],
     "Resource": "arn:aws:glacier:*:*:vaults/own-*",
     "Condition": {"NumericGreaterThanEquals": {"gateway:UploadAgeInDays": "7"}}}}"#;
@@ -29,12 +29,13 @@ async fn a_denied_abort_whose_upload_was_looked_up_counts_no_abort() {
     let (gateway, id) = looked_up_first().await;
     let path = format!("{}/{id}", uploads("own-a"));
 
-    let (status, _) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+    let reply = gateway.call("owner", Method::DELETE, &path).await;
 
-    assert_eq!(status, 403);
+    assert_eq!(reply.status(), 403);
     let line = gateway.process.event(|event| event["upload_id"] == *id);
     assert_eq!(line["outcome"], "not-authorized");
-    assert!(line["lookup_request_id"].is_string(), "{line}");
+    assert_eq!(line["lookup_request_id"], reply.headers()["x-amzn-requestid"].to_str().unwrap());
+    assert!(line["lookup_ms"].is_number(), "{line}");
     assert_eq!((&line["upstream_request_id"], &line["upstream_ms"]), (&Value::Null, &Value::Null));
     let metrics = metrics(&gateway).await;
     let calls = |operation| format!("upstream_requests_total{{operation=\"{operation}\"");
@@ -54,6 +55,7 @@ async fn a_look_up_that_times_out_claims_no_abort() {
     assert!(!body["detail"].as_str().unwrap().contains("abort"), "{body}");
     let line = gateway.process.event(|event| event["upload_id"] == *id);
     assert_eq!(line["outcome"], "glacier-timeout");
+    assert!(line["lookup_error"].as_str().unwrap().contains("timeout"), "{line}");
 }
 
 #[tokio::test]
@@ -66,6 +68,7 @@ async fn a_read_without_an_answer_is_a_failure_and_not_unknown() {
 
     let line = gateway.process.event(|event| event["action"] == "glacier:ListMultipartUploads");
     assert_eq!(line["outcome"], "glacier-timeout");
+    assert!(line["upstream_error"].as_str().unwrap().contains("timeout"), "{line}");
 }
 
 #[tokio::test]
@@ -117,19 +120,23 @@ async fn requests_that_share_the_callers_id_have_ids_of_the_gateways_own() {
 #[tokio::test]
 async fn a_refused_attempt_after_one_that_may_have_been_carried_out_is_unknown() {
     let gateway = Gateway::start();
-    let id = &gateway.simulator.seed("own-a", &["x"]).await[0];
+    let ids = gateway.simulator.seed("own-a", &["x"; 3]).await;
     let abort = "AbortMultipartUpload";
-    let lost = json!({"effect": "reset", "operation": abort, "times": 1, "carriedOut": true});
-    gateway.simulator.fault(lost).await;
-    gateway.simulator.fault(json!({"effect": "throttle", "operation": abort})).await;
+    // The first attempts of the second and the third do not go through the SDK.
+    for (id, effect) in ids.iter().zip(["reset", "reset", "unavailable"]) {
+        let lost = json!({"effect": effect, "operation": abort, "times": 1, "carriedOut": true});
+        gateway.simulator.fault(lost).await;
+        gateway.simulator.fault(json!({"effect": "throttle", "operation": abort})).await;
 
-    let path = format!("{}/{id}", uploads("own-a"));
-    let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+        let path = format!("{}/{id}", uploads("own-a"));
+        let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
 
-    assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")), "{body}");
-    assert!(body["detail"].as_str().unwrap().contains("may have aborted"), "{body}");
-    assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
-    gateway.process.event(|event| event["upload_id"] == **id && event["outcome"] == "unknown");
+        assert_eq!((status, &body["code"]), (429, &json!("upstream-throttled")), "{body}");
+        assert!(body["detail"].as_str().unwrap().contains("may have aborted"), "{body}");
+        assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
+        gateway.process.event(|event| event["upload_id"] == **id && event["outcome"] == "unknown");
+        gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    }
 }
 
 #[tokio::test]

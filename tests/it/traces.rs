@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use crate::{
     jobs::{self, Kind, confirmed, created, in_state, seed},
+    management::metrics,
     support::{Gateway, client, uploads},
 };
 
@@ -199,6 +200,9 @@ async fn an_abort_is_a_trace_of_its_parts_in_the_callers_trace() {
             ("http.response.status_code", "204"),
             ("url.path", &format!("{}/{}", uploads("own-a"), id)),
             ("url.scheme", "http"),
+            ("network.protocol.version", "1.1"),
+            ("glacier_gateway.door", "rest"),
+            ("glacier_gateway.action", "glacier:AbortMultipartUpload"),
             ("glacier_gateway.outcome", "aborted"),
             ("glacier_gateway.team", "owner"),
             ("glacier_gateway.event_id", line["event_id"].as_str().unwrap()),
@@ -210,6 +214,8 @@ async fn an_abort_is_a_trace_of_its_parts_in_the_callers_trace() {
         let attempt = "Glacier.AbortMultipartUpload";
         assert_eq!(names, ["authenticate", "decide", "audit commit", attempt], "{parts:#?}");
         assert!(parts.iter().all(|span| span.trace == TRACE && !span.failed), "{parts:#?}");
+        assert_eq!(parts[1].get("glacier_gateway.action"), "glacier:AbortMultipartUpload");
+        assert_eq!(parts[1].get("aws.resource"), line["resource"].as_str().unwrap());
         assert_eq!(parts[1].get("glacier_gateway.decision"), "allowed");
         assert_eq!(parts[1].get("glacier_gateway.statement"), "teams/owner.json (Own)");
         let attempt = &parts[3];
@@ -262,6 +268,11 @@ async fn each_attempt_is_a_span_and_tells_how_it_ended() {
     assert_eq!((second.failed, second.get("http.request.resend_count")), (false, "1"));
     assert_ne!(first.get("aws.request_id"), second.get("aws.request_id"));
 
+    // Who stands in Glacier's place learns of the trace, and of which of its spans.
+    let seen = gateway.simulator.requests().await;
+    let told = seen.last().unwrap()["headers"]["traceparent"].as_str().unwrap();
+    assert_eq!(told, format!("00-{trace}-{}-01", second.id), "{seen:#?}");
+
     // Of a path that is not the gateway's, which may hold anything, nothing is told.
     send(&gateway, Method::GET, "/v1/a-secret", "not-found", None).await;
     let lost = collector.wait(|spans| {
@@ -272,6 +283,53 @@ async fn each_attempt_is_a_span_and_tells_how_it_ended() {
     let metrics = client().get(url).send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains(&format!("# {{trace_id=\"{trace}\"}}")), "{metrics}");
     assert!(metrics.contains("glacier_gateway_trace_spans_lost_total 0\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_request_that_the_gateway_could_not_answer_is_a_failed_span() {
+    let collector = Collector::start();
+    let gateway = Gateway::with(&collector.settings("1.0"), &[]);
+    let upload = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    let span = |id: &str| {
+        collector.wait(|spans| {
+            spans.iter().find(|span| span.get("glacier_gateway.request_id") == id).cloned()
+        })
+    };
+    gateway.simulator.fault(json!({"effect": "unavailable"})).await;
+    send(&gateway, Method::GET, &uploads("own-a"), "failed", None).await;
+    let failed = span("failed");
+    assert_eq!((failed.failed, failed.get("error.type")), (true, "glacier-unavailable"));
+
+    gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    gateway.simulator.fault(json!({"effect": "hang"})).await;
+    let path = uploads("own-a");
+    let host = gateway.rest.strip_prefix("http://").unwrap();
+    let token = gateway.key.token("owner");
+    let request = format!(
+        "DELETE {path}/{upload} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
+         X-Request-Id: left\r\n\r\n"
+    );
+    let leaves = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    leaves.connect(&host.parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    leaves.send(request.as_bytes()).unwrap();
+    let is_under_way = |(name, number): (&String, &f64)| {
+        name.starts_with("glacier_gateway_upstream_calls_under_way{") && *number == 1.0
+    };
+    while !metrics(&gateway).await.iter().any(is_under_way) {}
+    leaves.set_linger(Some(Duration::ZERO)).unwrap();
+    drop(leaves);
+    let left = span("left");
+    assert_eq!((left.failed, left.get("error.type")), (true, "client-left"), "{left:#?}");
+    assert_eq!(left.get("http.response.status_code"), "499");
+    assert_eq!(left.get("glacier_gateway.outcome"), "unknown", "it may have been carried out");
+    assert_eq!(left.name, format!("DELETE {ROUTE}"));
+
+    // Callers invent methods without end.
+    let brew = Method::from_bytes(b"BREW").unwrap();
+    send(&gateway, brew, &path, "brewed", None).await;
+    let brewed = span("brewed");
+    assert_eq!(brewed.get("http.request.method"), "_OTHER", "{brewed:#?}");
+    assert!(brewed.name.starts_with("HTTP") && !brewed.failed, "{brewed:#?}");
 }
 
 #[actix_web::test]

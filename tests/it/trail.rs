@@ -1,13 +1,16 @@
 //! The audit trail, as `serve` keeps it.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use reqwest::Method;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::support::{Gateway, client, problem};
+use crate::{
+    outcomes::OLD_ONLY,
+    support::{Gateway, client, problem},
+};
 
 /// A gateway that keeps a trail in a file.
 pub fn recording(settings: &str) -> Gateway {
@@ -82,6 +85,41 @@ async fn an_abort_leaves_an_intent_and_its_outcome() {
     assert_eq!(outcome["upstream"]["attempts"], 1);
 }
 
+/// A gateway whose policies ask for an upload's age, and the path of one that is old enough.
+async fn looking_up() -> (Gateway, String) {
+    let mut gateway = recording("");
+    stopped(&mut gateway);
+    let policy = OLD_ONLY.replace("\"7\"", "\"0\"");
+    std::fs::write(gateway.directory.path().join("policies/teams/owner.json"), policy).unwrap();
+    let gateway = gateway.restarted();
+    let id = gateway.simulator.seed("own-a", &["one"]).await.remove(0);
+    (gateway, format!("{}/{id}", uploads("own-a")))
+}
+
+#[actix_web::test]
+async fn an_abort_whose_look_up_failed_was_not_attempted() {
+    let (gateway, path) = looking_up().await;
+    gateway.simulator.fault(json!({"effect": "unavailable", "operation": "ListParts"})).await;
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 503);
+    let found = entries_in_time(&gateway, 1).await;
+    let [record] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!(record["outcome"], "not-attempted", "{record}");
+    assert_eq!(record["errorCode"], "glacier-unavailable", "{record}");
+}
+
+#[actix_web::test]
+async fn the_intent_of_an_abort_says_nothing_of_the_look_up_before_it() {
+    let (gateway, path) = looking_up().await;
+    assert_eq!(gateway.call("owner", Method::DELETE, &path).await.status(), 204);
+    let found = entries_in_time(&gateway, 2).await;
+    let [intent, outcome] = &found[..] else { panic!("{found:#?}") };
+    assert_eq!((&intent["eventType"], &intent["upstream"]), (&json!("Intent"), &Value::Null));
+    let requests = gateway.simulator.requests().await;
+    let operations: Vec<_> = requests.iter().map(|request| &request["operation"]).collect();
+    assert_eq!(operations, ["ListParts", "AbortMultipartUpload"]);
+    assert!(outcome["upstream"]["requestID"].is_string(), "{outcome}");
+}
+
 #[actix_web::test]
 async fn reads_denials_and_simulations_are_recorded() {
     let gateway = recording("");
@@ -89,7 +127,15 @@ async fn reads_denials_and_simulations_are_recorded() {
     assert_eq!(gateway.call("owner", Method::GET, &uploads("own-a")).await.status(), 200);
     assert_eq!(gateway.call("owner", Method::GET, &uploads("foreign")).await.status(), 403);
     assert_eq!(gateway.call("owner", Method::GET, &uploads("own-none")).await.status(), 404);
-    let found = entries_in_time(&gateway, 3).await;
+    let simulation = json!({"resources": ["arn:aws:glacier:eu-central-1:111122223333:vaults/v"]});
+    let simulated = client()
+        .post(format!("{}/v1/access/simulate", gateway.rest))
+        .bearer_auth(gateway.key.token("owner"))
+        .json(&simulation);
+    assert_eq!(simulated.send().await.unwrap().status(), 200);
+    let found = entries_in_time(&gateway, 4).await;
+    assert!(found[2]["upstream"]["requestID"].is_string(), "{:#}", found[2]);
+    assert_eq!(found[3]["eventName"], "SimulateAccess");
     let told: Vec<_> = found
         .iter()
         .map(|entry| (&entry["decision"]["outcome"], &entry["outcome"], &entry["errorCode"]))
@@ -97,8 +143,12 @@ async fn reads_denials_and_simulations_are_recorded() {
     let (allowed, denied, null) = (json!("allowed"), json!("implicitDeny"), Value::Null);
     let (ok, refused) = (json!("ok"), json!("refused-by-glacier"));
     let (forbidden, unknown) = (json!("not-authorized"), json!("vault-not-found"));
-    let wanted =
-        [(&allowed, &ok, &null), (&denied, &null, &forbidden), (&allowed, &refused, &unknown)];
+    let wanted = [
+        (&allowed, &ok, &null),
+        (&denied, &null, &forbidden),
+        (&allowed, &refused, &unknown),
+        (&null, &ok, &null),
+    ];
     assert_eq!(told, wanted);
 }
 
@@ -107,6 +157,8 @@ async fn the_record_of_a_read_says_who_asked_for_what_from_where_and_what_glacie
     let gateway = recording("");
     let id = gateway.simulator.seed("own-a", &["one"]).await.remove(0);
     let url = format!("{}{}/{id}", gateway.rest, uploads("own-a"));
+    let latency = Duration::from_millis(300);
+    gateway.simulator.fault(json!({"latencyMillis": latency.as_millis()})).await;
     let before = OffsetDateTime::now_utc();
     let reply = client()
         .get(url)
@@ -137,7 +189,8 @@ async fn the_record_of_a_read_says_who_asked_for_what_from_where_and_what_glacie
     let line = gateway.process.event(|line| line["request_id"] == "the-read");
     assert_eq!(read["eventID"], line["event_id"]);
     let began = OffsetDateTime::parse(read["eventTime"].as_str().unwrap(), &Rfc3339).unwrap();
-    assert!((before..=after).contains(&began), "{read:#}");
+    // It is when the request came, not when Glacier answered.
+    assert!((before..=after - latency).contains(&began), "{read:#}");
 }
 
 #[actix_web::test]

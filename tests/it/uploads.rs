@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Gateway, problem, uploads};
+use crate::support::{Gateway, client, problem, uploads};
 
 #[tokio::test]
 async fn an_aborted_upload_is_gone_from_glacier() {
@@ -74,6 +74,7 @@ async fn an_explicit_deny_wins_and_names_its_statement() {
     assert_eq!((status, &body["reason"]), (403, &json!("explicitDeny")));
     assert_eq!(body["statement"]["sid"], "Frozen");
     assert_eq!(body["statement"]["policy"], "teams/frozen.json");
+    gateway.process.event(|event| event["statement"] == "teams/frozen.json (Frozen)");
     assert_eq!(gateway.call("frozen", Method::GET, &path).await.status(), 200);
 }
 
@@ -90,6 +91,13 @@ async fn the_reason_is_kept_back_where_the_operator_says_so() {
         assert!(body.get(key).is_none(), "{body}");
     }
     assert!(!body["detail"].as_str().unwrap().contains("teams/"), "{body}");
+
+    let simulated = client()
+        .post(format!("{}/v1/access/simulate", gateway.rest))
+        .bearer_auth(gateway.key.token("owner"))
+        .json(&json!({"resources": ["arn:aws:glacier:eu-central-1:111122223333:vaults/own-a"]}));
+    let simulated = simulated.send().await.unwrap().text().await.unwrap();
+    assert!(simulated.contains("allowed") && !simulated.contains("teams/"), "{simulated}");
 }
 
 #[tokio::test]
@@ -116,6 +124,7 @@ async fn uploads_and_parts_are_listed_page_by_page() {
         let page: Value = gateway.call("owner", Method::GET, &path).await.json().await.unwrap();
         let page_ids = page["uploads"].as_array().unwrap();
         assert!(page_ids.len() <= 2);
+        assert!(page_ids.iter().all(|upload| upload["partSizeInBytes"] == 1 << 20), "{page}");
         seen.extend(page_ids.iter().map(|u| u["uploadId"].as_str().unwrap().to_owned()));
         match page["marker"].as_str() {
             Some(next) => marker = format!("&marker={next}"),

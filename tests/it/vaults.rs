@@ -22,6 +22,42 @@ async fn only_vaults_that_the_caller_may_describe_are_listed() {
 }
 
 #[tokio::test]
+async fn vaults_are_listed_page_by_page() {
+    let gateway = Gateway::start();
+    for vault in ["own-a", "own-b", "own-c"] {
+        gateway.simulator.seed(vault, &[]).await;
+    }
+    let mut path = "/v1/accounts/-/vaults?limit=2".to_owned();
+    for (names, is_last) in [(json!(["own-a", "own-b"]), false), (json!(["own-c"]), true)] {
+        let page: Value = gateway.call("owner", Method::GET, &path).await.json().await.unwrap();
+        let listed = page["vaults"].as_array().unwrap().iter().map(|v| v["vaultName"].clone());
+        assert_eq!(listed.collect::<Value>(), names);
+        assert_eq!(page["marker"].is_null(), is_last, "{page}");
+        path = format!("{path}&marker={}", page["marker"].as_str().unwrap_or_default());
+    }
+}
+
+#[tokio::test]
+async fn what_glacier_counted_in_a_vault_comes_through() {
+    let gateway = Gateway::start();
+    let upload = gateway.simulator.seed("own-a", &["x"]).await.remove(0);
+    let completed = json!({"uploadId": upload, "activity": "completion"});
+    gateway.simulator.order(Method::POST, "/activity", &completed).await;
+    // Glacier counts about once a day.
+    let later = json!({"advanceSeconds": 2 * 86_400});
+    gateway.simulator.order(Method::PATCH, "/clock", &later).await;
+
+    let path = "/v1/accounts/-/vaults";
+    let vault = gateway.call("owner", Method::GET, &format!("{path}/own-a")).await;
+    let vault: Value = vault.json().await.unwrap();
+    assert_eq!(vault["numberOfArchives"], 1);
+    assert!(vault["sizeInBytes"].as_u64() >= Some(2 << 20), "{vault}");
+    assert!(vault["lastInventoryDate"].is_string(), "{vault}");
+    let page: Value = gateway.call("owner", Method::GET, path).await.json().await.unwrap();
+    assert_eq!(page["vaults"], json!([vault]));
+}
+
+#[tokio::test]
 async fn listing_vaults_needs_a_statement_about_every_resource() {
     let gateway = Gateway::start();
     let narrow = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow",

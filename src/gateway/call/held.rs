@@ -74,3 +74,31 @@ impl<T> From<&Result<Reply<T>, UpstreamError>> for Took {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{UpstreamErrorKind::*, *};
+
+    fn took(kind: UpstreamErrorKind, attempts: u32, throttled: bool) -> Took {
+        let operation = Operation::ListParts;
+        let error = UpstreamError::held(kind, operation, String::new(), Duration::ZERO);
+        Took::from(&Err::<Reply<()>, _>(UpstreamError { attempts, throttled, ..error }))
+    }
+
+    #[test]
+    fn an_answer_is_glaciers_unless_it_failed_and_throttles_if_one_attempt_was_throttled() {
+        for throttled in [false, true] {
+            let reply = Reply { value: (), request_id: None, attempts: 1, throttled };
+            let wanted = if throttled { Took::Throttled } else { Took::Answered };
+            assert_eq!(Took::from(&Ok(reply)), wanted);
+            assert_eq!(took(VaultNotFound, 1, throttled), wanted);
+            assert_eq!(took(NotAuthorized, 1, throttled), wanted);
+            assert_eq!(took(Unavailable, 1, throttled), Took::Failed);
+        }
+        assert_eq!(took(NotAuthorized, 0, false), Took::Unclear, "it was not sent");
+        assert_eq!(took(InvalidResponse, 1, false), Took::Unclear, "it was not Glacier's");
+        assert_eq!(took(Internal, 0, false), Took::Unclear);
+    }
+}

@@ -294,3 +294,7 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "ceiling_tests.rs"]
+mod tests;

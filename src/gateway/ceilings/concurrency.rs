@@ -47,3 +47,45 @@ impl Concurrency {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn after(concurrency: &mut Concurrency, answers: usize) -> usize {
+        (0..answers).for_each(|_| concurrency.answered());
+        concurrency.limit()
+    }
+
+    #[test]
+    fn until_glacier_throttles_each_answer_makes_room_for_one_more() {
+        let mut concurrency = Concurrency::new(1, 4);
+        assert_eq!([0, 1, 1, 1, 1].map(|n| after(&mut concurrency, n)), [1, 2, 3, 4, 4]);
+        assert_eq!(concurrency.slowed(), None);
+    }
+
+    #[test]
+    fn then_it_takes_as_many_answers_as_there_are_calls() {
+        let (mut concurrency, now) = (Concurrency::new(16, 16), Instant::now());
+        assert!(concurrency.throttled(now, now));
+        assert_eq!(concurrency.slowed(), Some(now));
+        assert_eq!([0, 8, 1].map(|n| after(&mut concurrency, n)), [8, 8, 9]);
+    }
+
+    #[test]
+    fn what_was_under_way_when_glacier_throttled_is_no_reason_to_ask_less_still() {
+        let (mut concurrency, now) = (Concurrency::new(16, 16), Instant::now());
+        let later = now + Duration::from_secs(1);
+        assert!(concurrency.throttled(now, later));
+        assert!(!concurrency.throttled(now, later));
+        assert_eq!(concurrency.limit(), 8);
+        assert!(concurrency.throttled(later, later));
+        assert_eq!(concurrency.limit(), 4);
+        for _ in 0..9 {
+            concurrency.throttled(later, later);
+        }
+        assert_eq!(concurrency.limit(), 1);
+    }
+}

@@ -59,4 +59,14 @@ mod tests {
         assert!((0.95..1.05).contains(&wait), "{wait}");
         assert_eq!(flow.time_for(1, start + 4 * WINDOW), None, "that was long ago");
     }
+
+    #[test]
+    fn a_window_begins_where_the_one_before_ended() {
+        let start = Instant::now();
+        let mut flow = Flow::new(start);
+        flow.note(start);
+        assert_eq!(flow.time_for(2, start + 3 * WINDOW / 2), Some(3 * WINDOW));
+        flow.note(start + 5 * WINDOW);
+        assert_eq!(flow.time_for(1, start + 5 * WINDOW), Some(Duration::ZERO));
+    }
 }

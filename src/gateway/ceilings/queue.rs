@@ -153,6 +153,8 @@ mod tests {
             tell.send(Ok(0)).unwrap();
             order.push(told.iter_mut().position(|told| told.try_recv().is_ok()).unwrap());
         }
+        assert_eq!(queue.callers(), 0);
+        assert_eq!(queue.is_empty(), order.len() == waiting.len());
         order
     }
 

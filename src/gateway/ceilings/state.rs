@@ -159,3 +159,7 @@ impl State {
 fn overloaded(wait: Duration) -> Held {
     Held::Overloaded(wait.clamp(Duration::from_secs(1), LONGEST_RETRY))
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
