@@ -129,7 +129,7 @@ impl Default for Metrics {
         let requests = Family::default();
         registry.register(
             "requests",
-            "Requests answered, by status; 499 where the client left before the answer",
+            "Requests answered, by status; 499 if the client left before the answer",
             requests.clone(),
         );
         let traced: fn() -> HistogramWithExemplars<TraceLabel> =

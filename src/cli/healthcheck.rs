@@ -28,7 +28,7 @@ pub(super) struct Options {
     address: Option<String>,
 }
 
-/// Succeeds where the gateway answers 200.
+/// Succeeds if the gateway answers 200.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let address = match &options.address {
         Some(address) => address.clone(),

@@ -53,7 +53,7 @@ enum Command {
     /// gateway.
     #[command(subcommand)]
     Inventory(inventory::Chore),
-    /// Ask a running gateway how it is; the exit code is 0 where it is well.
+    /// Ask a running gateway how it is; the exit code is 0 if it is well.
     Healthcheck(healthcheck::Options),
     /// Try the gateway: with a Glacier simulator, three teams and their tokens.
     #[cfg(feature = "simulator")]

@@ -96,7 +96,10 @@ impl Settings {
                 Err(error) => wrong(key, error.kind.to_string()),
             }
         }
-        let Examined { settings, mistakes: further } = Examined::of(&layers);
+        let Examined { settings, mistakes: mut further } = Examined::of(&layers);
+        // What is wrong without the files is not theirs: it was reported before.
+        let before = Examined::of(&self.layers).mistakes;
+        further.retain(|mistake| !before.contains(mistake));
         mistakes.extend(further);
         match settings {
             Some(settings) if mistakes.is_empty() => Ok(settings),

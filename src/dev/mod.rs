@@ -7,8 +7,11 @@ mod issuer;
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    fmt,
+    fs::Permissions,
+    io,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
 };
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -154,7 +157,10 @@ impl Dev {
         simulator.simulator.seed(&backlog).map_err(|e| DevError::Example(format!("{e:?}")))?;
 
         let issuer = DevIssuer::start(bind(4))?;
-        let directory = TempDir::with_prefix("glacier-gateway-dev-")?;
+        // Its keys are nobody else's.
+        let owner = Permissions::from_mode(0o700);
+        let directory =
+            tempfile::Builder::new().prefix("glacier-gateway-dev-").permissions(owner).tempdir()?;
         let policies = directory.path().join("policies");
         std::fs::create_dir_all(policies.join("teams"))?;
         let mut tokens = BTreeMap::new();

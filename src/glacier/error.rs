@@ -8,6 +8,7 @@ use aws_sdk_glacier::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::RequestId,
 };
+use hyper_util::client::legacy as client;
 use rustix::io::Errno;
 use serde::Deserialize;
 
@@ -31,8 +32,8 @@ pub struct UpstreamError {
     /// What Glacier was asked for: for a look-up not the operation that the caller
     /// asked for.
     pub operation: Operation,
-    /// Whether an attempt ended without a refusal, so that it may have been carried out
-    /// whatever the last attempt says.
+    /// Whether an attempt was sent and ended without a refusal, so that it may have been
+    /// carried out whatever the last attempt says.
     pub unsettled: bool,
     /// How often a request was sent to Glacier.
     pub attempts: u32,
@@ -280,10 +281,7 @@ impl UpstreamError {
     /// Whether an abort was sent that may have been carried out all the same.
     pub fn outcome_is_unknown(&self) -> bool {
         use UpstreamErrorKind::*;
-        let last = matches!(
-            self.kind,
-            Timeout | Unreachable | OutOfDescriptors | Unavailable | InvalidResponse
-        );
+        let last = matches!(self.kind, Unavailable | InvalidResponse);
         self.operation == Operation::AbortMultipartUpload && (self.unsettled || last)
     }
 }
@@ -346,6 +344,12 @@ pub(super) fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .filter_map(|cause| Errno::from_io_error(cause.downcast_ref()?))
         .any(|errno| [Errno::MFILE, Errno::NFILE].contains(&errno))
+}
+
+/// Whether no connection came about, so that nothing was sent.
+pub(super) fn lacks_connection(error: &(dyn Error + 'static)) -> bool {
+    let connecting = |cause: &client::Error| cause.is_connect();
+    causes(error).filter_map(|cause| cause.downcast_ref()).any(connecting)
 }
 
 /// An error, and why it came about.

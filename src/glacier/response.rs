@@ -24,7 +24,7 @@ use aws_sdk_glacier::{
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use http_body_util::Limited;
 
-use super::{Reply, UpstreamError, UpstreamErrorKind, attempt_span};
+use super::{Reply, UpstreamError, UpstreamErrorKind, attempt_span, error::lacks_connection};
 use crate::{
     domain::{Operation, Region},
     telemetry::traces::{Span, TRACEPARENT, Trace},
@@ -159,8 +159,10 @@ impl Attempts {
     {
         let is_abort = operation == Operation::AbortMultipartUpload;
         let error = UpstreamError::from_sdk(operation, error);
+        // An attempt that all attempts' time ended is still under way.
+        let unsettled = [&self.0.unsettled, &self.0.under_way];
         UpstreamError {
-            unsettled: is_abort && self.0.unsettled.load(Ordering::Relaxed),
+            unsettled: is_abort && unsettled.iter().any(|is| is.load(Ordering::Relaxed)),
             attempts: self.0.made.load(Ordering::Relaxed),
             throttled: error.throttled || self.0.throttled.load(Ordering::Relaxed),
             ..error
@@ -218,6 +220,9 @@ impl Intercept for Attempts {
         }
         let sent = self.0.under_way.swap(false, Ordering::Relaxed);
         let refused = context.response().filter(|response| response.status().is_client_error());
+        let connector =
+            context.output_or_error().and_then(|output| output.err()?.as_connector_error());
+        let sent = sent && !connector.is_some_and(|error| lacks_connection(error));
         match refused {
             Some(refused) if throttles(refused) => self.0.throttled.store(true, Ordering::Relaxed),
             None if sent => self.0.unsettled.store(true, Ordering::Relaxed),

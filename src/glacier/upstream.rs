@@ -153,8 +153,8 @@ impl Upstream {
                 self.back_off(refusal, started).await?;
                 true
             }
-            Attempt::Failed => {
-                attempts.made(true, false);
+            Attempt::Failed { sent } => {
+                attempts.made(sent, false);
                 true
             }
             Attempt::NotMade => false,

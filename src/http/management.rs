@@ -7,6 +7,7 @@ use actix_web::{
     get,
     web::{self, Data},
 };
+use time::format_description::well_known::Rfc3339;
 
 use super::connections::Connections;
 use crate::{
@@ -36,15 +37,14 @@ async fn livez() -> HttpResponse {
 async fn readyz(gateway: Data<Gateway>, connections: Data<Connections>) -> HttpResponse {
     let mut troubles = String::new();
     let policies = gateway.policies.status();
+    let since = policies.loaded_at.format(&Rfc3339).unwrap_or_default();
     if let Some(error) = &policies.unread {
-        let since = policies.loaded_at;
         troubles += &format!("policies: {error}; those of {since} serve\n");
     }
     if policies.allows_nothing {
         troubles += "policies: they allow nothing, so that every request is denied\n";
     }
     if let Some(error) = policies.errors.first() {
-        let since = policies.loaded_at;
         troubles +=
             &format!("policies: the new ones are refused ({error}); those of {since} serve\n");
     }

@@ -80,7 +80,7 @@ fn a_name_that_no_team_can_have_is_refused_wherever_it_is_configured() {
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(64), "{section}: {said}");
             let told = format!("{setting}{name:?} is not a team: a team's name has 1 to 128");
-            assert!(said.contains(&told), "{said}");
+            assert_eq!(said.matches(&told).count(), 1, "{said}");
         }
     }
 }

@@ -62,7 +62,8 @@ fn the_lines_that_dev_prints_do_what_it_says_and_show_no_secret() {
     };
     let [load] = starting(". ")[..] else { panic!("{lines:?}") };
     let file = std::path::Path::new(load.trim_start_matches(". "));
-    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(file), mode(file.parent().unwrap())), (0o600, 0o700));
     let variables = std::fs::read_to_string(file).unwrap();
     assert!(variables.lines().any(|line| line.starts_with("export MEDIA='eyJ")));
     for line in variables.lines().filter(|line| !line.starts_with("export GATEWAY_URL=")) {

@@ -256,6 +256,9 @@ async fn a_gateway_out_of_descriptors_does_not_blame_glacier() {
         let (status, body) = problem(call(Method::DELETE, &path).await).await;
         let expected = (503, &json!("gateway-out-of-descriptors"));
         assert_eq!((status, &body["code"]), expected, "direct: {direct}");
+        assert!(body["detail"].as_str().unwrap().ends_with("Nothing was aborted."), "{body}");
+        let line = gateway.process.event(|event| event["request_id"] == body["requestId"]);
+        assert_eq!(line["outcome"], "gateway-out-of-descriptors", "direct: {direct}");
         prlimit(process, Resource::Nofile, before).unwrap();
         assert_eq!(call(Method::DELETE, &path).await.status(), 204);
     }

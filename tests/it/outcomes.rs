@@ -140,6 +140,22 @@ async fn a_refused_attempt_after_one_that_may_have_been_carried_out_is_unknown()
 }
 
 #[tokio::test]
+async fn an_abort_that_no_connection_took_to_glacier_is_not_unknown() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Gateway::start()
+        .with_environment(&[("GATEWAY__AWS__ENDPOINT_URL", &format!("http://{closed}"))]);
+    // A gateway's first abort is the SDK's, all others begin with a direct one.
+    for _ in 0..2 {
+        let path = format!("{}/an-upload", uploads("own-a"));
+        let (status, body) = problem(gateway.call("owner", Method::DELETE, &path).await).await;
+        assert_eq!((status, &body["code"]), (502, &json!("glacier-unreachable")), "{body}");
+        assert!(body["detail"].as_str().unwrap().ends_with("Nothing was aborted."), "{body}");
+        let line = gateway.process.event(|event| event["request_id"] == body["requestId"]);
+        assert_eq!(line["outcome"], "glacier-unreachable");
+    }
+}
+
+#[tokio::test]
 async fn a_remembered_look_up_is_not_counted_as_a_call_of_glacier() {
     let (gateway, id) = looked_up_first().await;
     let path = format!("{}/{id}", uploads("own-a"));

@@ -5,6 +5,7 @@ use reqwest::{
     header::{HeaderMap, HeaderValue, USER_AGENT},
 };
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::support::{Gateway, OWNER_POLICY, client, problem};
 
@@ -255,6 +256,9 @@ async fn broken_new_policies_leave_the_old_ones_serving_and_readyz_says_so() {
     };
     assert_eq!(status, 200);
     assert!(body.contains("teams/owner.json:4:"), "{body}");
+    let (_, since) = body.split_once("those of ").unwrap();
+    let since = since.split(' ').next().unwrap();
+    assert!(OffsetDateTime::parse(since, &Rfc3339).is_ok(), "{body}");
     let question = json!({ "actions": ["glacier:ListParts"], "resources": [OWN] });
     let answer: Value = simulate(&gateway, "owner", &question).await.json().await.unwrap();
     assert_eq!(answer["results"][0]["decision"], "allowed");

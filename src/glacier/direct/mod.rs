@@ -16,7 +16,7 @@ mod signer;
 mod template;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -71,7 +71,10 @@ pub(super) enum Attempt {
     /// Glacier answered something else.
     Refused(Refusal),
     /// No answer.
-    Failed,
+    Failed {
+        /// Whether the request was sent.
+        sent: bool,
+    },
 }
 
 /// An answer that is not success.
@@ -134,7 +137,9 @@ impl DirectAbort {
         if trace.is_kept() {
             span = self.span(trace, vault, &mut request);
         }
-        let answer = tokio::time::timeout(self.timeout, self.answer(thread, endpoint, &request));
+        let sent = Cell::new(false);
+        let answer = self.answer(thread, endpoint, &request, &sent);
+        let answer = tokio::time::timeout(self.timeout, answer);
         let answer = answer.await.map_err(BoxError::from).flatten();
         if span.is_kept() {
             let answer = answer.as_ref().ok();
@@ -153,7 +158,7 @@ impl DirectAbort {
             }
             Err(reason) => {
                 tracing::debug!(reason, "the SDK repeats an abort");
-                Attempt::Failed
+                Attempt::Failed { sent: sent.get() }
             }
         }
     }
@@ -209,6 +214,7 @@ impl DirectAbort {
         thread: &Thread,
         endpoint: &Endpoint,
         request: &str,
+        sent: &Cell<bool>,
     ) -> Result<Answer, BoxError> {
         let idle = thread.idle.borrow_mut().take();
         let connection = match idle {
@@ -218,6 +224,7 @@ impl DirectAbort {
                 Box::pin(tokio::time::timeout(self.connect_timeout, endpoint.connect())).await??
             }
         };
+        sent.set(true);
         let (answer, connection) = connection.send(request.as_bytes()).await?;
         if let Some(connection) = connection {
             thread.idle.borrow_mut().put(connection);

@@ -170,16 +170,13 @@ impl From<&UpstreamError> for Problem {
             Some(message) => format!("{sentence} Glacier says: {message}"),
             None => sentence.to_owned(),
         };
+        let unknown = error.outcome_is_unknown();
         // A look-up for a policy's sake may fail before the abort that was asked for.
-        let read = error.operation != Operation::AbortMultipartUpload;
-        let again = |sentence: &str| {
-            if read {
-                format!(
-                    "{sentence} The request to Glacier was {}, which changes nothing.",
-                    error.operation
-                )
-            } else {
-                format!("{sentence} An abort may be repeated without harm.")
+        let again = |sentence: &str| match error.operation {
+            Operation::AbortMultipartUpload if unknown => sentence.to_owned(),
+            Operation::AbortMultipartUpload => format!("{sentence} Nothing was aborted."),
+            read => {
+                format!("{sentence} The request to Glacier was {read}, which changes nothing.")
             }
         };
         let (code, detail) = match error.kind {
@@ -224,11 +221,7 @@ impl From<&UpstreamError> for Problem {
             UpstreamErrorKind::AccountNotServed => (Code::AccountNotServed, NOT_SERVED.to_owned()),
             UpstreamErrorKind::Timeout => (
                 Code::GlacierTimeout,
-                again(if read {
-                    "Glacier did not answer in time; try again later."
-                } else {
-                    "Glacier may or may not have carried out the abort."
-                }),
+                again("Glacier did not answer in time; try again later."),
             ),
             UpstreamErrorKind::Unreachable => (
                 Code::GlacierUnreachable,
@@ -258,10 +251,9 @@ impl From<&UpstreamError> for Problem {
                 "The request was not forwarded; tell the gateway's operators the request ID.".to_owned(),
             ),
         };
-        if error.unsettled {
-            let earlier =
-                "An earlier attempt may have aborted the upload; repeat the abort without harm.";
-            return Self::new(code, format!("{detail} {earlier}"));
+        if unknown {
+            let again = "Glacier may have aborted the upload; repeat the abort without harm.";
+            return Self::new(code, format!("{detail} {again}"));
         }
         Self { retry_after: error.retry_after, ..Self::new(code, detail) }
     }
