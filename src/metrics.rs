@@ -53,7 +53,7 @@ pub struct Metrics {
     upstream: UpstreamMetrics,
     requests: Family<(Route, StatusCode), Counter>,
     request_duration: TracedLatencies<Route>,
-    decisions: Family<Decision, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     limited: Family<Limited, Counter>,
     upstream_requests: Family<(Upstream, UpstreamResult), Counter>,
     upstream_request_duration: Latencies<Upstream>,
@@ -92,7 +92,7 @@ struct StatusCode {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Decision {
+struct DecisionLabels {
     action: &'static str,
     outcome: &'static str,
 }
@@ -273,7 +273,7 @@ impl Metrics {
     /// Counts a policy decision about `action`: `allowed`, `explicitDeny` or
     /// `implicitDeny`.
     pub fn decision(&self, action: &'static str, outcome: &'static str) {
-        self.decisions.get_or_create(&Decision { action, outcome }).inc();
+        self.decisions.get_or_create(&DecisionLabels { action, outcome }).inc();
     }
 
     /// Counts a request that was refused because of `limit`.

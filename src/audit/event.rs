@@ -51,7 +51,7 @@ pub struct Event<'a> {
     /// The upload.
     pub upload_id: Option<&'a str>,
     /// What the policies decided, and why.
-    pub decision: Option<Decision<'a>>,
+    pub decision: Option<RecordedDecision<'a>>,
     /// What became of it.
     pub outcome: Option<&'static str>,
     /// The stable code of the problem that the caller was told.
@@ -161,7 +161,7 @@ pub struct Confirmer<'a> {
 /// What the policies decided.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Decision<'a> {
+pub struct RecordedDecision<'a> {
     /// `allowed`, `explicitDeny` or `implicitDeny`.
     pub outcome: &'static str,
     /// The statement that decided.
@@ -226,13 +226,13 @@ struct Rest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     door: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "sourceIPAddress")]
-    source_ip: Option<Source>,
+    source_ip: Option<SourceAddress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_identity: Option<&'a UserIdentity<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aws_session: Option<&'a AwsSession<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<&'a Decision<'a>>,
+    decision: Option<&'a RecordedDecision<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,7 +255,7 @@ struct Rest<'a> {
 /// Where a request came from: a host, or some host of a network.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Source {
+enum SourceAddress {
     Host(IpAddr),
     Network(Ipv6Net),
 }
@@ -324,9 +324,9 @@ impl Event<'_> {
         joined(head, &rest)
     }
 
-    fn origin(&self) -> Option<Source> {
-        let network = self.source_network.map(Source::Network);
-        network.or(self.source_ip.map(Source::Host))
+    fn origin(&self) -> Option<SourceAddress> {
+        let network = self.source_network.map(SourceAddress::Network);
+        network.or(self.source_ip.map(SourceAddress::Host))
     }
 
     fn time(&self) -> OffsetDateTime {

@@ -16,7 +16,7 @@ mod trail;
 pub mod verify;
 
 pub use self::{
-    event::{AwsSession, Confirmer, Decision, Event, Job, System, Upstream, UserIdentity},
+    event::{AwsSession, Confirmer, Event, Job, RecordedDecision, System, Upstream, UserIdentity},
     flood::network,
     recovery::{Abandoned, Recovery},
     trail::{Intent, Trail, TrailStatus, Unrecorded},

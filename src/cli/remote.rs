@@ -54,7 +54,7 @@ pub(super) enum Unanswered {
 /// What problem documents say (RFC 9457).
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Problem {
+struct RemoteProblem {
     code: String,
     detail: String,
     request_id: Option<String>,
@@ -137,7 +137,7 @@ impl Remote {
         let url = response.url().clone();
         let text = response.text().await.unwrap_or_default();
         let told = match serde_json::from_str(&text) {
-            Ok(Problem { code, detail, request_id }) => {
+            Ok(RemoteProblem { code, detail, request_id }) => {
                 let id = request_id.map(|id| format!(" (request {id})")).unwrap_or_default();
                 format!("{code}: {detail}{id}")
             }

@@ -116,7 +116,7 @@ impl Record {
             upload_id: self.upload_id.as_ref().map(UploadId::as_str),
             decision: self.decision.map(|outcome| {
                 let statement = self.statement.as_deref();
-                audit::Decision { outcome, statement }
+                audit::RecordedDecision { outcome, statement }
             }),
             outcome: self.result,
             error_code: self.error_code,

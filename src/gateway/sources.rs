@@ -25,10 +25,10 @@ const IDLE: Duration = Duration::from_secs(120);
 pub(super) struct Sources {
     /// How many a minute are too many; `None` if none are.
     limit: Option<NonZeroU32>,
-    known: Cache<IpNet, Arc<Source>>,
+    known: Cache<IpNet, Arc<KnownNetwork>>,
 }
 
-struct Source {
+struct KnownNetwork {
     refused: DefaultDirectRateLimiter,
     /// Until when no credentials from there are looked at.
     until: Mutex<Option<Instant>>,
@@ -52,7 +52,7 @@ impl Sources {
         let (Some(limit), Some(address)) = (self.limit, address) else { return };
         let source = self.known.get_with(network(address), || {
             let refused = RateLimiter::direct(Quota::per_minute(limit));
-            Arc::new(Source { refused, until: Mutex::default() })
+            Arc::new(KnownNetwork { refused, until: Mutex::default() })
         });
         if let Err(beyond) = source.refused.check() {
             let wait = beyond.wait_time_from(DefaultClock::default().now());
@@ -61,7 +61,7 @@ impl Sources {
     }
 }
 
-impl Source {
+impl KnownNetwork {
     fn until(&self) -> MutexGuard<'_, Option<Instant>> {
         self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -22,7 +22,7 @@ pub struct NewAbortJob {
     #[schema(nullable = false)]
     pub team: Option<String>,
     /// Where the uploads are.
-    pub target: Target,
+    pub target: JobTarget,
     /// Which of the uploads there.
     pub select: Select,
     /// Why; kept with the job.
@@ -77,7 +77,7 @@ pub enum Confirm {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = AbortJobTarget)]
-pub struct Target {
+pub struct JobTarget {
     /// Accounts: 12 digits, names with IAM's wildcards, or `-` for the default account.
     #[serde(default = "default_account")]
     #[schema(min_items = 1, max_items = 1000, default = json!(["-"]))]

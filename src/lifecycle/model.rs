@@ -10,7 +10,7 @@ use crate::{
     config::{LifecycleRule as Settings, RuleMode},
     jobs::{
         IsoDuration,
-        model::{Confirm, Counts, NewAbortJob, Person, Preview, Select, Target},
+        model::{Confirm, Counts, JobTarget, NewAbortJob, Person, Preview, Select},
     },
 };
 
@@ -205,7 +205,7 @@ pub(super) fn said(id: &str, rule: &Settings, mode: Mode) -> LifecycleRuleSettin
         pause_on_failure: rule.pause_on_failure,
         job: NewAbortJob {
             team: Some(rule.team.clone()),
-            target: Target {
+            target: JobTarget {
                 accounts: rule.accounts.clone(),
                 regions: rule.regions.clone(),
                 vaults: rule.vaults.clone(),

@@ -12,7 +12,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use glacier_gateway::{
     audit::{
-        Decision, Event, Trail, UserIdentity,
+        Event, RecordedDecision, Trail, UserIdentity,
         log::{Checkpoint, Hash, entries_of_bundle, leaf_hash},
         query::{self, Filter},
     },
@@ -66,7 +66,7 @@ fn event(team: &str, name: &'static str, since: Duration) -> Event<'static> {
         }),
         team: Some(team.to_owned().leak()),
         resource: Some(format!("{VAULT}own-{team}").leak()),
-        decision: Some(Decision { outcome: "allowed", statement: None }),
+        decision: Some(RecordedDecision { outcome: "allowed", statement: None }),
         outcome: Some("ok"),
         ..Event::default()
     }
@@ -185,7 +185,7 @@ async fn seeded() -> Gateway {
         let mut denial = event("a", "DescribeVault", Duration::seconds(60));
         denial.team = None;
         denial.identity.as_mut().unwrap().teams = vec!["a".to_owned(), "b".to_owned()].leak();
-        denial.decision = Some(Decision { outcome: "implicitDeny", statement: None });
+        denial.decision = Some(RecordedDecision { outcome: "implicitDeny", statement: None });
         (denial.outcome, denial.error_code) = (None, Some("not-authorized"));
         trail.record_durably(&denial).await.unwrap();
     })

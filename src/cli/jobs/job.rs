@@ -17,7 +17,7 @@ pub(super) struct Job {
     pub(super) counts: Counts,
     pub(super) selection_token: Option<String>,
     pub(super) preview: Option<Preview>,
-    pub(super) problem: Option<Problem>,
+    pub(super) problem: Option<JobProblem>,
 }
 
 /// Its items by what became of them.
@@ -51,7 +51,7 @@ pub(super) struct Preview {
 
 /// Why it failed.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Problem {
+pub(super) struct JobProblem {
     code: String,
     detail: String,
 }
@@ -82,7 +82,7 @@ impl Job {
     /// How it is, in a line.
     pub(super) fn told(&self) -> String {
         let mut told = format!("{}: {}", self.state, self.counts.told());
-        if let Some(Problem { code, detail }) = &self.problem {
+        if let Some(JobProblem { code, detail }) = &self.problem {
             let _ = write!(told, ". {code}: {detail}");
         }
         told

@@ -8,7 +8,7 @@
 
 mod credentials;
 mod reply;
-mod target;
+mod request_line;
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -17,8 +17,8 @@ use actix_web::{
 };
 use serde_json::Value;
 
-pub use self::target::PATH;
-use self::{credentials::Proven, reply::Exception, target::Target};
+pub use self::request_line::PATH;
+use self::{credentials::Proven, reply::Exception, request_line::RequestLine};
 use crate::{
     domain::Operation,
     gateway::{Call, Gateway},
@@ -88,8 +88,8 @@ async fn answer(
     arrival.recorder.edit().access_key_id = access_key_id;
     let call = caller::call(request, &gateway, arrival.clone(), principal)?;
     // None of the five takes a body, so a request that has one is another's.
-    let target = Target::of(request.method().as_str(), request.uri().path());
-    let Some(Target { operation, names }) = target.filter(|_| !has_body) else {
+    let line = RequestLine::of(request.method().as_str(), request.uri().path());
+    let Some(RequestLine { operation, names }) = line.filter(|_| !has_body) else {
         return Err(Exception::not_offered());
     };
     check_version(request)?;

@@ -30,7 +30,7 @@ use crate::policy::review::{errors, warnings};
 const MAX_SIZE: u64 = 4 << 20;
 
 /// A policy file's text and its place in the set.
-struct Source {
+struct PolicyFile {
     layer: Layer,
     /// The team, in the team layer.
     team: Option<String>,
@@ -43,7 +43,7 @@ type Loaded = Result<(PolicySet, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 /// A compiled statement and where it stands.
 struct Placed<'a> {
-    source: &'a Source,
+    source: &'a PolicyFile,
     index: usize,
     span: Range<usize>,
     statement: Statement,
@@ -66,7 +66,7 @@ impl PolicySet {
         (digest(&sources), Self::of(&sources, progress, diagnostics))
     }
 
-    fn of(sources: &[Source], progress: &Progress, mut diagnostics: Vec<Diagnostic>) -> Loaded {
+    fn of(sources: &[PolicyFile], progress: &Progress, mut diagnostics: Vec<Diagnostic>) -> Loaded {
         let placed = compile(sources, progress, &mut diagnostics);
         if diagnostics.iter().any(|d| d.severity == Severity::Error) {
             return Err(diagnostics);
@@ -76,7 +76,7 @@ impl PolicySet {
         let mut guardrails = has_guardrails.then(Vec::new);
         let mut vaults = Vec::new();
         for placed in placed {
-            let Source { layer, team, .. } = placed.source;
+            let PolicyFile { layer, team, .. } = placed.source;
             let stored = placed.store();
             match layer {
                 Layer::Policies => {
@@ -104,8 +104,8 @@ impl Placed<'_> {
 
 /// What tells whether two folders hold the same policies. By hand, in the folder:
 /// `find . -name '*.json' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum`
-fn digest(sources: &[Source]) -> String {
-    let line = |source: &Source| {
+fn digest(sources: &[PolicyFile]) -> String {
+    let line = |source: &PolicyFile| {
         let path = source.path.display().to_string();
         let line = format!("{}  {path}\n", files::sha256(&[source.text.as_bytes()]));
         (path, line)
@@ -116,7 +116,7 @@ fn digest(sources: &[Source]) -> String {
 
 /// Lints one document by itself, as a policy of the layer.
 pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
-    let source = Source { layer, team: None, path: file.to_owned(), text: text.into() };
+    let source = PolicyFile { layer, team: None, path: file.to_owned(), text: text.into() };
     let mut diagnostics = Vec::new();
     compile(&[source], &Progress::default(), &mut diagnostics);
     diagnostics
@@ -125,7 +125,7 @@ pub fn lint_document(file: &Path, text: &str, layer: Layer) -> Vec<Diagnostic> {
 /// Compiles documents; reports the errors and warnings of each and, if there are no
 /// errors, those of all together.
 fn compile<'a>(
-    sources: &'a [Source],
+    sources: &'a [PolicyFile],
     progress: &Progress,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Placed<'a>> {
@@ -205,7 +205,7 @@ fn read_folder(
     folder: &Path,
     progress: &Progress,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Vec<Source> {
+) -> Vec<PolicyFile> {
     let mut reader = FolderReader { root: folder, sources: Vec::new(), progress, diagnostics };
     for entry in reader.entries(Path::new("")) {
         match (entry.to_str(), folder.join(&entry).is_dir()) {
@@ -222,7 +222,7 @@ fn read_folder(
 
 struct FolderReader<'a> {
     root: &'a Path,
-    sources: Vec<Source>,
+    sources: Vec<PolicyFile>,
     progress: &'a Progress,
     diagnostics: &'a mut Vec<Diagnostic>,
 }
@@ -267,7 +267,7 @@ impl FolderReader<'_> {
         self.progress.step();
         let bytes = files::read(&self.root.join(&path), MAX_SIZE);
         match bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other)) {
-            Ok(text) => self.sources.push(Source { layer, team, path, text: text.into() }),
+            Ok(text) => self.sources.push(PolicyFile { layer, team, path, text: text.into() }),
             Err(error) => {
                 self.report(&path, LintCode::Unreadable, format!("cannot read this file: {error}"))
             }

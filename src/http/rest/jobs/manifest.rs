@@ -12,8 +12,8 @@ use super::super::super::{
 use crate::jobs::{
     IsoDuration,
     model::{
-        Confirm, MAX_FAILURE_RATE, MAX_UPLOAD_IDS, MAX_UPLOADS, NewAbortJob, Placed, Select,
-        Target, UploadName,
+        Confirm, JobTarget, MAX_FAILURE_RATE, MAX_UPLOAD_IDS, MAX_UPLOADS, NewAbortJob, Placed,
+        Select, UploadName,
     },
 };
 
@@ -91,7 +91,7 @@ impl Manifest {
             parameters.given("notBefore", |text| OffsetDateTime::parse(text, &Rfc3339))?;
         let request = NewAbortJob {
             team: text("team")?,
-            target: Target { accounts: all(), regions: all(), vaults: all() },
+            target: JobTarget { accounts: all(), regions: all(), vaults: all() },
             select: Select { quiet_for, ..Select::default() },
             reason: text("reason")?,
             max_uploads: max_uploads.unwrap_or(MAX_UPLOADS),

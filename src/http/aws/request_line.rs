@@ -12,12 +12,12 @@ pub const PATH: &str = "/glacier";
 
 /// An operation and what its path names, decoded but not checked.
 #[derive(Debug, PartialEq)]
-pub(super) struct Target {
+pub(super) struct RequestLine {
     pub(super) operation: Operation,
     pub(super) names: PathNames,
 }
 
-impl Target {
+impl RequestLine {
     /// What a request is for, told from its method and its path as received;
     /// `None` for everything beside the five.
     pub(super) fn of(method: &str, path: &str) -> Option<Self> {
@@ -49,10 +49,10 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::{Operation::*, Target};
+    use super::{Operation::*, RequestLine};
 
     fn operation(method: &str, path: &str) -> Option<crate::domain::Operation> {
-        Target::of(method, path).map(|target| target.operation)
+        RequestLine::of(method, path).map(|target| target.operation)
     }
 
     #[test]
