@@ -228,10 +228,11 @@ async fn a_throttled_attempt_halves_the_ceiling_though_the_next_one_is_answered(
     let ids = gateway.simulator.seed("own-a", &["x", "y"]).await;
     let path = uploads("own-a");
     let aborts = ids.iter().map(|id| (Method::DELETE, format!("{path}/{id}"), 204));
+    let missing = format!("{path}/none");
     let calls = [(Method::GET, path.clone(), 200)].into_iter().chain(aborts);
-    let missing = format!("{}/none", path);
+    let calls = calls.chain([(Method::GET, missing.clone(), 404)]);
     assert_eq!(gateway.call("owner", Method::GET, &missing).await.status(), 404);
-    for ((method, path, status), wanted) in calls.zip([128.0, 64.0, 32.0]) {
+    for ((method, path, status), wanted) in calls.zip([128.0, 64.0, 32.0, 16.0]) {
         gateway.simulator.fault(json!({"effect": "throttle", "times": 1})).await;
         assert_eq!(gateway.call("owner", method, &path).await.status(), status);
         let metrics = metrics(&gateway).await;
