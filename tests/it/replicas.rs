@@ -82,3 +82,42 @@ async fn a_gateway_that_stood_still_for_too_long_tells_its_outcome_late() {
     let found = entries_in_time(&cluster, &database, 5).await;
     assert_eq!(found[4]["outcome"], "aborted");
 }
+
+#[actix_web::test]
+async fn a_change_of_a_replica_that_lives_is_left_to_it() {
+    let cluster = Cluster::start(&[]);
+    let database = cluster.database().await;
+    let settings = format!(
+        "[store]\nurl = {:?}\npassword_file = {:?}\n",
+        cluster.url("postgres", &database),
+        cluster.password_file(),
+    );
+    let slow = ["READ_TIMEOUT", "ATTEMPT_TIMEOUT", "OPERATION_TIMEOUT"];
+    let slow = slow.map(|name| format!("GATEWAY__AWS__{name}"));
+    let first =
+        Gateway::with(&settings, &[]).with_environment(&slow.each_ref().map(|n| (&**n, "10m")));
+    let endpoint = ("GATEWAY__AWS__ENDPOINT_URL", first.simulator.endpoint.as_str());
+    let _other = Gateway::with(&settings, &[]).with_environment(&[endpoint]);
+    let id = first.simulator.seed("own-a", &["x"]).await.remove(0);
+    let hang = json!({"operation": "AbortMultipartUpload", "effect": "hang"});
+    first.simulator.fault(hang).await;
+    let path = format!("{}{}/{id}", first.rest, uploads("own-a"));
+    let call = tokio::spawn(client().delete(path).bearer_auth(first.key.token("owner")).send());
+    entries_in_time(&cluster, &database, 1).await;
+
+    // Both are heard of for longer than it takes to be counted as gone, which is 30 seconds.
+    let mut admin = cluster.admin(&database).await;
+    let heard = "SELECT count(*) FROM replica, audit_entry \
+                 WHERE kind = 1 AND seen > audit_entry.at + 40000000";
+    for waited in 0.. {
+        let living: i64 = sqlx::query_scalar(heard).fetch_one(&mut admin).await.unwrap();
+        if living == 2 {
+            break;
+        }
+        assert!(waited < 2_400, "{living} replicas tell that they live");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let found = entries(&cluster, &database).await;
+    assert_eq!(found.len(), 1, "the other one has settled it: {found:#?}");
+    call.abort();
+}
