@@ -6,6 +6,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::{
+    jobs::{post, with_jobs},
     management::metrics,
     signed::Request,
     support::{ACCOUNT, Gateway, OWNER_POLICY, client, problem, uploads},
@@ -99,6 +100,27 @@ async fn a_flood_of_one_team_does_not_delay_another() {
     assert_eq!((flood.len(), other.len()), (41, 1));
     let before = flood.iter().filter(|place| **place < other[0]).count();
     assert!(before < 30, "{before} were served before");
+}
+
+#[tokio::test]
+async fn jobs_leave_room_for_callers() {
+    let gateway = limited("concurrency = 2\nbackground_share = 0.5\nqueue_timeout = \"60s\"");
+    let gateway = with_jobs(gateway).await;
+    let ids = gateway.simulator.seed("own-a", &["1", "2", "3", "4"]).await;
+    gateway.simulator.seed("own-b", &[]).await;
+    gateway.simulator.fault(json!({"effect": "hang", "vaultName": "own-a"})).await;
+    let target = json!({"vaults": ["own-a"]});
+    let job = json!({"target": target, "select": {"uploadIds": ids}, "confirm": "auto"});
+    assert_eq!(post(&gateway, "/v1/abort-jobs", &job).await.status(), 202);
+    wait_for(&gateway, "upstream_calls_under_way", 1.0).await;
+    // A second call of the job's would take the only room that is left, and keep it.
+    for _ in 0..20 {
+        let url = format!("{}{}", gateway.rest, uploads("own-b"));
+        let request = client().get(url).bearer_auth(gateway.key.token("owner"));
+        let reply = request.timeout(Duration::from_secs(30)).send().await;
+        assert_eq!(reply.unwrap().status(), 200, "a job has taken the callers' room");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
