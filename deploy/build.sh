@@ -38,6 +38,11 @@ printf -v CFLAGS '%s -ffile-prefix-map=%q=/cargo -ffile-prefix-map=%q=/target' \
     "${CFLAGS-}" "$cargo_home" "$folder"
 export CFLAGS CC_SHELL_ESCAPED_FLAGS=1
 
+# mimalloc has in it when it was compiled. C compilers take this time instead
+# (reproducible-builds.org, "SOURCE_DATE_EPOCH").
+SOURCE_DATE_EPOCH=$(date --utc --date "$(sed -n 's/^made //p' deploy/trial.profile.txt)" +%s)
+export SOURCE_DATE_EPOCH
+
 # `cargo auditable` would name itself by its path, which Cargo makes part of every name in
 # the program. So it is called as Cargo would call it, by its name.
 export RUSTC_WORKSPACE_WRAPPER=cargo-auditable
