@@ -98,11 +98,15 @@ async fn connections_beyond_the_limit_wait_and_slow_ones_are_closed() {
         "[limits.server]\nconnections = 1\nhead_timeout = \"1s\"\nbody_timeout = \"1s\"\n",
         &[],
     );
-    // Half a head, half a body: each holds the only connection until its time is over.
-    let mut slow = connect(&gateway).await;
-    slow.write_all(b"GET /v1/acc").await.unwrap();
+    // It has its answer, and is kept.
+    let mut kept = connect(&gateway).await;
+    kept.write_all(b"GET /v1/accounts HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    kept.read_exact(&mut [0; 12]).await.unwrap();
     let (_, text) = probe(&gateway, "readyz").await;
     assert!(text.contains("connections: all 1 are taken"), "{text}");
+    // Half a head, half a body: each then holds the only connection until its time is over.
+    let mut slow = connect(&gateway).await;
+    slow.write_all(b"GET /v1/acc").await.unwrap();
     let mut waiting = connect(&gateway).await;
     let token = gateway.key.token("owner");
     let head = format!(
@@ -110,6 +114,7 @@ async fn connections_beyond_the_limit_wait_and_slow_ones_are_closed() {
          Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
     );
     waiting.write_all(head.as_bytes()).await.unwrap();
+    drop(kept);
     assert!(rest(slow).await.starts_with("HTTP/1.1 408 "));
     let answer = rest(waiting).await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request-timeout"), "{answer}");

@@ -136,7 +136,7 @@ async fn questions_that_cannot_be_answered_are_refused() {
 #[tokio::test]
 async fn a_user_agent_that_is_too_long_for_policies_is_refused() {
     let gateway = Gateway::start();
-    for (length, expected) in [(4096, 200), (4097, 400), (100_000, 400)] {
+    for (length, expected) in [(4096, 200), (4097, 400), (60_000, 400)] {
         let request = client().get(format!("{}/v1/access", gateway.rest));
         let request = request.bearer_auth(gateway.key.token("owner"));
         let reply = request.header("User-Agent", "a".repeat(length)).send().await.unwrap();
