@@ -26,6 +26,8 @@ fn rule(id: &str, more: &str) -> String {
     )
 }
 
+/// What the rules begin with, in settings.
+const RULES: &str = "[lifecycle";
 const SQLITE: &str = "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n";
 
 /// The settings of a PostgreSQL store that nobody else has, and its database.
@@ -49,10 +51,29 @@ async fn allow(gateway: &Gateway) {
     while gateway.call("owner", Method::GET, "/v1/lifecycle-rules/own-x").await.status() == 403 {}
 }
 
+/// A gateway with these rules, whose service has its permissions before the first tick.
 async fn start(settings: &str) -> Gateway {
-    let gateway = Gateway::with(settings, &[]);
+    with_rules(without_rules(settings).await, settings)
+}
+
+/// The same without the rules, so that nothing ticks yet.
+async fn without_rules(settings: &str) -> Gateway {
+    let (others, _) = settings.split_once(RULES).unwrap();
+    let gateway = Gateway::with(others, &[]);
     allow(&gateway).await;
     gateway
+}
+
+/// The same gateway, started anew with the rules.
+fn with_rules(mut gateway: Gateway, settings: &str) -> Gateway {
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    let file = gateway.directory.path().join("gateway.toml");
+    let (_, rules) = settings.split_once(RULES).unwrap();
+    let rules = rules.replace("DIRECTORY", &gateway.directory.path().display().to_string());
+    let others = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{others}\n{RULES}{rules}")).unwrap();
+    gateway.restarted()
 }
 
 async fn get(gateway: &Gateway, id: &str) -> Value {
@@ -332,9 +353,10 @@ async fn a_run_that_fails_pauses_its_rule_until_one_that_is_asked_for_succeeds()
         rule("own-b", "schedule = \"@yearly\"").replace("\"owner\"", "\"stranger\""),
     ];
     for store in stores().await {
-        let gateway = Gateway::with(&format!("{store}{}", rules.concat()), &[]);
+        let settings = format!("{store}{}", rules.concat());
+        let gateway = without_rules(&settings).await;
         let ids = seed(&gateway, "own-a", 2).await;
-        allow(&gateway).await;
+        let gateway = with_rules(gateway, &settings);
         let paused = get_when(&gateway, "own-a", |rule| rule["paused"].is_object()).await;
         let reason = paused["paused"]["reason"].as_str().unwrap();
         assert!(reason.contains("too-many-uploads"), "{paused:#}");
