@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
+    jobs::stored_in,
     support::{ACCOUNT, BINARY, Gateway, REGION, client, problem, uploads},
     trail,
 };
@@ -73,8 +74,7 @@ macro_rules! on_both {
 /// A new database of the shared server.
 async fn postgres_store() -> String {
     let cluster = Cluster::shared();
-    let url = cluster.url("postgres", &cluster.database().await);
-    format!("[store]\nurl = {url:?}\npassword_file = {:?}\n", cluster.password_file())
+    stored_in(cluster, &cluster.database().await)
 }
 
 /// A gateway with these settings and the policies above.

@@ -33,10 +33,15 @@ pub async fn store(kind: Kind) -> String {
         Kind::Postgres => {
             let cluster = Cluster::shared();
             let database = cluster.database().await;
-            let (url, password) = (cluster.url("postgres", &database), cluster.password_file());
-            format!("[store]\nurl = {url:?}\npassword_file = {password:?}\n")
+            stored_in(cluster, &database)
         }
     }
+}
+
+/// The settings of a store in `database`.
+pub fn stored_in(cluster: &Cluster, database: &str) -> String {
+    let (url, password) = (cluster.url("postgres", database), cluster.password_file());
+    format!("[store]\nurl = {url:?}\npassword_file = {password:?}\n")
 }
 
 pub async fn gateway(kind: Kind, settings: &str) -> Gateway {

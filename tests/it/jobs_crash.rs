@@ -9,7 +9,7 @@ use crate::{
     cluster::Cluster,
     jobs::{
         BOTH, Kind, aborts, confirmed, created, gateway, get, in_state, items, path, seed,
-        with_jobs,
+        stored_in, with_jobs,
     },
     support::Gateway,
 };
@@ -131,11 +131,7 @@ async fn in_state_for(gateway: &Gateway, job: &Value, states: &[&str]) -> Value 
 async fn what_a_gateway_does_that_was_stopped_for_too_long_is_counted_as_late() {
     let cluster = Cluster::start(&[]);
     let database = cluster.database().await;
-    let settings = format!(
-        "[jobs]\nconcurrency = 4\n[store]\nurl = {:?}\npassword_file = {:?}\n",
-        cluster.url("postgres", &database),
-        cluster.password_file(),
-    );
+    let settings = format!("[jobs]\nconcurrency = 4\n{}", stored_in(&cluster, &database));
     let stopped = with_jobs(Gateway::with(&settings, &[])).await;
     let ids = seed(&stopped, "own-a", 60, 10).await;
     let job = created(&stopped, &all()).await;
@@ -168,11 +164,7 @@ async fn what_a_gateway_does_that_was_stopped_for_too_long_is_counted_as_late() 
 async fn a_job_goes_on_when_its_database_was_restarted() {
     let mut cluster = Cluster::start(&[]);
     let database = cluster.database().await;
-    let settings = format!(
-        "[jobs]\nconcurrency = 4\n[store]\nurl = {:?}\npassword_file = {:?}\n",
-        cluster.url("postgres", &database),
-        cluster.password_file(),
-    );
+    let settings = format!("[jobs]\nconcurrency = 4\n{}", stored_in(&cluster, &database));
     let gateway = with_jobs(Gateway::with(&settings, &[])).await;
     let ids = seed(&gateway, "own-a", 120, 10).await;
     gateway.simulator.fault(json!({"latencyMillis": 20})).await;

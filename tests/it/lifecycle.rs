@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     cluster::Cluster,
+    jobs::stored_in,
     support::{ACCOUNT, Gateway, REGION, problem},
 };
 
@@ -34,8 +35,7 @@ const SQLITE: &str = "[store]\nurl = \"sqlite:DIRECTORY/store.db\"\n";
 async fn postgres() -> (String, String) {
     let cluster = Cluster::shared();
     let database = cluster.database().await;
-    let (url, password) = (cluster.url("postgres", &database), cluster.password_file());
-    (format!("[store]\nurl = {url:?}\npassword_file = {password:?}\n"), database)
+    (stored_in(cluster, &database), database)
 }
 
 /// Each kind of store, as settings.

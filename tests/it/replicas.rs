@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
+    jobs::stored_in,
     support::{Gateway, client, uploads},
 };
 
@@ -33,11 +34,7 @@ async fn entries_in_time(cluster: &Cluster, database: &str, wanted: usize) -> Ve
 async fn a_gateway_that_stood_still_for_too_long_tells_its_outcome_late() {
     let cluster = Cluster::start(&[]);
     let database = cluster.database().await;
-    let settings = format!(
-        "[store]\nurl = {:?}\npassword_file = {:?}\n",
-        cluster.url("postgres", &database),
-        cluster.password_file(),
-    );
+    let settings = stored_in(&cluster, &database);
     let stopped = Gateway::with(&settings, &[]);
     let endpoint = ("GATEWAY__AWS__ENDPOINT_URL", stopped.simulator.endpoint.as_str());
     let other = Gateway::with(&settings, &[]).with_environment(&[endpoint]);
@@ -87,11 +84,7 @@ async fn a_gateway_that_stood_still_for_too_long_tells_its_outcome_late() {
 async fn a_change_of_a_replica_that_lives_is_left_to_it() {
     let cluster = Cluster::start(&[]);
     let database = cluster.database().await;
-    let settings = format!(
-        "[store]\nurl = {:?}\npassword_file = {:?}\n",
-        cluster.url("postgres", &database),
-        cluster.password_file(),
-    );
+    let settings = stored_in(&cluster, &database);
     let slow = ["READ_TIMEOUT", "ATTEMPT_TIMEOUT", "OPERATION_TIMEOUT"];
     let slow = slow.map(|name| format!("GATEWAY__AWS__{name}"));
     let first =

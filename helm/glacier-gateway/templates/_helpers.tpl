@@ -22,6 +22,11 @@
 {{- end }}
 {{- end }}
 
+{{/* What the REST API speaks. */}}
+{{- define "glacier-gateway.scheme" -}}
+{{- ternary "https" "http" (ne .Values.tls.secret "") }}
+{{- end }}
+
 {{- define "glacier-gateway.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "glacier-gateway.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
