@@ -449,7 +449,7 @@ async fn sessions_are_handed_out_only_to_their_identity_however_calls_interleave
             uploads.insert((account, team), seed(&gateway, account, team, 3).await);
         }
     }
-    behave(&gateway, json!({"lifetimeSeconds": 2})).await;
+    behave(&gateway, json!({"lifetimeSeconds": 4})).await;
     gateway.simulator.fault(json!({"operation": "AssumeRole", "latencyMillis": 50})).await;
     gateway
         .simulator
@@ -526,7 +526,7 @@ async fn sessions_are_handed_out_only_to_their_identity_however_calls_interleave
 async fn sessions_that_expire_in_seconds_fail_no_request_and_are_refreshed_by_one_flight() {
     let gateway = gateway(&["films"], "");
     let ids = seed(&gateway, MEDIA, "reels", 1).await;
-    behave(&gateway, json!({"lifetimeSeconds": 2})).await;
+    behave(&gateway, json!({"lifetimeSeconds": 4})).await;
     gateway.simulator.fault(json!({"operation": "AssumeRole", "latencyMillis": 150})).await;
     let path = format!("{}/multipart-uploads/{}", vault(MEDIA, "reels"), ids[0]);
     let http = client();
@@ -544,63 +544,8 @@ async fn sessions_that_expire_in_seconds_fail_no_request_and_are_refreshed_by_on
     });
     let calls: usize = join_all(callers).await.into_iter().sum();
     let given = sessions(&gateway).await.len();
-    // A session is refreshed after at least 0.7 of its 2 seconds.
+    // A session is refreshed after at least 0.7 of the two seconds that it is used for.
     assert!((4..=7).contains(&given), "{given} sessions for {calls} calls");
-}
-
-/// `ACCOUNTS=100 TEAMS=20 LIFETIME=30 cargo test --release …` is the whole of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_accounts_and_teams_are_served_while_their_sessions_end() {
-    let number = |name: &str, usual: usize| -> usize {
-        std::env::var(name).map_or(usual, |number| number.parse().unwrap())
-    };
-    let (accounts, teams, lifetime) =
-        (number("ACCOUNTS", 20), number("TEAMS", 5), number("LIFETIME", 4));
-    let accounts: Vec<String> = (0..accounts).map(|n| format!("{:012}", 100_000 + n)).collect();
-    let teams: Vec<String> = (0..teams).map(|n| format!("team-{n}")).collect();
-    let tables = accounts.iter().enumerate().map(|(n, id)| table(&format!("account-{n}"), id, ""));
-    let ids: Vec<&str> = accounts.iter().map(String::as_str).collect();
-    let names: Vec<&str> = teams.iter().map(String::as_str).collect();
-    let gateway = of_accounts(&names, &ids, &tables.collect::<String>());
-    for account in &ids {
-        seed(&gateway, account, "reels", 0).await;
-    }
-    behave(&gateway, json!({"lifetimeSeconds": lifetime})).await;
-    let pairs: Vec<(&str, &str)> =
-        ids.iter().flat_map(|account| names.iter().map(move |team| (*account, *team))).collect();
-    let tokens: HashMap<&str, String> =
-        names.iter().map(|team| (*team, gateway.key.token(team))).collect();
-    let http = client();
-    let begun = Instant::now();
-    let until = Duration::from_secs(2 * lifetime as u64 + 2);
-    let callers = (0..16).map(async |caller| {
-        let mut took = Vec::new();
-        while begun.elapsed() < until {
-            let (account, team) = pairs[(caller * 7919 + took.len() * 31) % pairs.len()];
-            let url = format!("{}{}", gateway.rest, vault(account, "reels"));
-            let sent = Instant::now();
-            let reply = http.get(url).bearer_auth(&tokens[team]).send().await.unwrap();
-            assert_eq!(reply.status(), 200, "{account} {team}");
-            took.push(sent.elapsed());
-        }
-        took
-    });
-    let mut took: Vec<Duration> = join_all(callers).await.into_iter().flatten().collect();
-    took.sort();
-    let given = sessions(&gateway).await;
-    println!(
-        "{} calls by {} pairs with {} sessions, p50 {:?}, p99 {:?}, longest {:?}",
-        took.len(),
-        pairs.len(),
-        given.len(),
-        took[took.len() / 2],
-        took[took.len() * 99 / 100],
-        took[took.len() - 1]
-    );
-    assert!(given.len() >= 2 * pairs.len(), "no session was refreshed");
-    for session in given.values() {
-        assert_eq!(session["tags"]["team"], session["sourceIdentity"]);
-    }
 }
 
 #[tokio::test]
@@ -688,7 +633,7 @@ async fn an_abort_without_a_session_is_not_attempted_and_leaves_no_intent() {
 async fn a_refresh_that_fails_fails_no_request_while_the_session_lasts() {
     let gateway = gateway(&["films"], "");
     seed(&gateway, MEDIA, "reels", 0).await;
-    behave(&gateway, json!({"lifetimeSeconds": 8})).await;
+    behave(&gateway, json!({"lifetimeSeconds": 16})).await;
     let call = async || gateway.call("films", Method::GET, &vault(MEDIA, "reels")).await.status();
     assert_eq!(call().await, 200);
     let denied = json!({"error": {"status": 403, "code": "AccessDenied", "message": ""}});
@@ -1244,7 +1189,7 @@ async fn a_hundred_accounts_and_twenty_teams_are_served_while_sessions_expire_in
     for account in &ids {
         uploads.insert(*account, seed(&gateway, account, "reels", teams.len()).await);
     }
-    behave(&gateway, json!({"lifetimeSeconds": 4})).await;
+    behave(&gateway, json!({"lifetimeSeconds": 6})).await;
     let http = client();
     let tokens: Vec<String> = names.iter().map(|team| gateway.key.token(team)).collect();
     let pairs: Vec<(usize, usize)> = (0..teams.len())

@@ -34,7 +34,8 @@ use crate::{
 /// role's as well (IAM User Guide, "Role chaining"). It is also the shortest that a role can
 /// be made to allow at most.
 pub(super) const DURATION: Duration = Duration::from_secs(3600);
-/// A session is not used for the last of its time, for a request may need a while.
+/// A session is not used for the last of its time (at most for half of it), for a request
+/// may need a while.
 const MARGIN: Duration = Duration::from_secs(60);
 /// Of its time a session has to have lived a part to be replaced because Glacier refuses it:
 /// of an hour a minute.
@@ -170,12 +171,13 @@ pub(super) async fn assume(
         None,
         "AssumeRole",
     );
+    let usable = lifetime - MARGIN.min(lifetime / 2);
     // Sessions that began together are not refreshed together.
-    let refresh = lifetime.mul_f64(0.7 + 0.2 * rand::random::<f64>());
+    let refresh = usable.mul_f64(0.7 + 0.2 * rand::random::<f64>());
     Ok(Session {
         credentials: Arc::new(session),
         name,
-        usable_until: now + (lifetime - MARGIN.min(lifetime / 10)),
+        usable_until: now + usable,
         refresh_from: now + refresh,
         doubted_from: now + lifetime / DOUBTED,
         refused: AtomicBool::new(false),
