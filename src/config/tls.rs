@@ -39,8 +39,6 @@ impl Tls {
             ),
             _ => {}
         }
-        if let Err(message) = check_teams(&self.client_teams) {
-            wrong(key(), &message);
-        }
+        check_teams(&self.client_teams, |message| wrong(key(), message));
     }
 }

@@ -233,7 +233,7 @@ impl From<&UpstreamError> for Problem {
             ),
             UpstreamErrorKind::InvalidResponse => (
                 Code::GlacierInvalidResponse,
-                "Something between the gateway and Glacier answered in Glacier's place; tell the gateway's operators.".to_owned(),
+                "The answer is not one that Glacier gives, or it broke off: something between the gateway and Glacier may have answered in its place. Tell the gateway's operators.".to_owned(),
             ),
             UpstreamErrorKind::Overloaded => (
                 Code::Overloaded,
