@@ -15,11 +15,8 @@ mod ending;
 mod error;
 mod items;
 mod lane;
-mod looks;
 pub mod model;
 mod named;
-mod outcomes;
-mod pace;
 mod party;
 mod prepare;
 mod request;
@@ -27,10 +24,7 @@ mod retention;
 mod retry;
 mod rows;
 mod runner;
-mod taking;
-mod task;
 mod trouble;
-mod turns;
 
 use std::{sync::Arc, time::Duration};
 

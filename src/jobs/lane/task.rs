@@ -4,19 +4,19 @@ use std::{cell::RefCell, rc::Rc};
 
 use uuid::Uuid;
 
-use super::{
-    Jobs,
-    claims::{Lane, Todo},
-    ending::comes_later,
-    looks::Looked,
-    model::{NewAbortJob, State},
-    party::Party,
-    rows::{Row, micros, time},
-};
+use super::looks::Looked;
 use crate::{
     domain::{UploadId, VaultArn},
     gateway::{Attempted, JobRef, JobUpload, Look, SeenUpload},
     inventory::listed::tamed,
+    jobs::{
+        Jobs,
+        claims::{Lane, Todo},
+        ending::comes_later,
+        model::{NewAbortJob, State},
+        party::Party,
+        rows::{Row, micros, time},
+    },
     store::Lease,
     telemetry::traces::Span,
 };

@@ -4,11 +4,9 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use super::{
-    claims::{self, Lane, Todo},
-    task::{Known, Task},
-};
+use super::task::{Known, Task};
 use crate::{
+    jobs::claims::{self, Lane, Todo},
     store::{Lease, Store, StoreError},
     telemetry::traces::{Span, Trace},
 };

@@ -1,6 +1,16 @@
 //! The work of all jobs in an account and region: looks and aborts. One process at a time
 //! does it, under a lease, so that Glacier is asked at one pace, whoever else shares the
-//! store.
+//! store. `refresh` looks at what the store has, `taking` claims items, `task` is what is done for
+//! one, and `outcomes` and `looks` write what came of it; `pace` says how fast, `turns` whose turn
+//! it is.
+
+mod looks;
+mod outcomes;
+mod pace;
+mod refresh;
+mod taking;
+mod task;
+mod turns;
 
 use std::{
     cell::RefCell,
@@ -15,24 +25,17 @@ use tokio::{
     task::JoinSet,
     time::{sleep, sleep_until},
 };
-use uuid::Uuid;
 
-use super::{
-    Jobs,
-    claims::{self, Lane},
-    ending::Done,
-    error::JobError,
-    outcomes::{Outcomes, Written, max_failure_rate},
+use self::{
+    outcomes::{Outcomes, Written},
     pace::Pace,
-    party::{Party, Stop},
-    taking::{self, Share, Taken},
+    taking::{Share, Taken},
     task::{Came, Known, Task},
-    trouble,
     turns::Turns,
 };
 use crate::{
-    audit::query::{Fate, fates},
     gateway::Attempted,
+    jobs::{Jobs, claims::Lane, error::JobError, trouble},
     store::{Lease, Store, StoreError},
 };
 
@@ -246,71 +249,6 @@ impl Worker {
     fn now(&self) -> i64 {
         let (at, asked) = self.clock;
         at.saturating_add(i64::try_from(asked.elapsed().as_micros()).unwrap_or(0))
-    }
-
-    /// Looks at the lane's jobs, and in whose names they act.
-    async fn refresh(&mut self) -> Result<(), JobError> {
-        let asked = Instant::now();
-        let (rows, now) = claims::jobs(&self.store, &self.lane).await?;
-        self.clock = (now, asked);
-        self.drained.clear();
-        self.stopping.retain(|job| self.writing > 0 || self.outcomes.has_done(job));
-        let mut known = HashMap::new();
-        for row in rows {
-            let stop = if row.expires <= now {
-                Err(Stop::new("job-expired", "The job took longer than jobs.max_age allows."))
-            } else {
-                Party::of(&self.jobs.gateway, &row)?
-            };
-            match stop {
-                Ok(party) => {
-                    let (id, request) = (row.id.clone(), row.request()?);
-                    known.insert(id, Rc::new(Known { row, request, party }));
-                }
-                Err(Stop { code, detail }) if row.error_code.is_none() => {
-                    tracing::warn!(job = row.id, code, "a job stops");
-                    claims::stop(&self.store, &row.id, code, &detail).await?;
-                }
-                Err(_) => {}
-            }
-        }
-        self.known = known;
-        self.looks.retain(|job, looks| looks.in_hand > 0 || self.known.contains_key(job));
-        for looks in self.looks.values_mut().filter(|looks| looks.in_hand == 0) {
-            looks.after = -1;
-        }
-        for task in self.turns.take() {
-            self.queue(task);
-        }
-        Ok(())
-    }
-
-    /// Finds out what became of items that a holder of the lane before this one has left.
-    async fn sweep(&mut self) -> Result<(), StoreError> {
-        let lease = self.lease.borrow().clone();
-        let stale = claims::stale(&self.store, &self.lane, &lease).await?;
-        let event = |bytes: &[u8]| Uuid::from_slice(bytes).unwrap_or_default();
-        let events: Vec<Uuid> = stale.iter().map(|claimed| event(&claimed.event)).collect();
-        let fates = fates(&self.store, &events).await?;
-        let mut done: HashMap<String, Vec<Done>> = HashMap::new();
-        for claimed in stale {
-            let (event, taken) = (event(&claimed.event), claimed.taken);
-            let one = match fates.get(&event) {
-                // Another process will find out what became of it.
-                Some(Fate::Open) => continue,
-                // Nothing was sent.
-                None => taken.put_back(event),
-                Some(Fate::Ended { outcome, code, recovered }) => {
-                    taken.done(event, outcome, code.as_deref(), *recovered)
-                }
-            };
-            done.entry(claimed.job).or_default().push(Done { is_own: false, ..one });
-        }
-        for (job, done) in done {
-            let failures = max_failure_rate(&self.known, &job);
-            claims::end(&self.store, &job, &done, failures).await?;
-        }
-        Ok(())
     }
 
     /// Lets a task wait, if its job still has something to do.

@@ -5,13 +5,15 @@ use std::{collections::HashMap, mem, rc::Rc};
 use uuid::Uuid;
 
 use super::{
-    claims::{self, Lane},
-    ending::Done,
     looks::{self, Looked},
     task::Known,
 };
 use crate::{
     audit::query::unsettled,
+    jobs::{
+        claims::{self, Lane},
+        ending::Done,
+    },
     store::{Lease, Store, StoreError},
 };
 

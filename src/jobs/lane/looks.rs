@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use sqlx::AssertSqlSafe;
 
-use super::{claims::Lane, rows::values};
-use crate::store::{Lease, Store, StoreError, both};
+use crate::{
+    jobs::{claims::Lane, rows::values},
+    store::{Lease, Store, StoreError, both},
+};
 
 /// What a look found.
 #[derive(Clone, Debug)]
