@@ -1,6 +1,7 @@
 //! Faults of the store, of the trail, of Glacier and of callers: real processes are killed and
-//! stopped, disks fill up, hang and fail, clocks jump, networks are cut. Afterwards the trail is held against every reply
-//! that a caller got, and against everything that Glacier was asked.
+//! stopped, disks fill up, hang and fail, clocks jump, networks are cut. Afterwards the trail is
+//! held against every reply that a caller got, against everything that Glacier was asked, and
+//! against what jobs say of their items.
 //!
 //! `make test` runs a short form, `make soak` a long one (`SOAK=1`, or a share of it, such as
 //! `SOAK=0.1`). Each run prints a line of figures. What a machine does not allow is skipped,
@@ -17,6 +18,7 @@ mod disk;
 mod evidence;
 mod file;
 mod glacier;
+mod jobs;
 mod load;
 mod postgres;
 mod processes;

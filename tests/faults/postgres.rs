@@ -17,19 +17,20 @@ use crate::{
 const MOMENT: Duration = Duration::from_millis(150);
 
 /// A server of the test's own, and the way to it.
-struct Server {
-    cluster: Cluster,
+pub struct Server {
+    pub cluster: Cluster,
     proxy: Proxy,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let cluster = Cluster::start(&[]);
         let proxy = Proxy::to(cluster.port).await;
         Self { cluster, proxy }
     }
 
-    async fn run(&self, name: &'static str) -> Run {
+    /// A run whose store is a database of this server.
+    pub async fn run(&self, name: &'static str, settings: &str) -> Run {
         let database = self.cluster.database().await;
         let folder = self.cluster.directory.path().display().to_string().replace('/', "%2F");
         let port = self.cluster.port;
@@ -38,7 +39,7 @@ impl Server {
             direct: format!("postgres://postgres@{folder}:{port}/{database}"),
         };
         let password = format!("password_file = {:?}", self.cluster.password_file());
-        Run::start(name, place, &password, 0.1).await
+        Run::start(name, place, &format!("{password}\n{settings}"), 0.1).await
     }
 
     /// Kills one of the server's processes, after which it recovers by itself.
@@ -106,7 +107,7 @@ async fn injure(server: &mut Server, run: &mut Run, n: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_server_that_is_injured_loses_nothing() {
     let mut server = Server::start().await;
-    let mut run = server.run("PostgreSQL injured").await;
+    let mut run = server.run("PostgreSQL injured", "").await;
     for n in 0..times(7, 420) {
         run.aborts(10).await;
         random_moment(MOMENT).await;
@@ -116,7 +117,7 @@ async fn a_database_server_that_is_injured_loses_nothing() {
     let figures = run.finish().await;
     assert!(figures.outcomes.contains_key("not-attempted"), "no commit was in doubt");
 
-    let mut run = server.run("kills with PostgreSQL").await;
+    let mut run = server.run("kills with PostgreSQL", "").await;
     // A replica counts as gone only after half a minute.
     run.recovers = times(0, 1) > 0;
     for _ in 0..times(3, 200) {

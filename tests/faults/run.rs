@@ -93,14 +93,14 @@ impl Run {
     /// Has at least so many uploads left to abort.
     pub async fn supply(&mut self, uploads: usize) {
         if self.load.left() < uploads {
-            let uploads = self.seed(IN_A_VAULT).await;
+            self.vaults += 1;
+            let uploads = self.seed(&format!("own-{}", self.vaults), IN_A_VAULT).await;
             self.load.supply(uploads);
         }
     }
 
-    async fn seed(&mut self, uploads: usize) -> Vec<Upload> {
-        self.vaults += 1;
-        let vault = format!("own-{}", self.vaults);
+    /// Makes a vault with so many uploads.
+    pub async fn seed(&self, vault: &str, uploads: usize) -> Vec<Upload> {
         let uploads = vec![json!({"partSizeInBytes": 1 << 20, "ageSeconds": 60}); uploads];
         let seed = json!({
             "accountId": ACCOUNT, "region": REGION, "vaultName": vault, "uploads": uploads,
@@ -109,7 +109,7 @@ impl Run {
         let reply: Value =
             simulator.order(Method::POST, "/vaults", &seed).await.json().await.unwrap();
         let ids = reply["uploadIds"].as_array().unwrap();
-        ids.iter().map(|id| (vault.clone(), id.as_str().unwrap().to_owned())).collect()
+        ids.iter().map(|id| (vault.to_owned(), id.as_str().unwrap().to_owned())).collect()
     }
 
     /// Waits until so many more uploads are aborted.
@@ -292,6 +292,11 @@ impl Run {
             }
         }
         simulator.order(Method::DELETE, "/requests", &Value::Null).await;
+    }
+
+    /// How often Glacier was asked to abort an upload, as far as was looked at.
+    pub fn asked(&self, upload: &str) -> usize {
+        self.seen.asked.get(upload).copied().unwrap_or(0)
     }
 
     /// What the gateway says of itself.

@@ -7,15 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
-    support::{ACCOUNT, Gateway, REGION, client, problem},
+    support::{ACCOUNT, Gateway, JOBS_POLICY, REGION, client, problem},
 };
-
-/// Lets team `owner` do everything with its jobs.
-pub const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Action": ["gateway:*AbortJob", "gateway:ListAbortJobs"],
-     "Resource": "arn:aws:glacier-gateway:::job/owner/*"},
-    {"Effect": "Allow", "Action": "gateway:ReadAudit",
-     "Resource": "arn:aws:glacier-gateway:::audit/owner"}]}"#;
 
 /// Which store a gateway has.
 #[derive(Clone, Copy, Debug)]

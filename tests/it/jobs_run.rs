@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     jobs::{
-        BOTH, JOBS_POLICY, Kind, aborts, acted, confirmed, created, gateway, get, in_state, items,
-        path, post, post_with, seed,
+        BOTH, Kind, aborts, acted, confirmed, created, gateway, get, in_state, items, path, post,
+        post_with, seed,
     },
-    support::{Gateway, OWNER_POLICY, client, problem, uploads},
+    support::{Gateway, JOBS_POLICY, OWNER_POLICY, client, problem, uploads},
 };
 
 async fn act(gateway: &Gateway, upload: &str, activity: &str) {

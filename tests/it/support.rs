@@ -485,6 +485,13 @@ pub fn serve_command(mut command: Command, directory: &TempDir) -> Command {
     command
 }
 
+/// Lets team `owner` do everything with its jobs.
+pub const JOBS_POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Action": ["gateway:*AbortJob", "gateway:ListAbortJobs"],
+     "Resource": "arn:aws:glacier-gateway:::job/owner/*"},
+    {"Effect": "Allow", "Action": "gateway:ReadAudit",
+     "Resource": "arn:aws:glacier-gateway:::audit/owner"}]}"#;
+
 /// `glacier-gateway dev` on free ports.
 pub struct Dev {
     pub process: Process,
