@@ -116,8 +116,15 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 	bench/setup.sh
 	deploy/release.sh
 	.cache/bench/bin/python bench/run.py $(BENCH)
+	$(if $(BENCH),,$(MAKE) bench-campaigns)
+
+bench-campaigns: ## Measure jobs and a crawl against a simulated Glacier (CAMPAIGNS="jobs quota")
+	bench/setup.sh
+	[ -x "$${BENCH_GATEWAY-target/shipped/glacier-gateway}" ] || deploy/release.sh
+	CARGO_PROFILE_RELEASE_LTO=off cargo build --release --locked
+	.cache/bench/bin/python bench/campaigns.py $(CAMPAIGNS)
 
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml
 
-.PHONY: bench bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi recording reference release reproduce setup soak test upgrade
+.PHONY: bench bench-campaigns bench-policy chart check-all deny differential fuzz generated-clients help image lint locks openapi recording reference release reproduce setup soak test upgrade
