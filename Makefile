@@ -118,11 +118,12 @@ bench: ## Measure the gateway beside Envoy, nginx and others (see bench/README.m
 	.cache/bench/bin/python bench/run.py $(BENCH)
 	$(if $(BENCH),,$(MAKE) bench-campaigns)
 
-bench-campaigns: ## Measure jobs and a crawl against a simulated Glacier (CAMPAIGNS="jobs quota")
+bench-campaigns: ## Measure jobs, a crawl and limits before a simulated Glacier (CAMPAIGNS="jobs quota")
 	bench/setup.sh
 	[ -x "$${BENCH_GATEWAY-target/shipped/glacier-gateway}" ] || deploy/release.sh
 	CARGO_PROFILE_RELEASE_LTO=off cargo build --release --locked
 	.cache/bench/bin/python bench/campaigns.py $(CAMPAIGNS)
+	$(if $(CAMPAIGNS),,.cache/bench/bin/python bench/limits.py)
 
 bench-policy: ## Time decisions, beside two peers
 	cargo bench --manifest-path bench/policy/Cargo.toml

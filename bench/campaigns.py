@@ -286,12 +286,12 @@ endpoint_url = "http://127.0.0.1:{SIMULATOR}"
         yield "  memory at most, MB", peak_memory(campaign.replicas[0]) / 1e6, ""
 
 
-PARTS = {part.__name__: part for part in (jobs, quota, beside, replicas, recovery, crawl)}
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all if none is named")
+def report(description, *parts, to):
+    """Prints what the parts give, or those of them that are named on the command line, and
+    writes it to a file beside the benchmark's other results."""
+    parts = {part.__name__: part for part in parts}
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("parts", nargs="*", choices=[[], *parts], help="all if none is named")
     arguments = parser.parse_args()
     if CORES < 2:
         sys.exit("The benchmark needs two cores: one for the server, one for Glacier.")
@@ -300,17 +300,17 @@ def main():
     material.write_all()
     os.sched_setaffinity(0, {1})
     figures = []
-    for name in arguments.parts or PARTS:
+    for name in arguments.parts or parts:
         try:
-            for figure, value, aim in PARTS[name]():
+            for figure, value, aim in parts[name]():
                 print(f"{figure:50} {value:10.3f}   {aim}", flush=True)
                 figures.append({"figure": figure, "value": value, "aim": aim})
         except (Failed, OSError) as reason:
             print(f"{name} is cut short: {reason}", flush=True)
     output = material.ROOT / ".cache/bench/results"
     output.mkdir(parents=True, exist_ok=True)
-    (output / "campaigns.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (output / to).write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    report(__doc__, jobs, quota, beside, replicas, recovery, crawl, to="campaigns.json")
