@@ -202,7 +202,9 @@ impl Issuer {
                 wrong("tags", "tag keys are not case-sensitive; two are the same");
             }
         }
-        check_teams(&self.subject_teams, |message| wrong("subject_teams", message));
+        if let Err(message) = check_teams(&self.subject_teams) {
+            wrong("subject_teams", &message);
+        }
     }
 
     fn check_keys(&self, wrong: &mut impl FnMut(&str, &str)) {
@@ -233,17 +235,17 @@ impl Issuer {
     }
 }
 
-/// Checks a table of teams by patterns over callers' names, and calls `wrong` with what to
-/// write instead for each mistake.
-pub(super) fn check_teams(table: &BTreeMap<String, Vec<String>>, mut wrong: impl FnMut(&str)) {
+/// Checks a table of teams by patterns over callers' names.
+///
+/// # Errors
+/// What to write instead.
+pub(super) fn check_teams(table: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
     if table.iter().any(|(pattern, teams)| pattern.is_empty() || teams.is_empty()) {
-        wrong("give each pattern at least one team");
+        return Err("give each pattern at least one team".to_owned());
     }
-    for team in table.values().flatten() {
-        if let Err(why) = check_team(team) {
-            wrong(&format!("{team:?} is not a team: {why}"));
-        }
-    }
+    table.values().flatten().try_for_each(|team| {
+        check_team(team).map_err(|why| format!("{team:?} is not a team: {why}"))
+    })
 }
 
 /// Whether keys fetched from `url` can be trusted to be the issuer's.

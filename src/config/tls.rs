@@ -39,6 +39,8 @@ impl Tls {
             ),
             _ => {}
         }
-        check_teams(&self.client_teams, |message| wrong(key(), message));
+        if let Err(message) = check_teams(&self.client_teams) {
+            wrong(key(), &message);
+        }
     }
 }

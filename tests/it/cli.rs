@@ -68,23 +68,19 @@ fn a_name_that_no_team_can_have_is_refused_wherever_it_is_configured() {
     for name in ["media/eu", "a b", "*", ".media", ""] {
         for (section, setting) in [
             (
-                format!("[issuers.corporate.subject_teams]\n\"bob\" = [\"media/us\", {name:?}]"),
+                format!("[issuers.corporate.subject_teams]\n\"bob\" = [\"media\", {name:?}]"),
                 "issuers.corporate.subject_teams: ",
             ),
             (
-                format!(
-                    "{tls}\n[server.tls.client_teams]\n\"a.example\" = [{name:?}, \"media/us\"]"
-                ),
+                format!("{tls}\n[server.tls.client_teams]\n\"a.example\" = [{name:?}]"),
                 "server.tls.client_teams: ",
             ),
         ] {
             let output = check_config(&format!("{GOOD}\n{section}"), OWNER_POLICY);
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(64), "{section}: {said}");
-            for name in [name, "media/us"] {
-                let told = format!("{setting}{name:?} is not a team: a team's name has 1 to 128");
-                assert_eq!(said.matches(&told).count(), 1, "{said}");
-            }
+            let told = format!("{setting}{name:?} is not a team: a team's name has 1 to 128");
+            assert_eq!(said.matches(&told).count(), 1, "{said}");
         }
     }
 }
