@@ -19,6 +19,7 @@ tools=$PWD/.cache/tools
 : "${BUILDER_IMAGE:=localhost/glacier-gateway-builder:trixie}"
 : "${RUNTIME_IMAGE:=localhost/glacier-gateway-runtime:trixie}"
 
+main=$(sed -n 's/^main //p' deploy/trial.profile.txt)
 refuse() { echo "no release: $*" >&2; exit 1; }
 [ -z "$(git status --porcelain)" ] || refuse "there are changes that are not committed"
 [ -z "${RELEASE_KEY-}" ] || [ -r "$RELEASE_KEY" ] || refuse "RELEASE_KEY cannot be read"
@@ -50,6 +51,8 @@ for layer in "$work"/image/blobs/sha256/*; do
 done
 host=$(rustc --version --verbose | sed -n 's/^host: //p')
 cp "$work/usr/local/bin/glacier-gateway" "$work/glacier-gateway"
+[ -n "${BUILD_OPTIONS-}" ] || grep --quiet --text --fixed-strings "$main" "$work/glacier-gateway" ||
+    refuse "the profile of the trial is not of this program; deploy/profile.sh makes a new one"
 archive "$work/program.tar" "$work" glacier-gateway
 gzip --no-name --best --stdout "$work/program.tar" >"$dist/$name-$host.tar.gz"
 

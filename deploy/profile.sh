@@ -12,8 +12,9 @@ trial=$PWD/target/trial
 profdata=$(rustc --print target-libdir)/../bin/llvm-profdata
 [ -x "$profdata" ] || rustup component add llvm-tools
 
-# What is counted is counted before the crates are linked together, so that may be left out.
-CARGO_PROFILE_RELEASE_LTO=off deploy/build.sh "$trial" -Cprofile-generate
+# As a release is built, link-time optimization included: a profile knows functions by the
+# compiler's names for them, of which each setting of Cargo's profile makes others.
+deploy/build.sh "$trial" -Cprofile-generate
 cargo build --release --locked --manifest-path bench/tools/Cargo.toml
 deploy/trial.sh "$trial/glacier-gateway" "$trial/run"
 "$profdata" merge --sparse --output "$trial/profile" "$trial"/run/*.profraw
@@ -22,4 +23,6 @@ gzip --no-name --best --stdout "$trial/profile" >deploy/trial.profile.gz
     echo "made $(date --utc +%F)"
     echo "of $(git rev-parse HEAD)"
     echo "with $(rustc --version)"
+    echo "main $(grep --text --only-matching '_ZN15glacier_gateway4main17h[0-9a-f]\{16\}E' \
+        "$trial/glacier-gateway" | sort --unique)"
 } | tee deploy/trial.profile.txt
