@@ -323,7 +323,7 @@ async fn stop(
     // Another replica may go on with it meanwhile.
     drop(end_inventory);
     let limit = gateway.settings.server.shutdown_timeout;
-    let jobs = tokio::time::timeout(limit, rt::task::spawn_blocking(move || runner.stop()));
+    let jobs = tokio::time::timeout(limit, runner.stop());
     let (jobs, ()) = tokio::join!(jobs, rest.stop(true));
     if jobs.is_err() {
         tracing::warn!(

@@ -5,14 +5,14 @@ use std::{
     collections::HashMap,
     io,
     sync::Arc,
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
 use sqlx::AssertSqlSafe;
 use tokio::{
     runtime::Builder,
-    sync::watch,
+    sync::{oneshot, watch},
     task::{AbortHandle, JoinSet, LocalSet},
 };
 
@@ -37,7 +37,8 @@ const MOST_REFUSALS: u32 = 3;
 /// The thread that moves jobs on.
 pub struct Runner {
     stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
+    /// Whether it has ended, or failed; without a store there is none.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl Runner {
@@ -47,21 +48,24 @@ impl Runner {
     /// When the system gives no thread.
     pub fn start(jobs: Arc<Jobs>) -> io::Result<Self> {
         let (stop, stopped) = watch::channel(false);
-        let store = jobs.gateway.trail.store().cloned();
-        let thread = store.map(|store| {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
-            thread::Builder::new().name("jobs".to_owned()).spawn(move || {
-                LocalSet::new().block_on(&runtime, run(jobs, store, stopped));
-            })
-        });
-        Ok(Self { stop, thread: thread.transpose()? })
+        let Some(store) = jobs.gateway.trail.store().cloned() else {
+            return Ok(Self { stop, ended: None });
+        };
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel();
+        thread::Builder::new().name("jobs".to_owned()).spawn(move || {
+            LocalSet::new().block_on(&runtime, run(jobs, store, stopped));
+            let _ = end.send(());
+        })?;
+        Ok(Self { stop, ended: Some(ended) })
     }
 
-    /// Lets calls of Glacier that are under way end, and begins no others. Blocks until then.
-    pub fn stop(mut self) {
+    /// Lets calls of Glacier that are under way end, and begins no others. Whoever does not
+    /// wait for that may end the process all the same.
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
+        if let Some(ended) = self.ended
+            && ended.await.is_err()
         {
             tracing::error!("the thread of the jobs has failed");
         }

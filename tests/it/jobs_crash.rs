@@ -1,9 +1,20 @@
 //! Jobs whose gateways are killed or stopped: every item has one outcome, none is lost.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     cluster::Cluster,
@@ -184,6 +195,116 @@ async fn a_job_goes_on_when_its_database_was_restarted() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
+    assert_eq!(ended["state"], "completed", "{ended:#}");
+    hold(&gateway, &job, &ids).await;
+}
+
+/// Passes on what a gateway and PostgreSQL say to each other, but keeps the answers to the
+/// first `most` commits of claims, and hangs up instead. Gives its port, and counts them.
+fn keeping_answers(server: u16, most: usize) -> (u16, Arc<AtomicUsize>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (port, kept) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let counted = kept.clone();
+    // The test's own thread waits for the gateway to start.
+    std::thread::spawn(move || {
+        actix_web::rt::System::new().block_on(async move {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                let passing = pass_but_commits(client, server, counted.clone(), most);
+                drop(actix_web::rt::spawn(passing));
+            }
+        });
+    });
+    (port, kept)
+}
+
+async fn pass_but_commits(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    kept: Arc<AtomicUsize>,
+    most: usize,
+) {
+    let says = |bytes: &[u8], what: &str| {
+        bytes.windows(what.len()).any(|window| window == what.as_bytes())
+    };
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut claims = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut asked) => {
+                let Ok(read @ 1..) = read else { return };
+                let asked = &asked[..read];
+                claims |= says(asked, "SET state = 'claimed'");
+                if server.write_all(asked).await.is_err() {
+                    return;
+                }
+                if claims && says(asked, "COMMIT") {
+                    claims = false;
+                    if kept.load(SeqCst) < most && server.read(&mut answered).await.is_ok() {
+                        kept.fetch_add(1, SeqCst);
+                        return;
+                    }
+                }
+            }
+            read = server.read(&mut answered) => {
+                let Ok(read @ 1..) = read else { return };
+                if client.write_all(&answered[..read]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn items_whose_claim_was_committed_without_an_answer_are_not_lost() {
+    let cluster = Cluster::shared();
+    let database = cluster.database().await;
+    let (port, kept) = keeping_answers(cluster.port, 3);
+    let settings =
+        stored_in(cluster, &database).replace(&format!(":{}/", cluster.port), &format!(":{port}/"));
+    let gateway =
+        with_jobs(Gateway::with(&format!("[jobs]\nconcurrency = 4\n{settings}"), &[])).await;
+    let ids = seed(&gateway, "own-a", 60, 10).await;
+    let job = created(&gateway, &all()).await;
+    confirmed(&gateway, &job).await;
+    let ended = in_state_for(&gateway, &job, &["completed", "failed"]).await;
+    assert_eq!(ended["state"], "completed", "{ended:#}");
+    assert_eq!(kept.load(SeqCst), 3);
+    let job = hold(&gateway, &job, &ids).await;
+    assert_eq!(job["counts"]["aborted"], 60, "{job:#}");
+}
+
+/// Glacier keeps silent for longer than the gateway may take to stop: aborts that may have
+/// happened are on record, and the next gateway finds out.
+#[actix_web::test]
+async fn a_gateway_that_is_told_to_stop_while_aborts_hang_ends_and_loses_none() {
+    let mut gateway = gateway(Kind::Sqlite, "[jobs]\nconcurrency = 4\n").await;
+    gateway.process.child.kill().unwrap();
+    gateway.process.child.wait().unwrap();
+    gateway.restart(&[
+        ("GATEWAY__SERVER__SHUTDOWN_TIMEOUT", "1s"),
+        ("GATEWAY__AWS__READ_TIMEOUT", "50s"),
+        ("GATEWAY__AWS__ATTEMPT_TIMEOUT", "50s"),
+        ("GATEWAY__AWS__OPERATION_TIMEOUT", "55s"),
+    ]);
+    let ids = seed(&gateway, "own-a", 40, 10).await;
+    let job = created(&gateway, &all()).await;
+    in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+    let silent =
+        json!({"operation": "AbortMultipartUpload", "latencyMillis": 60_000, "carriedOut": true});
+    gateway.simulator.fault(silent).await;
+    confirmed(&gateway, &job).await;
+    sent(&gateway, 4).await;
+    gateway.process.signal("TERM");
+    gateway.process.child.wait().unwrap();
+    // It did not wait for the answers, and did not ask again.
+    assert_eq!(aborts(&gateway).await.len(), 4);
+    gateway.simulator.order(Method::DELETE, "/faults", &Value::Null).await;
+    gateway.restart(&[]);
+    let ended = in_state_for(&gateway, &job, &["completed", "failed"]).await;
     assert_eq!(ended["state"], "completed", "{ended:#}");
     hold(&gateway, &job, &ids).await;
 }
