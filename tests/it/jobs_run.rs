@@ -460,6 +460,24 @@ async fn teams_take_turns_in_an_account() {
 }
 
 #[actix_web::test]
+async fn jobs_of_a_team_take_turns_too() {
+    let gateway = gateway(Kind::Sqlite, "[jobs]\nconcurrency = 2\n").await;
+    seed(&gateway, "own-a", 200, 10).await;
+    seed(&gateway, "own-b", 10, 10).await;
+    gateway.simulator.fault(json!({"latencyMillis": 20})).await;
+    let large = created(&gateway, &now()).await;
+    confirmed(&gateway, &large).await;
+    in_state(&gateway, &large, &["running"]).await;
+    let mut body = now();
+    body["target"] = json!({"vaults": ["own-b"]});
+    let small = created(&gateway, &body).await;
+    confirmed(&gateway, &small).await;
+    in_state(&gateway, &small, &["completed"]).await;
+    let state = get(&gateway, &path(&large)).await;
+    assert_eq!(state["state"], "running", "the small job did not wait for the large one");
+}
+
+#[actix_web::test]
 async fn a_job_that_is_tried_again_takes_a_place_of_its_team() {
     for kind in BOTH {
         let gateway = gateway(kind, "[jobs]\nactive_per_team = 1\n").await;
