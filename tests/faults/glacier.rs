@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// More than each fault needs, so that uploads need not be seeded while Glacier is in trouble.
-const ENOUGH: usize = 1_500;
+pub const ENOUGH: usize = 1_500;
 /// How much of a reply of Glacier's the gateway reads, and how many callers there are.
 const BODIES: u64 = 24 * (8 << 20);
 
 /// Lets Glacier fail until `repaired`, and then waits for aborts.
-async fn trouble(run: &mut Run, name: &str, repaired: impl AsyncFnOnce(&mut Run)) {
+pub async fn trouble(run: &mut Run, name: &str, repaired: impl AsyncFnOnce(&mut Run)) {
     run.replies(60).await;
     run.probes_are_green().await;
     repaired(run).await;

@@ -10,6 +10,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod callers;
+mod certificate;
 mod clock;
 #[path = "../store/cluster.rs"]
 #[allow(dead_code)]
