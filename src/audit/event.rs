@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     policy::StatementId,
-    store::{Append, Kind},
+    store::{Append, Kind, micros},
 };
 
 /// What happened. What is not known is left out.
@@ -377,11 +377,6 @@ pub(super) fn joined(mut json: Vec<u8>, rest: &impl Serialize) -> Vec<u8> {
 fn write(json: &mut Vec<u8>, value: &impl Serialize) {
     // Nothing in an entry can fail to be written as JSON.
     let _ = serde_json::to_writer(json, value);
-}
-
-/// As the column `at` has it, in microseconds since 1970.
-pub(super) fn micros(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(0)
 }
 
 pub(super) fn rfc3339(time: OffsetDateTime) -> String {

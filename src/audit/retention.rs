@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::log::rows::{self, LogRow};
 use crate::store::{Pool, Position, StoreError, both};
 
-/// How many records one transaction deletes, so that whoever writes need not wait long.
-const AT_ONCE: i64 = 5_000;
+/// How many records one transaction deletes, so that whoever writes need not wait long, and that
+/// there is room for it on a disk that is nearly full.
+const AT_ONCE: i64 = 1_000;
 
 /// How much later than the one before a log begins at most, in microseconds, if the gateway
 /// runs all the time and its clock is right; with a month to spare.
@@ -104,7 +105,7 @@ async fn delete(pool: &Pool, log: i64, size: u64) -> Result<(), StoreError> {
                 .rows_affected()
         });
         if deleted > 0 {
-            tokio::task::yield_now().await;
+            copy(pool).await;
         }
     }
     both!(pool, pool => {
@@ -116,6 +117,14 @@ async fn delete(pool: &Pool, log: i64, size: u64) -> Result<(), StoreError> {
             .await?;
     });
     Ok(())
+}
+
+/// Copies SQLite's write-ahead log into the file, so that the log does not grow meanwhile. What
+/// others still read, and what finds no room, stays in the log until later.
+async fn copy(pool: &Pool) {
+    if let Pool::Sqlite(pool) = pool {
+        let _ = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").execute(pool).await;
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::event::{Counted, micros, rfc3339};
-use crate::store::{Append, Kind, Rewrite};
+use super::event::{Counted, rfc3339};
+use crate::store::{Append, Kind, Rewrite, micros};
 
 /// How the writer makes outcomes that it alone knows of.
 pub(super) const REWRITE: Rewrite = Rewrite { late, not_attempted };

@@ -1,7 +1,11 @@
 //! What Glacier answers, as the gateway passes it on.
 
 use serde::Serialize;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
+
+use super::UpstreamError;
+use crate::domain::Operation;
 
 /// What Glacier answered, with the ID under which AWS knows the request.
 #[derive(Debug)]
@@ -46,6 +50,21 @@ pub struct Upload {
     /// When the upload was initiated (UTC).
     #[schema(format = DateTime, example = "2026-11-20T08:15:30.000Z")]
     pub creation_date: String,
+}
+
+impl Upload {
+    /// When the upload was initiated (UTC), by an answer to `operation`.
+    ///
+    /// # Errors
+    /// When Glacier's answer has no date there, or one that in UTC is not of these ten thousand
+    /// years.
+    pub fn created(&self, operation: Operation) -> Result<OffsetDateTime, UpstreamError> {
+        let date = OffsetDateTime::parse(&self.creation_date, &Rfc3339).ok();
+        date.and_then(|date| date.checked_to_offset(UtcOffset::UTC)).ok_or_else(|| {
+            let cause = "the upload's creation date is not a date";
+            UpstreamError::invalid_response(operation, cause)
+        })
+    }
 }
 
 /// One page of a vault's uploads.

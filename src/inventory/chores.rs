@@ -17,7 +17,7 @@ use crate::{
     domain::{AccountId, Schedule},
     gateway::{Actor, Gateway},
     metrics::InventoryLevel,
-    store::{Store, StoreError, both},
+    store::{Store, StoreError, both, micros},
 };
 
 /// The name by which policies know the schedule: `service/inventory`.
@@ -183,10 +183,6 @@ impl Chores {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-}
-
-fn micros(moment: OffsetDateTime) -> i64 {
-    moment.unix_timestamp() * 1_000_000
 }
 
 /// What is to be done at a time of the schedule.

@@ -1,7 +1,10 @@
 //! Uploads as lists of a vault name them.
 
-use super::parts;
-use crate::{domain::UploadId, glacier::Upload};
+use crate::{
+    domain::{Operation, UploadId},
+    glacier::Upload,
+    store::micros,
+};
 
 /// The longest description, in characters (Glacier API Reference, "Initiate Multipart Upload").
 const LONGEST_DESCRIPTION: usize = 1_024;
@@ -22,7 +25,7 @@ pub struct Listed {
 impl Listed {
     /// Reads an upload of a list; `None` if it cannot be one of Glacier's.
     pub fn read(upload: Upload) -> Option<Self> {
-        let created = parts::created(&upload).ok()?;
+        let created = micros(upload.created(Operation::ListMultipartUploads).ok()?);
         let Upload { upload_id, archive_description, part_size_in_bytes, .. } = upload;
         let (upload, description) = (upload_id.parse().ok()?, archive_description.map(tamed));
         Some(Self { upload, created, description, part_size: part_size_in_bytes })
@@ -32,7 +35,7 @@ impl Listed {
 /// A description as it is kept: Glacier promises printable ASCII, and stores do not take just
 /// any text.
 pub fn tamed(description: String) -> String {
-    let tame = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let tame = |c: char| if matches!(c, ' '..='~') { c } else { char::REPLACEMENT_CHARACTER };
     description.chars().take(LONGEST_DESCRIPTION).map(tame).collect()
 }
 
@@ -46,7 +49,7 @@ mod tests {
         let upload = Upload {
             upload_id: "-id".to_owned(),
             vault_arn: String::new(),
-            archive_description: Some("a\0b\u{1b}[31m".to_owned() + &"x".repeat(5_000)),
+            archive_description: Some("a\0b\u{202e}[31m".to_owned() + &"x".repeat(5_000)),
             part_size_in_bytes: 1 << 20,
             creation_date: "2026-11-01T00:00:00.000Z".to_owned(),
         };
@@ -55,6 +58,9 @@ mod tests {
         assert_eq!(description.chars().count(), LONGEST_DESCRIPTION);
         let other = Upload { upload_id: "a/b".to_owned(), ..upload.clone() };
         assert!(Listed::read(other).is_none());
-        assert!(Listed::read(Upload { creation_date: "soon".to_owned(), ..upload }).is_none());
+        for date in ["soon", "9999-12-31T23:59:59.999-23:59"] {
+            let other = Upload { creation_date: date.to_owned(), ..upload.clone() };
+            assert!(Listed::read(other).is_none(), "{date}");
+        }
     }
 }

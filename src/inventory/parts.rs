@@ -1,12 +1,11 @@
 //! Looking at an upload's parts. Parts carry no times, so whether somebody still sends some
 //! shows only if two looks differ.
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
 use crate::{
     domain::{Operation, UploadId, VaultArn},
     gateway::{Call, Refusal},
     glacier::{Upload, UpstreamError, sum_of_parts},
+    store::micros,
 };
 
 /// What one look at an upload found.
@@ -39,19 +38,7 @@ pub async fn observe<F: Future<Output = ()>>(
     let (bytes, digest) = sum_of_parts(&parts).ok_or_else(|| {
         UpstreamError::invalid_response(Operation::ListParts, "a part's range is not one")
     })?;
-    let (created, parts) = (created(&upload)?, i64::try_from(parts.len()).unwrap_or(i64::MAX));
+    let created = micros(upload.created(Operation::ListParts)?);
+    let parts = i64::try_from(parts.len()).unwrap_or(i64::MAX);
     Ok(Observation { upload, created, parts, bytes, digest })
-}
-
-/// When an upload was initiated.
-///
-/// # Errors
-/// When what Glacier says is not a date.
-pub fn created(upload: &Upload) -> Result<i64, UpstreamError> {
-    let date = OffsetDateTime::parse(&upload.creation_date, &Rfc3339).ok();
-    let micros = date.and_then(|date| i64::try_from(date.unix_timestamp_nanos() / 1000).ok());
-    micros.ok_or_else(|| {
-        let cause = "the upload's creation date is not a date";
-        UpstreamError::invalid_response(Operation::ListMultipartUploads, cause)
-    })
 }

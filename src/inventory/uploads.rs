@@ -1,13 +1,11 @@
 //! The uploads that were seen, one by one, for those who may see them.
 
-use time::OffsetDateTime;
-
 use super::summary::{Marker, Page, remaining};
 use crate::{
     domain::{Operation, RegionalAccount, VaultArn, VaultName},
     gateway::Call,
     policy::matches_wildcards,
-    store::{Store, StoreError, both},
+    store::{Store, StoreError, both, time},
 };
 
 /// How many uploads, and how many vaults, one request looks at, about.
@@ -135,7 +133,7 @@ pub async fn list(
                 for mut seen in some {
                     looked_at += 1;
                     upload.clone_from(&seen.upload);
-                    let created = moment(seen.created);
+                    let created = time(seen.created);
                     let description = seen.description.as_deref();
                     if !call.may_look_at(arn.clone(), created, description) {
                         (seen.parts, seen.bytes, seen.observed, seen.changed) =
@@ -158,11 +156,6 @@ pub async fn list(
         }
     }
     Ok((found, None))
-}
-
-fn moment(micros: i64) -> OffsetDateTime {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// The vault after another, in an account and region.

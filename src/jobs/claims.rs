@@ -9,10 +9,10 @@ use uuid::Uuid;
 use super::{
     ending::{Done, Taken},
     model::ItemState,
-    rows::{COLUMNS, Row, time, values},
+    rows::{COLUMNS, Row, values},
 };
 use crate::{
-    store::{Lease, Store, StoreError, both},
+    store::{Lease, Store, StoreError, both, time},
     telemetry::traces::Span,
 };
 

@@ -8,9 +8,12 @@ use super::{
     claims::{MOVED, Moved},
     error::JobError,
     model::{AbortJob, State},
-    rows::{Row, micros},
+    rows::Row,
 };
-use crate::{gateway::Actor, store::both};
+use crate::{
+    gateway::Actor,
+    store::{both, micros},
+};
 
 /// Something that is done with a job.
 #[derive(Clone, Debug)]
@@ -133,7 +136,7 @@ impl Jobs {
 fn is_done(control: &Control, row: &Row) -> bool {
     match (control, row.state()) {
         (Control::Confirm { token, .. }, State::Queued | State::Running | State::Completed) => {
-            row.token.as_ref() == Some(token)
+            row.token.as_ref() == Some(token) && row.confirmer.is_some()
         }
         (Control::Resume, State::Queued | State::Running) => true,
         (Control::Cancel, State::Cancelling | State::Cancelled) => true,

@@ -9,13 +9,13 @@ use super::{
     error::JobError,
     model::{Confirm, NewAbortJob},
     request,
-    rows::{micros, values},
+    rows::values,
 };
 use crate::{
     config,
     domain::{UploadId, VaultArn},
     gateway::{Actor, IdempotencyKey, Refusal},
-    store::both,
+    store::{both, micros},
 };
 
 /// How many items go into one transaction.

@@ -7,9 +7,9 @@ use super::{
     Jobs,
     error::JobError,
     model::{Item, ItemPage, ItemState, JobPage, State},
-    rows::{self, COLUMNS, Row, time},
+    rows::{self, COLUMNS, Row},
 };
-use crate::store::{Store, StoreError, both};
+use crate::store::{Store, StoreError, both, time};
 
 /// Which jobs are listed.
 #[derive(Clone, Debug, Default)]

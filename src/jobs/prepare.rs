@@ -21,7 +21,7 @@ use crate::{
     glacier::{Pages, UpstreamError, UpstreamErrorKind},
     inventory::listed::Listed,
     policy::matches_wildcards,
-    store::{Lease, both},
+    store::{Lease, both, time},
     telemetry::traces::Trace,
 };
 
@@ -178,7 +178,7 @@ impl Jobs {
         (preview.gone, preview.waiting) = (number(gone), number(waiting));
         (preview.parts, preview.bytes, preview.calls) =
             (number(parts), number(bytes), number(calls));
-        (preview.oldest, preview.newest) = (oldest.map(rows::time), newest.map(rows::time));
+        (preview.oldest, preview.newest) = (oldest.map(time), newest.map(time));
         if row.request()?.select.quiet_for.is_none() {
             preview.calls = number(selected - gone);
         }
@@ -342,7 +342,7 @@ impl Listing<'_> {
 
     fn selects(&self, upload: &Listed) -> bool {
         let select = &self.request.select;
-        let created = rows::time(upload.created);
+        let created = time(upload.created);
         let age = OffsetDateTime::now_utc() - created;
         let description = upload.description.as_deref().unwrap_or_default();
         select.older_than.is_none_or(|least| age >= least.0)

@@ -1,12 +1,11 @@
 //! Jobs as the store has them.
 
 use sqlx::AssertSqlSafe;
-use time::OffsetDateTime;
 
 use super::model::{AbortJob, Counts, JobProblem, NewAbortJob, Person, Preview, State};
 use crate::{
     gateway::Actor,
-    store::{Store, StoreError, both},
+    store::{Store, StoreError, both, time},
 };
 
 /// A job's row, as far as it is read.
@@ -141,17 +140,6 @@ pub(super) async fn waiting(store: &Store, row: &Row) -> Result<i64, StoreError>
 pub(super) fn stored<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, StoreError> {
     let broken = |error| StoreError::Unusable(format!("a job's row cannot be read: {error}"));
     serde_json::from_str(text).map_err(broken)
-}
-
-/// A time as columns have it, in microseconds since 1970.
-pub(super) fn time(micros: i64) -> OffsetDateTime {
-    let nanos = i128::from(micros) * 1000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// The time for a column.
-pub(super) fn micros(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }
 
 /// `rows` groups of `columns` parameters, as `VALUES` takes them, after the first `before`.

@@ -24,7 +24,7 @@ use crate::{
     gateway::{Gateway, Refusal},
     jobs::{JobError, Jobs, model::Person},
     reload::{Followed, Reloaded},
-    store::{Store, StoreError},
+    store::{Store, StoreError, time},
 };
 
 /// How many runs are shown of a rule.
@@ -149,7 +149,7 @@ impl Lifecycle {
         let handled = known.map_or(now, Known::handled);
         let paused = known.and_then(|known| {
             let reason = known.why.clone().unwrap_or_default();
-            known.paused.map(|since| Paused { since: rows::time(since), reason })
+            known.paused.map(|since| Paused { since: time(since), reason })
         });
         let next_run = due::next(id, &rule.settings, handled, now).filter(|_| paused.is_none());
         Ok(LifecycleRule {

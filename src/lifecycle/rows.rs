@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use super::model::{LifecycleRun, Mode, RunOutcome};
 use crate::{
     jobs::model::{AbortJob, NewAbortJob, Person},
-    store::{Store, StoreError, both},
+    store::{Store, StoreError, both, time},
 };
 
 /// What is known of a rule.
@@ -259,15 +259,4 @@ fn stored<T: serde::de::DeserializeOwned>(text: Option<&str>) -> Result<Option<T
 
 fn broken(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unusable(format!("a row of a lifecycle rule cannot be read: {error}"))
-}
-
-/// A time as columns have it, in microseconds since 1970.
-pub(super) fn time(micros: i64) -> OffsetDateTime {
-    let nanos = i128::from(micros) * 1000;
-    OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
-}
-
-/// The time for a column.
-pub(super) fn micros(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }

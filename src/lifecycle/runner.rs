@@ -9,7 +9,7 @@ use super::{
     Lifecycle,
     due::{Due, due},
     model::{self, Mode, RunOutcome},
-    rows::{self, End, Known, NewRun, Run, micros},
+    rows::{self, End, Known, NewRun, Run},
     rules::Rule,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         model::{AbortJob, Person, State},
     },
     policy::Reach,
-    store::{Lease, Store, StoreError},
+    store::{Lease, Store, StoreError, micros},
     telemetry::traces::Trace,
 };
 

@@ -97,7 +97,7 @@ impl TrailMetrics {
         );
         registry.register_with_unit(
             "audit_longest_commit",
-            "The longest commit of the trail since the start",
+            "The longest commit of the trail since the start, also of those that failed",
             Unit::Seconds,
             trail.longest_commit.clone(),
         );

@@ -18,6 +18,7 @@ mod room;
 mod schema;
 mod sqlite;
 mod status;
+mod times;
 mod writer;
 mod writing;
 
@@ -37,6 +38,7 @@ pub use self::{
     pool::Pool,
     room::Room,
     status::StoreStatus,
+    times::{micros, time},
 };
 use self::{backend::Backend, writer::Writer};
 use crate::config;

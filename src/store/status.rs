@@ -28,7 +28,7 @@ pub struct StoreStatus {
     pub commits: u64,
     /// Entries written so far.
     pub entries: u64,
-    /// The longest commit so far.
+    /// The longest commit so far, also of those that failed.
     pub longest_commit: Duration,
     /// The room on the store's file system, if that is known.
     pub room: Option<Room>,
@@ -40,6 +40,8 @@ pub(super) struct Health {
     started: Instant,
     /// Since when the writer has been inside a commit, in microseconds; 0 if it is not.
     busy_since: AtomicU64,
+    /// The same of the last commit that was told not to end.
+    stuck_since: AtomicU64,
     trouble: Mutex<Option<(OffsetDateTime, String)>>,
     pub refused: AtomicU64,
     /// Entries that the writer has taken and could not write yet.
@@ -55,6 +57,7 @@ impl Default for Health {
         Self {
             started: Instant::now(),
             busy_since: AtomicU64::default(),
+            stuck_since: AtomicU64::default(),
             trouble: Mutex::default(),
             refused: AtomicU64::default(),
             held: AtomicU64::default(),
@@ -78,9 +81,17 @@ impl Health {
         self.busy_since.store(micros(self.started.elapsed()).max(1), Relaxed);
     }
 
-    /// Notes that it has ended, and that nothing was written.
+    /// Notes that it has ended, whatever came of it.
     pub fn idles(&self) {
-        self.busy_since.store(0, Relaxed);
+        let since = self.busy_since.swap(0, Relaxed);
+        if since == 0 {
+            return;
+        }
+        let time = micros(self.started.elapsed()).saturating_sub(since);
+        self.longest.fetch_max(time, Relaxed);
+        if self.stuck_since.load(Relaxed) == since {
+            tracing::warn!(milliseconds = time / 1_000, "the store's commit has ended");
+        }
     }
 
     /// Notes the room on the file system.
@@ -93,17 +104,16 @@ impl Health {
         *self.room.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that it has succeeded, with so many entries after so long.
-    pub fn committed(&self, entries: usize, time: Duration) {
-        self.busy_since.store(0, Relaxed);
+    /// Notes that it has succeeded, with so many entries.
+    pub fn committed(&self, entries: usize) {
+        self.idles();
         self.commits.fetch_add(1, Relaxed);
         self.entries.fetch_add(entries as u64, Relaxed);
-        self.longest.fetch_max(micros(time), Relaxed);
     }
 
     /// Notes that the store can be written again.
     pub fn recovered(&self) {
-        self.busy_since.store(0, Relaxed);
+        self.idles();
         if let Some((since, _)) = self.edit().take() {
             tracing::warn!(%since, "the store can be written again");
         }
@@ -111,7 +121,7 @@ impl Health {
 
     /// Notes that the store cannot be written.
     pub fn failed(&self, reason: &dyn std::fmt::Display) {
-        self.busy_since.store(0, Relaxed);
+        self.idles();
         let mut trouble = self.edit();
         if trouble.is_none() {
             tracing::error!(%reason, "the store cannot be written; changes are refused");
@@ -122,7 +132,14 @@ impl Health {
 
     /// Whether a new entry has no chance of being written in time.
     pub fn is_unavailable(&self) -> bool {
-        self.stuck().is_some() || self.edit().is_some()
+        let stuck = self.stuck();
+        if stuck.is_some() {
+            let since = self.busy_since.load(Relaxed);
+            if self.stuck_since.swap(since, Relaxed) != since {
+                tracing::error!("a commit of the store does not end; changes are refused");
+            }
+        }
+        stuck.is_some() || self.edit().is_some()
     }
 
     /// For how long the writer has been inside a commit, if that is too long.

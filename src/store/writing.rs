@@ -193,14 +193,13 @@ impl Writing {
         let (appends, told): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|queued| (queued.append, queued.told)).unzip();
         self.shared.health.begins();
-        let begun = Instant::now();
         let committed = match &mut self.appender {
             Some(appender) => appender.commit(&appends),
             None => Err(StoreError::unusable("the store is not open")),
         };
         match committed {
             Ok(positions) => {
-                self.shared.health.committed(appends.len(), begun.elapsed());
+                self.shared.health.committed(appends.len());
                 self.note(&positions);
                 for ((append, told), position) in appends.into_iter().zip(told).zip(positions) {
                     self.tell(append, told, position);

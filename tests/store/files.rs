@@ -325,6 +325,39 @@ async fn the_free_space_is_known() {
     assert_eq!(store.status().room, store.room());
 }
 
+/// The file does not shrink when records are dropped, but further ones find room in it.
+#[tokio::test]
+async fn what_dropped_records_leave_free_is_room() {
+    let mounted = Mount::try_new(|folder| {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder);
+        mount
+    });
+    let Some(mount) = mounted else { return };
+    let place = mount.place();
+    let store = place.open().await;
+    append(&store, 6_000).await;
+    let beside = rusqlite::Connection::open(file(&place)).unwrap();
+    let copy = || beside.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    copy();
+    let mut ballast = File::create(mount.directory.path().join("ballast")).unwrap();
+    while ballast.write_all(&[1; 4096]).is_ok() {}
+    ballast.set_len(ballast.metadata().unwrap().len() - (700 << 10)).unwrap();
+    until("little room", async || store.room().is_some_and(Room::is_scarce)).await;
+    while beside
+        .execute(
+            "DELETE FROM audit_entry WHERE position IN \
+        (SELECT position FROM audit_entry LIMIT 40)",
+            [],
+        )
+        .unwrap()
+        > 0
+    {
+        copy();
+    }
+    until("room", async || store.room().is_some_and(|room| !room.is_scarce())).await;
+}
+
 #[tokio::test]
 async fn a_disk_that_hangs_refuses_changes_at_once_and_recovers() {
     let images = tempfile::tempdir().unwrap();

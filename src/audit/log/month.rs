@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use time::OffsetDateTime;
+use crate::store::time;
 
 /// By how much, in microseconds, a clock may be set back within one log: a day.
 const FAR: i64 = 24 * 3_600_000_000;
@@ -33,8 +33,7 @@ pub struct MonthError;
 impl Month {
     /// The month of a time in microseconds since 1970, UTC.
     pub fn of(micros: i64) -> Self {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000)
-            .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let time = time(micros);
         Self { year: time.year().clamp(0, 9999) as u16, month: u8::from(time.month()) }
     }
 

@@ -7,11 +7,8 @@ use uuid::Uuid;
 
 use super::told::Told;
 use crate::{
-    audit::{
-        event::micros,
-        log::{Hash, rows::Times},
-    },
-    store::{Kind, Pool, Position, StoreError, both},
+    audit::log::{Hash, rows::Times},
+    store::{Kind, Pool, Position, StoreError, both, micros},
 };
 
 /// A record with all its columns.

@@ -15,9 +15,9 @@ use crate::{
         ending::comes_later,
         model::{NewAbortJob, State},
         party::Party,
-        rows::{Row, micros, time},
+        rows::Row,
     },
-    store::Lease,
+    store::{Lease, micros, time},
     telemetry::traces::Span,
 };
 
@@ -103,6 +103,8 @@ impl Task {
         let check = known.quiet().map(|quiet| {
             move |seen: &SeenUpload| match (&todo.digest, todo.since) {
                 (Some(digest), _) if *digest != seen.digest => Err("changed"),
+                // Whatever the clock says.
+                (Some(_), _) if quiet == 0 => Ok(()),
                 (Some(_), Some(since)) if since.saturating_add(quiet) <= now => Ok(()),
                 (Some(_), Some(_)) => Err("not-quiet"),
                 _ => Err("not-observed"),

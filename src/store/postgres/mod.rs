@@ -18,7 +18,7 @@ use data_encoding::BASE64_MIME;
 use rustls::{RootCertStore, pki_types::CertificateDer};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Connection as _, PgConnection, PgPool,
+    ConnectOptions, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 use tokio::{runtime::Runtime, time::timeout};
@@ -194,10 +194,13 @@ impl Postgres {
             .min_connections(0)
             .acquire_timeout(CONNECTING)
             .after_release(|connection, _| {
-                // What was given up may hang for as long as TCP hopes.
+                // What was given up may hang for as long as TCP hopes. A session that began while
+                // nothing could be written, as during a failover, stays like that.
                 Box::pin(async move {
-                    let answered = timeout(RETURNING, connection.ping()).await;
-                    answered.map_err(|_| sqlx::Error::PoolTimedOut)?.map(|()| true)
+                    let reads_only = sqlx::query_scalar::<_, String>("SHOW transaction_read_only");
+                    let answered = timeout(RETURNING, reads_only.fetch_one(connection)).await;
+                    let reads_only = answered.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                    Ok(reads_only != "on")
                 })
             })
             .connect_lazy_with(self.options()?);

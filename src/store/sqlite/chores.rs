@@ -11,8 +11,9 @@ use rusqlite::{Connection, OpenFlags};
 use super::{
     super::{error::StoreError, examined::Examined, room::Room, schema::COUNTS},
     connect,
-    files::{Lock, companion, network, room},
+    files::{Lock, companion, network},
     migrate::version,
+    room_in,
 };
 use crate::config::Accepted;
 
@@ -45,7 +46,7 @@ pub(in crate::store) fn examine(
         examined.problems.push(format!("the file is damaged: {sound}"));
     }
     examined.problems.extend(network(path, accept)?);
-    let room = room(path);
+    let room = room_in(path, &connection);
     examined.fact("free", room.map_or_else(|| "unknown".to_owned(), |room| room.to_string()));
     if room.is_some_and(Room::is_scarce) {
         examined

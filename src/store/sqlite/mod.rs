@@ -105,9 +105,10 @@ impl Sqlite {
         })
     }
 
-    /// The room on its file system.
+    /// The room for further entries.
     pub fn room(&self) -> Option<Room> {
-        room(&self.path)
+        let keeper = self.keeper();
+        room_in(&self.path, keeper.as_ref()?)
     }
 
     /// Copies what the write-ahead log holds into the file, so that a copy of the file alone
@@ -144,6 +145,15 @@ fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, StoreError> {
     let checkpoint = format!("PRAGMA wal_checkpoint({mode})");
     let busy: i64 = connection.query_row(&checkpoint, [], |row| row.get(0))?;
     Ok(busy == 0)
+}
+
+/// The room for further entries: on the file system, and in pages of the file that hold nothing
+/// since records were dropped. The file does not shrink.
+fn room_in(path: &Path, connection: &Connection) -> Option<Room> {
+    let Room { free, size } = room(path)?;
+    let bytes = "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size";
+    let within = connection.query_row(bytes, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
+    Some(Room { free: free.saturating_add(u64::try_from(within).unwrap_or(0)), size })
 }
 
 /// Copies as much as can be without waiting for anybody. Gives how many pages are left.
