@@ -75,8 +75,6 @@ pub struct Record {
     pub job: Option<JobRef>,
     /// The look-up of the upload that policies asked for, if Glacier was asked.
     pub lookup: Option<Forwarded>,
-    /// How many pages such a look-up took.
-    pub lookup_pages: u32,
     /// The operation itself, if it was forwarded.
     pub upstream: Option<Forwarded>,
 }
@@ -171,6 +169,8 @@ pub struct Forwarded {
     pub error: Option<String>,
     /// How often a request was sent to Glacier.
     pub attempts: u32,
+    /// Whether Glacier throttled one of these.
+    pub throttled: bool,
     /// How long Glacier took, retries included.
     pub time: Duration,
 }

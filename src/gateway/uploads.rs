@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moka::sync::Cache;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use crate::{
     domain::{Operation, UploadId, VaultArn, action::ListParts},
@@ -54,11 +54,7 @@ impl UploadLookup {
         let page = Page { marker: None, limit: Some(1) };
         let Reply { value, request_id, attempts, throttled } =
             upstream.list_parts(route, upload, page).await?;
-        let created =
-            OffsetDateTime::parse(&value.upload.creation_date, &Rfc3339).map_err(|_| {
-                let cause = "the upload's creation date is not a date";
-                UpstreamError::invalid_response(Operation::ListParts, cause)
-            })?;
+        let created = value.upload.created(Operation::ListParts)?;
         let facts = UploadFacts { created, description: value.upload.archive_description };
         self.0.insert((route.permit().resource().clone(), upload.clone()), facts.clone());
         Ok(Reply { value: facts, request_id, attempts, throttled })

@@ -25,7 +25,7 @@ pub const ROLE_CAUSES: &str = "Possible causes: the role does not exist; its tru
 
 /// A call that Glacier did not answer with success, after the SDK's retries.
 #[derive(Debug, thiserror::Error)]
-#[error("{cause}")]
+#[error("{}", .kind.meaning())]
 pub struct UpstreamError {
     /// What it means to the caller.
     pub kind: UpstreamErrorKind,
@@ -160,6 +160,31 @@ impl UpstreamErrorKind {
             Self::Overloaded => "overloaded",
             Self::CircuitOpen => "circuit-open",
             Self::Internal => "internal-error",
+        }
+    }
+
+    /// What has happened, for whoever may not see what AWS answered.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::VaultNotFound => "Glacier has no such vault",
+            Self::UploadNotFound => "Glacier has no such upload",
+            Self::InvalidParameter => "Glacier refuses a parameter",
+            Self::MissingParameter => "Glacier misses a parameter",
+            Self::Throttled => "Glacier throttles the account",
+            Self::Unavailable => "Glacier failed repeatedly",
+            Self::NotAvailableForAccount => "AWS does not offer Glacier to the account",
+            Self::NotAuthorized => "AWS does not allow it to the gateway; tell its operators",
+            Self::AccountRoleUnusable => {
+                "the account's role cannot be assumed; tell the gateway's operators"
+            }
+            Self::AccountNotServed => "the account, or the region of it, is no longer served",
+            Self::Timeout => "Glacier did not answer in time",
+            Self::Unreachable => "the connection to Glacier failed",
+            Self::OutOfDescriptors => "the gateway had no file descriptor left",
+            Self::InvalidResponse => "the answer is not one that Glacier gives",
+            Self::Overloaded => "too many requests to the account and region were under way",
+            Self::CircuitOpen => "Glacier does not answer in the account and region",
+            Self::Internal => "the gateway failed; tell its operators",
         }
     }
 }

@@ -239,6 +239,7 @@ impl Drop for Observed {
                 Some(_) => "ok",
                 None => "client-left",
             }),
+            error_code = record.error_code,
             lookup_request_id = lookup.and_then(|lookup| lookup.request_id.as_deref()),
             lookup_error = lookup.and_then(|lookup| lookup.error.as_deref()),
             lookup_ms = lookup.map(|lookup| milliseconds(lookup.time)),

@@ -120,7 +120,7 @@ impl Jobs {
             JobError::Store(_) => "The store refuses what is to be written. It is tried again; \
                                    operators see the cause in the gateway's log."
                 .to_owned(),
-            error => format!("{error}. It is tried again."),
+            error => format!("The job cannot go on just now: {error}. It is tried again."),
         };
         let problem = JobProblem { code: error.code().to_owned(), detail };
         self.obstacles.insert(id.to_owned(), problem);

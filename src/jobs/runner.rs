@@ -84,11 +84,16 @@ struct Work {
 
 async fn run(jobs: Arc<Jobs>, store: Store, mut stop: watch::Receiver<bool>) {
     let mut work = Work::default();
-    let mut tidied = None::<Instant>;
+    let (mut tidied, mut told) = (None::<Instant>, String::new());
     while !*stop.borrow() {
-        if let Err(error) = work.look(&jobs, &store, &stop).await {
+        let looked = work.look(&jobs, &store, &stop).await;
+        let trouble = looked.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        if let Err(error) = looked
+            && trouble != told
+        {
             trouble::tell(&error, "the jobs cannot be moved on");
         }
+        told = trouble;
         if tidied.is_none_or(|tidied| tidied.elapsed() >= TIDY) {
             if let Err(error) = retention::tidy(&store, jobs.gateway.settings.jobs.keep).await {
                 trouble::tell(&error.into(), "old jobs cannot be dropped");

@@ -130,7 +130,8 @@ async fn an_unanswered_abort_is_reported_as_unknown_not_as_failed() {
     assert_eq!((status, &body["code"]), (504, &json!("glacier-timeout")));
     assert!(body["detail"].as_str().unwrap().contains("may have aborted"));
     assert_eq!(gateway.simulator.status("own-a", id).await.unwrap(), "aborted");
-    gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
+    let line = gateway.process.event(|e| e["outcome"] == "unknown" && e["upload_id"] == **id);
+    assert_eq!(line["error_code"], "glacier-timeout");
 }
 
 /// A gateway whose policy looks each upload up before it is aborted.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cluster::Cluster,
-    support::{ACCOUNT, Gateway, JOBS_POLICY, REGION, client, problem},
+    support::{ACCOUNT, Gateway, JOBS_POLICY, REGION, claims, client, problem},
 };
 
 /// Which store a gateway has.
@@ -156,6 +156,30 @@ async fn two_requests_with_one_key_make_one_job() {
         assert_eq!((status, &refused["code"]), (422, &json!("idempotency-key-reused")));
         assert_eq!(get(&gateway, "/v1/abort-jobs").await["jobs"].as_array().unwrap().len(), 1);
     }
+}
+
+#[actix_web::test]
+async fn a_key_that_came_with_one_team_is_none_of_another_team() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    let folder = gateway.directory.path().join("policies/teams/guest");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("jobs.json"), JOBS_POLICY.replace("/owner", "/guest")).unwrap();
+    while gateway.call("guest", Method::GET, "/v1/abort-jobs").await.status() != 200 {}
+    let body = json!({"target": {"vaults": ["own-a"]}, "select": {"all": true}});
+    let send = |team| {
+        let mut claims = claims(team);
+        claims["sub"] = json!("ann");
+        client()
+            .post(format!("{}/v1/abort-jobs", gateway.rest))
+            .bearer_auth(gateway.key.sign(&claims))
+            .header("idempotency-key", "monday")
+            .json(&body)
+            .send()
+    };
+    let first: Value = send("owner").await.unwrap().json().await.unwrap();
+    assert_eq!(first["team"], "owner");
+    let (status, refused) = problem(send("guest").await.unwrap()).await;
+    assert_eq!((status, &refused["code"]), (422, &json!("idempotency-key-reused")));
 }
 
 #[actix_web::test]

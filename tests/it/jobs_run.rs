@@ -345,6 +345,9 @@ async fn a_small_batch_may_be_waited_for_and_a_list_may_come_as_csv() {
     for (wrong, says) in [
         ("vaultName,uploadId\nown-a,x\nown-a,a/b\n", "line 3 of the CSV"),
         ("vaultName,uploadId\nown-a,x\nown-a\n", "line 3 of the CSV: it has 1 columns"),
+        ("vaultName,uploadId\r\nown-a,x\r\nown-a,a/b\r\n", "line 3 of the CSV"),
+        ("vaultName,uploadId\n\n\n\nown-a,a/b\n", "line 5 of the CSV"),
+        ("vaultName,uploadId\r\nown-a,x\r\nown-a\r\n", "line 3 of the CSV: it has 1 columns"),
     ] {
         let (_, refused) = problem(send().body(wrong).send().await.unwrap()).await;
         assert!(refused["detail"].as_str().unwrap().contains(says), "{refused}");

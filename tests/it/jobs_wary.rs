@@ -63,7 +63,7 @@ async fn a_list_that_does_not_end_is_told_and_its_job_can_be_cancelled() {
         let told = timeout(LONG, told).await.unwrap();
         assert_eq!(told["state"], "preparing", "{told:#}");
         let detail = told["obstacle"]["detail"].as_str().unwrap();
-        assert!(detail.contains("the list does not end"), "{told:#}");
+        assert!(detail.contains("the answer is not one that Glacier gives"), "{told:#}");
         acted(&gateway, &job, "cancel", &json!({})).await;
         in_state(&gateway, &job, &["cancelled"]).await;
         assert!(aborts(&gateway).await.is_empty());
@@ -129,4 +129,60 @@ async fn patterns_that_take_long_to_match_are_refused() {
     let body = json!({"target": {"vaults": vec!["own-*"; 100]}, "select": {"all": true}});
     let reply = post(&gateway, "/v1/abort-jobs", &body).await;
     assert_eq!(reply.status(), 202);
+}
+
+/// What AWS says of the gateway's role, and what a proxy in Glacier's place says, is nothing for
+/// callers.
+#[actix_web::test]
+async fn what_glacier_answers_is_not_shown_to_whoever_sees_a_job() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    seed(&gateway, "own-a", 1, 10).await;
+    let secret = "User: arn:aws:sts::111122223333:assumed-role/SecretRole/x is not authorized";
+    let error = json!({"status": 403, "code": "AccessDeniedException", "message": secret});
+    let fault = json!({"effect": {"error": error}, "operation": "ListMultipartUploads"});
+    gateway.simulator.fault(fault).await;
+    let job = created(&gateway, &all()).await;
+    let told = async {
+        loop {
+            let job = get(&gateway, &path(&job)).await;
+            if job["obstacle"] != Value::Null {
+                return job;
+            }
+        }
+    };
+    let told = timeout(LONG, told).await.unwrap();
+    assert_eq!(told["obstacle"]["code"], "gateway-not-authorized-upstream", "{told:#}");
+    let detail = told["obstacle"]["detail"].as_str().unwrap();
+    assert!(detail.contains("tell its operators"), "{detail}");
+    assert!(!detail.contains("SecretRole") && !detail.contains("AccessDenied"), "{detail}");
+    let told = "the uploads of a job cannot be listed";
+    let line = gateway.process.event(|event| event["message"] == told);
+    assert!(line["error"].as_str().unwrap().contains("SecretRole"), "{line}");
+}
+
+#[actix_web::test]
+async fn a_report_cannot_be_confirmed() {
+    let gateway = gateway(Kind::Sqlite, "").await;
+    seed(&gateway, "own-a", 2, 10).await;
+    let mut body = all();
+    body["confirm"] = json!("never");
+    let job = created(&gateway, &body).await;
+    let job = in_state(&gateway, &job, &["completed"]).await;
+    let token = json!({"selectionToken": job["selectionToken"]});
+    let refused = post(&gateway, &format!("{}/confirm", path(&job)), &token).await;
+    let (status, refused) = problem(refused).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("job-conflict")));
+}
+
+#[actix_web::test]
+async fn failures_that_are_no_throttling_do_not_slow_a_job_down() {
+    let gateway = gateway(Kind::Sqlite, "[jobs]\nconcurrency = 16\n").await;
+    seed(&gateway, "own-a", 400, 10).await;
+    let job = created(&gateway, &all()).await;
+    in_state(&gateway, &job, &["awaiting-confirmation"]).await;
+    let fault = json!({"effect": "reset", "operation": "AbortMultipartUpload", "rate": 0.05});
+    gateway.simulator.fault(fault).await;
+    confirmed(&gateway, &job).await;
+    let ended = in_state(&gateway, &job, &["completed"]).await;
+    assert!(ended["counts"]["aborted"].as_i64() > Some(300), "{ended:#}");
 }

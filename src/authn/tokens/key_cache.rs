@@ -172,7 +172,7 @@ impl Keeper {
                     max_age.unwrap_or(self.refresh).clamp(shortest, self.refresh)
                 }
                 Err(error) => {
-                    tracing::warn!(issuer = self.issuer, %error, "cannot read the issuer's keys; keeping those known");
+                    tracing::warn!(issuer = self.issuer, %error, "cannot read the issuer's keys; those that were read before stay in use");
                     self.source.forget();
                     self.failures += 1;
                     FIRST_RETRY.saturating_mul(1 << (self.failures - 1).min(10)).min(MAX_RETRY)

@@ -187,6 +187,8 @@ fn upload_ids(path: &Path) -> Result<Vec<String>, Failure> {
         _ => fs::read_to_string(path).map(|read| text = read),
     };
     read.map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))?;
+    // Spreadsheets begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     Ok(lines.map(str::to_owned).collect())
 }

@@ -147,15 +147,15 @@ impl Call {
         let label = result.as_ref().map_or_else(|error| error.kind.code(), |_| "ok");
         self.gateway.metrics.upstream(operation.name(), label, time);
         match result {
-            Ok(Reply { value, request_id, attempts, .. }) => {
+            Ok(Reply { value, request_id, attempts, throttled }) => {
                 let request_id = request_id.filter(|id| is_request_id(id));
-                (Ok(value), Forwarded { request_id, error: None, attempts, time })
+                (Ok(value), Forwarded { request_id, error: None, attempts, throttled, time })
             }
             Err(error) => {
                 let request_id = error.request_id.clone().filter(|id| is_request_id(id));
-                let cause = error.cause.clone();
-                let attempts = error.attempts;
-                (Err(error), Forwarded { request_id, error: Some(cause), attempts, time })
+                let cause = Some(error.cause.clone());
+                let UpstreamError { attempts, throttled, .. } = error;
+                (Err(error), Forwarded { request_id, error: cause, attempts, throttled, time })
             }
         }
     }

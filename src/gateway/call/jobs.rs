@@ -1,6 +1,6 @@
 //! What callers ask of jobs, and how a job looks at uploads and aborts them.
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use super::{
     super::{
@@ -76,7 +76,7 @@ pub struct Attempted {
 pub struct AskedGlacier {
     /// How many requests were sent.
     pub requests: u32,
-    /// Whether one was throttled, or had to be repeated.
+    /// Whether one was throttled.
     pub throttled: bool,
 }
 
@@ -267,28 +267,29 @@ impl Call {
         permit: &Permit<ListParts>,
         upload: &UploadId,
     ) -> Result<SeenUpload, UpstreamError> {
-        let invalid = |cause| UpstreamError::invalid_response(Operation::ListParts, cause);
         let route = self.route(permit).await?;
-        let (mut parts, mut pages, mut attempts) = (Vec::new(), Pages::of_parts(), 0);
+        let (mut parts, mut pages) = (Vec::new(), Pages::of_parts());
+        let (mut attempts, mut throttled) = (0, false);
         loop {
             let slot = self.slot(permit).await?;
             let listed = self.gateway.upstream.list_parts(&route, upload, pages.next());
             let (result, mut forwarded) = self.ask(Operation::ListParts, slot, listed).await;
             attempts += forwarded.attempts;
-            forwarded.attempts = attempts;
+            throttled |= forwarded.throttled;
+            (forwarded.attempts, forwarded.throttled) = (attempts, throttled);
             {
                 let mut record = self.recorder.edit();
-                record.lookup_pages += 1;
                 record.lookup = Some(forwarded);
                 record.error_code = result.as_ref().err().map(|error| error.kind.code());
             }
             let page = result?;
             parts.extend(page.parts);
             if !pages.go_on(page.marker)? {
-                let created = OffsetDateTime::parse(&page.upload.creation_date, &Rfc3339)
-                    .map_err(|_| invalid("the upload's creation date is not a date"))?;
-                let (bytes, digest) =
-                    sum_of_parts(&parts).ok_or_else(|| invalid("a part's range is not one"))?;
+                let created = page.upload.created(Operation::ListParts)?;
+                let (bytes, digest) = sum_of_parts(&parts).ok_or_else(|| {
+                    let cause = "a part's range is not one";
+                    UpstreamError::invalid_response(Operation::ListParts, cause)
+                })?;
                 return Ok(SeenUpload {
                     created,
                     description: page.upload.archive_description,
@@ -336,12 +337,10 @@ fn outcome_of(refusal: &Refusal) -> &'static str {
 
 /// How Glacier took the call's requests.
 fn asked(record: &Record) -> AskedGlacier {
-    let looked = record.lookup.as_ref().map_or(0, |lookup| lookup.attempts);
-    let aborted = record.upstream.as_ref().map_or(0, |upstream| upstream.attempts);
-    // An error that is no throttling is no reason to ask less.
-    let throttled = match record.error_code {
-        Some(code) => code == UpstreamErrorKind::Throttled.code(),
-        None => looked > record.lookup_pages || aborted > 1,
-    };
-    AskedGlacier { requests: looked + aborted, throttled }
+    let sent = record.lookup.iter().chain(&record.upstream);
+    // Any other failure is no reason to ask less.
+    sent.fold(AskedGlacier::default(), |asked, sent| AskedGlacier {
+        requests: asked.requests + sent.attempts,
+        throttled: asked.throttled || sent.throttled,
+    })
 }

@@ -223,6 +223,7 @@ impl Unusable {
             _ => UpstreamErrorKind::AccountRoleUnusable,
         };
         let said = match &error {
+            error if lacks_credentials(error) => "nothing: the gateway has no AWS credentials",
             SdkError::TimeoutError(_) => "nothing in time",
             SdkError::DispatchFailure(failure) if failure.is_timeout() => "nothing in time",
             SdkError::DispatchFailure(_) => "nothing: there is no connection",

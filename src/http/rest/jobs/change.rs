@@ -134,8 +134,8 @@ pub async fn cancel(
 
 /// Try again what has failed
 ///
-/// Of a job that is completed or has failed: items that failed or whose outcome is unknown
-/// are tried again, and a job that has stopped goes on.
+/// Of a job that is completed, has failed or is paused: items that failed or whose outcome is
+/// unknown are tried again, and the job goes on.
 ///
 /// **Permissions**: `gateway:ControlAbortJob` on `arn:aws:glacier-gateway:::job/TEAM/ID`.
 #[utoipa::path(

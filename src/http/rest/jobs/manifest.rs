@@ -1,7 +1,7 @@
 //! A list of uploads as CSV.
 
 use actix_web::{HttpMessage, HttpRequest};
-use csv::{Error, ErrorKind, ReaderBuilder, StringRecord, Trim};
+use csv::{Error, ErrorKind, Position, ReaderBuilder, StringRecord, Trim};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::IntoParams;
 
@@ -114,9 +114,8 @@ impl Manifest {
         let mut columns = None;
         let mut uploads = Vec::new();
         for line in reader.records() {
-            let line = line.map_err(unreadable)?;
-            let number = line.position().map_or(1, csv::Position::line);
-            let wrong = |what: &str| at_line(number, what);
+            let line = line.map_err(|error| unreadable(body, &error))?;
+            let wrong = |what: &str| at_line(number(body, line.position()), what);
             let columns = match &columns {
                 Some(columns) => columns,
                 None => {
@@ -182,8 +181,17 @@ fn at_line(number: u64, what: &str) -> Problem {
     Problem::new(Code::InvalidParameter, format!("line {number} of the CSV: {what}."))
 }
 
-fn unreadable(error: Error) -> Problem {
-    let number = error.position().map_or(1, csv::Position::line);
+/// The number of the line of a record. Where the reader says that it begins, there may be the
+/// rest of the line before, and empty lines.
+fn number(body: &[u8], position: Option<&Position>) -> u64 {
+    let from = position.and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or(0);
+    let (before, rest) = body.split_at(from.min(body.len()));
+    let skipped = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    before.iter().chain(skipped).fold(1, |lines, byte| lines + u64::from(*byte == b'\n'))
+}
+
+fn unreadable(body: &[u8], error: &Error) -> Problem {
+    let number = number(body, error.position());
     match error.kind() {
         ErrorKind::UnequalLengths { expected_len, len, .. } => at_line(
             number,

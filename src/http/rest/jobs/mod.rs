@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix_web::{
     HttpRequest, HttpResponse, get,
     http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, LOCATION},
-    post,
+    post, rt,
     web::{Data, Json, Payload, block},
 };
 use tokio::{
@@ -121,7 +121,7 @@ pub async fn create(
     // Before a long body is read: whoever may not ask for any job gets no further.
     call.may(GatewayAction::CreateAbortJob, Reach::Any)?;
     let given = idempotency::given(&request)?;
-    let _turn = turn(&request).await?;
+    let turn = turn(&request).await?;
     let longest = LONGEST.min(call.gateway.settings.limits.server.body_size);
     let body = body::read(&request, payload, longest).await?;
     let manifest = match manifest::is_csv(&request) {
@@ -154,14 +154,20 @@ pub async fn create(
         call.may(GatewayAction::ConfirmOwnAbortJob, Reach::Team(&all))?;
     }
     let actor = Actor::from(&call);
-    let asked: [&[u8]; 2] = [request.query_string().as_bytes(), &body];
+    let asked: [&[u8]; 3] = [request.query_string().as_bytes(), &body, team.as_bytes()];
     let key = given.map(|given| IdempotencyKey::new(&actor, "POST /v1/abort-jobs", &given, &asked));
     drop(body);
-    let made = async {
-        let Created { job, .. } = jobs.create(&actor, new, key.as_ref()).await?;
-        jobs.get(&job).await
-    };
-    let job = noted(&call, made.await, None).await?;
+    // Whoever leaves meanwhile leaves a whole job behind, and its key is no longer in use.
+    let maker = jobs.clone();
+    let made = rt::spawn(async move {
+        let _turn = turn;
+        let made = async {
+            let Created { job, .. } = maker.create(&actor, new, key.as_ref()).await?;
+            maker.get(&job).await
+        };
+        noted(&call, made.await, None).await
+    });
+    let job = made.await.map_err(|_| Problem::new(Code::InternalError, "Try again."))??;
     match wait {
         Some(wait) => Ok(ended(&jobs, job, wait).await?),
         None => Ok(accepted(&job)),
