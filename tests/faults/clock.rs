@@ -9,8 +9,8 @@ use crate::{run::Run, times, until};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-/// As long as the longest month, so that it is another month.
-const MONTH: i64 = 31 * DAY;
+/// Longer than the longest month, so that it is another month even an hour from now.
+const MONTH: i64 = 32 * DAY;
 
 /// Debian's library, by the machine's architecture.
 fn library() -> Option<String> {
@@ -46,15 +46,15 @@ async fn the_trail_goes_on_whatever_the_clock_says() {
     let kept = || std::fs::read(&checkpoints).unwrap_or_default();
     run.aborts(50).await;
     let mut furthest = run.place.month().await;
-    for _ in 0..times(1, 20) {
-        for ahead in [HOUR, -HOUR, 0, MONTH, 0] {
+    for months_later in (MONTH..).step_by(MONTH as usize).take(times(1, 20)) {
+        for ahead in [HOUR, -HOUR, 0, months_later, 0] {
             run.kill().await;
             set_clocks(&mut run, &library, ahead).await;
             run.restart().await;
             run.aborts(50).await;
             let before = kept();
             until("a checkpoint", async || kept() != before).await;
-            if ahead == MONTH {
+            if ahead == months_later {
                 until("another month", async || run.place.month().await > furthest).await;
             }
             run.outcomes().await;

@@ -67,6 +67,7 @@ impl Call {
             let team = principal.teams.first().map_or("", String::as_str);
             let action = GatewayAction::SimulateAccess;
             self.asks(action.action(), action.resource(team).into());
+            self.recorder.edit().decision = Some("allowed");
         }
         let context = self.context.clone().simulate(keys)?;
         let tells_reasons = self.tells_reasons();
