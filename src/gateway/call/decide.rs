@@ -87,8 +87,7 @@ impl Call {
         let asked = Asked::new(resource);
         self.asks(A::OPERATION.action(), asked.seen().text());
         self.concerns(asked.seen());
-        let span = self.trace.span("decide");
-        self.decided(span, self.policies.authorize(&self.principal, &asked, &self.context))
+        self.decide(&asked, &self.context)
     }
 
     /// The same for an upload, whose age and description policies may ask for.
@@ -107,8 +106,7 @@ impl Call {
         self.concerns(asked.seen());
         let lookup = policies.authorize_lookup(principal, A::OPERATION, &asked, context);
         let Some(lookup) = lookup else {
-            let span = self.trace.span("decide");
-            return self.decided(span, policies.authorize(principal, &asked, context));
+            return self.decide(&asked, context);
         };
         let facts = match gateway.uploads.remembered(lookup.resource(), upload) {
             Some(facts) => facts,
@@ -118,8 +116,7 @@ impl Call {
         let UploadFacts { created, description } = facts;
         let age = OffsetDateTime::now_utc() - created;
         let context = context.clone().upload(age, description.as_deref());
-        let span = self.trace.span("decide");
-        self.decided(span, policies.authorize(principal, &asked, &context))
+        self.decide(&asked, &context)
     }
 
     /// Notes what is asked for.
@@ -136,15 +133,17 @@ impl Call {
         record.region = Some(resource.region().clone());
     }
 
-    /// Notes the decision about an operation of Glacier's; a denial becomes a refusal.
-    pub(super) fn decided<A>(
+    /// Decides about an operation of Glacier's, and notes the decision.
+    pub(super) fn decide<A>(
         &self,
-        span: Span,
-        decision: Result<Permit<A>, Denial>,
+        asked: &Asked<A::ResourceType>,
+        context: &Context,
     ) -> Result<Permit<A>, Refusal>
     where
         A: Action,
     {
+        let span = self.trace.span("decide");
+        let decision = self.policies.authorize(&self.principal, asked, context);
         self.note(span, A::OPERATION.action(), decision.as_ref().map(Permit::statement));
         if let Ok(permit) = &decision {
             self.recorder.edit().team = Some(permit.team().to_owned());

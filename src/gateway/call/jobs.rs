@@ -241,9 +241,7 @@ impl Call {
                 self.recorder.edit().upload_id = Some(upload.clone());
                 self.asks(Operation::AbortMultipartUpload.action(), asked.seen().text());
                 self.concerns(asked.seen());
-                let context = about(self.context.clone());
-                let span = self.trace.span("decide");
-                self.decided(span, self.policies.authorize(&self.principal, &asked, &context))?
+                self.decide(&asked, &about(self.context.clone()))?
             }
         };
         for other in others {
